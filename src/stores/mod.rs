@@ -18,9 +18,7 @@ pub mod memory;
 mod row;
 pub mod sqlite;
 
-use crate::types::{
-    Cursor, Epoch, Incarnation, LaneId, LaneName, Message, MessageId, NodeId, Seq, StoreId, Topic,
-};
+use crate::types::{Cursor, Epoch, Incarnation, LaneId, LaneName, Message, MessageId, NodeId, Seq, StoreId, Topic};
 use futures::future::BoxFuture;
 use std::sync::Arc;
 use std::time::Duration;
@@ -498,4 +496,3 @@ pub trait Directory: Send + Sync {
     /// The peers remembered by this node, with their last address. Reads only.
     fn peers<'a>(&'a self, node: &'a NodeId) -> StoreFuture<'a, Vec<(NodeId, String)>>;
 }
-

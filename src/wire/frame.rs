@@ -1,6 +1,6 @@
 //! The frames two nodes exchange, and their byte layout.
 
-use crate::types::{Incarnation, NodeId, Seq, StoreId, Epoch, Topic};
+use crate::types::{Epoch, Incarnation, NodeId, Seq, StoreId, Topic};
 use bytes::Bytes;
 
 /// A lane's number on one link, given by the sender and the same for the life of its process. 32 bits: four billion
