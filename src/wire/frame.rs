@@ -72,6 +72,18 @@ pub struct Data<'a> {
     pub payload: &'a [u8],
 }
 
+impl Data<'_> {
+    /// Whether it is at most once.
+    pub fn is_direct(&self) -> bool {
+        self.flags.has(DataFlags::DIRECT)
+    }
+
+    /// Bytes of payload before compression.
+    pub fn raw_size(&self) -> usize {
+        if self.flags.has(DataFlags::COMPRESSED) { self.raw_len as usize } else { self.payload.len() }
+    }
+}
+
 /// Opens a lane on this connection and says what the sender still has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Resume {

@@ -6,7 +6,11 @@
 //! methods: getters, commands, `handle_*` inputs, and `poll_*` outputs; after any input, poll until every `poll_*`
 //! answers `None`. The whole protocol therefore runs in a test without a socket.
 
+pub mod backoff;
 pub mod codec;
 pub mod error;
 pub mod frame;
 pub mod handshake;
+pub mod heartbeat;
+pub mod inbound;
+pub mod outbound;

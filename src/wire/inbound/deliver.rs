@@ -1,0 +1,316 @@
+//! Handing over, answers, cursors, acks and credit.
+
+use super::*;
+use crate::wire::backoff;
+
+impl Inbound {
+    pub(super) fn enqueue(&mut self, slot: Slot) {
+        let lane = &mut self.lanes[slot.0];
+        if !lane.queued {
+            lane.queued = true;
+            self.turn.push_back(slot);
+        }
+    }
+
+    /// Whether a message that arrived now would be handed over at once.
+    pub(super) fn hands_over(&self, slot: Slot) -> bool {
+        let lane = &self.lanes[slot.0];
+        let Some(handler) = self.handlers.get(lane.id.topic()) else { return false };
+        let caught_up = lane.next >= lane.base + lane.queue.len() as u64;
+        !self.draining && lane.blocked.is_none() && lane.handed < handler.in_flight && caught_up
+    }
+
+    /// The next message to hand over.
+    pub fn poll_delivery(&mut self, now: Instant) -> Option<HandOver> {
+        while let Some(slot) = self.turn.front().copied() {
+            if let Some(delivery) = self.hand_over(slot, now) {
+                return Some(delivery);
+            }
+            self.turn.pop_front();
+            self.lanes[slot.0].queued = false;
+        }
+        None
+    }
+
+    fn hand_over(&mut self, slot: Slot, now: Instant) -> Option<HandOver> {
+        if self.draining {
+            return None;
+        }
+        let record = self.config.record_attempts;
+        let max_attempts = self.config.max_attempts;
+        let lane = &mut self.lanes[slot.0];
+        let handler = self.handlers.get(lane.id.topic())?;
+        if lane.blocked.is_some_and(|until| lane.handed > 0 || until > now) || lane.handed >= handler.in_flight {
+            return None;
+        }
+        lane.blocked = None;
+        let (token, entry) = lane.next_waiting()?;
+        if entry.failed >= max_attempts {
+            self.give_up(slot, token, "the process that handled it died".to_owned());
+            return self.hand_over(slot, now);
+        }
+        let redelivered = entry.flags.has(DataFlags::REDELIVERED) || entry.failed > 0;
+        let attempts = entry.failed + 1;
+        match (entry.state, entry.place) {
+            (State::Recording, _) => return None,
+            (State::Waiting, Some(place)) if record && redelivered => {
+                entry.state = State::Recording;
+                self.events.push_back(Event::RecordAttempt { slot, token, place, attempts });
+                return None;
+            }
+            _ => entry.state = State::Handed { since: now },
+        }
+        let place = entry.place;
+        let message = entry.message.clone()?;
+        lane.next = token + 1;
+        lane.handed += 1;
+        if handler.timeout.is_some() {
+            self.timed.insert(slot);
+        }
+        let lane = lane.id.clone();
+        Some(HandOver { slot, token, lane, place, attempt: attempts, redelivered, message })
+    }
+
+    /// The subscriber answered. `random` is any 64 random bits, for the backoff.
+    pub fn handle_answer(&mut self, now: Instant, slot: Slot, token: u64, answer: Answer, random: u64) {
+        let lane = &mut self.lanes[slot.0];
+        let Some(entry) = lane.entry(token).filter(|e| matches!(e.state, State::Handed { .. })) else { return };
+        match answer {
+            Answer::Done => {
+                entry.message = None;
+                entry.state = State::Done;
+                lane.handed -= 1;
+            }
+            Answer::Returned => {
+                entry.state = State::Waiting;
+                lane.handed -= 1;
+                lane.next = lane.next.min(token);
+            }
+            Answer::Failed { delay, reason } => {
+                lane.handed -= 1;
+                self.failed(now, slot, token, delay, reason, random);
+            }
+        }
+        self.moved(now, slot);
+    }
+
+    fn failed(&mut self, now: Instant, slot: Slot, token: u64, delay: Option<Duration>, reason: String, random: u64) {
+        let (first, cap, max) = (self.config.nack_first, self.config.nack_cap, self.config.max_attempts);
+        let lane = &mut self.lanes[slot.0];
+        let Some(entry) = lane.entry(token) else { return };
+        entry.failed += 1;
+        if entry.place.is_none() {
+            entry.message = None;
+            entry.state = State::Done;
+            self.counts.dropped += 1;
+            return;
+        }
+        let wait = delay.unwrap_or_else(|| backoff::delay(first, cap, entry.failed, random));
+        if entry.failed >= max {
+            self.give_up(slot, token, reason);
+            return;
+        }
+        entry.state = State::Waiting;
+        lane.next = lane.next.min(token);
+        let until = now + wait;
+        lane.blocked = Some(lane.blocked.map_or(until, |b| b.max(until)));
+        self.timed.insert(slot);
+    }
+
+    /// The message becomes a dead letter.
+    fn give_up(&mut self, slot: Slot, token: u64, reason: String) {
+        let lane = &mut self.lanes[slot.0];
+        let front = lane.base == token;
+        let stored = lane.committing.or(lane.committed).map(|c| c.incarnation);
+        let Some(entry) = lane.entry(token) else { return };
+        entry.state = State::Dying;
+        let (Some(place), Some(message)) = (entry.place, entry.message.clone()) else { return };
+        let attempts = entry.failed;
+        let advance = front.then_some(stored);
+        self.events.push_back(Event::DeadLetter { slot, token, place, message, attempts, reason, advance });
+    }
+
+    /// The dead letter is kept.
+    pub fn handle_dead_lettered(&mut self, now: Instant, slot: Slot, token: u64) {
+        let lane = &mut self.lanes[slot.0];
+        if let Some(entry) = lane.entry(token).filter(|e| e.state == State::Dying) {
+            entry.message = None;
+            entry.state = State::Done;
+            self.moved(now, slot);
+        }
+    }
+
+    /// The attempt is recorded: the message may be handed over.
+    pub fn handle_recorded(&mut self, slot: Slot, token: u64) {
+        if let Some(entry) = self.lanes[slot.0].entry(token).filter(|e| e.state == State::Recording) {
+            entry.state = State::Recorded;
+            self.enqueue(slot);
+        }
+    }
+
+    /// The queue of a lane may have become shorter.
+    pub(super) fn moved(&mut self, now: Instant, slot: Slot) {
+        let max_delay = self.config.max_delay;
+        let lane = &mut self.lanes[slot.0];
+        if lane.advance() {
+            self.changed.insert(slot);
+            if lane.strict || self.draining {
+                self.committing.insert(slot);
+            } else if lane.handled != lane.committed && lane.commit_due.is_none() {
+                lane.commit_due = Some(now + max_delay);
+                self.timed.insert(slot);
+            }
+        }
+        self.enqueue(slot);
+    }
+
+    /// The cursor commit of a lane ended. `Err` carries what the store holds instead of what was expected.
+    pub fn handle_advanced(&mut self, slot: Slot, outcome: Result<(), Option<Cursor>>) {
+        let lane = &mut self.lanes[slot.0];
+        let Some(cursor) = lane.committing.take() else { return };
+        lane.committed = match outcome {
+            Ok(()) => Some(cursor),
+            Err(stored) => stored,
+        };
+        if lane.committed == lane.handled {
+            lane.strict = false;
+            lane.commit_due = None;
+        } else if lane.strict || self.draining || outcome.is_err() {
+            self.committing.insert(slot);
+        }
+        self.changed.insert(slot);
+    }
+
+    // ---- outputs ----
+
+    /// The next thing for the owner to do.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        if let Some(event) = self.events.pop_front() {
+            return Some(event);
+        }
+        while let Some(slot) = self.committing.pop_first() {
+            let lane = &mut self.lanes[slot.0];
+            let Some(cursor) = lane.handled.filter(|_| lane.handled != lane.committed) else { continue };
+            if lane.committing.is_none() {
+                lane.committing = Some(cursor);
+                lane.commit_due = None;
+                let expected = lane.committed.map(|c| c.incarnation);
+                return Some(Event::Advance { slot, expected, cursor });
+            }
+        }
+        None
+    }
+
+    /// The next bytes for the connection.
+    pub fn poll_transmit(&mut self) -> Option<Bytes> {
+        if self.heartbeat.is_none() {
+            self.changed.clear();
+            return None;
+        }
+        while let Some(slot) = self.changed.pop_first() {
+            self.write_ack(slot);
+            self.write_credit(slot);
+        }
+        (!self.tx.is_empty()).then(|| self.tx.split().freeze())
+    }
+
+    fn write_ack(&mut self, slot: Slot) {
+        let lane = &mut self.lanes[slot.0];
+        let floor = lane.ack_floor();
+        let Some(session) = &mut lane.session else { return };
+        let again = std::mem::take(&mut session.ack_again);
+        let Some(cursor) = floor.filter(|c| session.knows(c.incarnation)) else { return };
+        if again || session.acked != Some(cursor) {
+            session.acked = Some(cursor);
+            let Cursor { incarnation, seq } = cursor;
+            codec::encode(&Frame::Ack { lane: session.ix, incarnation, seq }, &mut self.tx);
+        }
+    }
+
+    /// Grants credit when a quarter of the window has become free, or the lane has a subscriber at last.
+    fn write_credit(&mut self, slot: Slot) {
+        let window = (self.config.window_messages, self.config.window_bytes);
+        let lane = &mut self.lanes[slot.0];
+        if !self.handlers.contains_key(lane.id.topic()) {
+            return;
+        }
+        let waiting = lane.waiting_if_ungranted();
+        let Some(session) = &mut lane.session else { return };
+        if let Some((messages, bytes)) = waiting {
+            session.base = (window.0.saturating_sub(messages), window.1.saturating_sub(bytes));
+        }
+        let (messages, bytes) = (session.base.0 + session.consumed.0, session.base.1 + session.consumed.1);
+        let (had_messages, had_bytes) = session.granted;
+        if messages - had_messages >= window.0.div_ceil(4) || bytes - had_bytes >= window.1.div_ceil(4) {
+            session.granted = (messages, bytes);
+            codec::encode(&Frame::Credit { lane: session.ix, messages, bytes }, &mut self.tx);
+        }
+    }
+
+    // ---- time ----
+
+    /// When to call [`Inbound::handle_timeout`] next.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let lanes = self.timed.iter().filter_map(|slot| self.deadline(*slot)).min();
+        let heartbeat = self.heartbeat.as_ref().map(Heartbeat::deadline);
+        [lanes, heartbeat].into_iter().flatten().min()
+    }
+
+    fn deadline(&self, slot: Slot) -> Option<Instant> {
+        let lane = &self.lanes[slot.0];
+        let blocked = lane.blocked.filter(|_| lane.handed == 0);
+        let commit = lane.commit_due.filter(|_| lane.committing.is_none());
+        [blocked, commit, self.handler_deadline(lane)].into_iter().flatten().min()
+    }
+
+    fn handler_deadline(&self, lane: &Lane) -> Option<Instant> {
+        let timeout = self.handlers.get(lane.id.topic())?.timeout?;
+        let handed = lane.queue.iter().filter_map(|e| match e.state {
+            State::Handed { since } => Some(since),
+            _ => None,
+        });
+        handed.min().map(|since| since + timeout)
+    }
+
+    /// Time has passed. `random` is any 64 random bits.
+    pub fn handle_timeout(&mut self, now: Instant, random: u64) {
+        if let Some(heartbeat) = &mut self.heartbeat {
+            match heartbeat.check(now) {
+                Silence::Fine => {}
+                Silence::Ask => codec::encode(&Frame::Ping(0), &mut self.tx),
+                Silence::Dead => self.events.push_back(Event::Silent),
+            }
+        }
+        let due: Vec<_> = self.timed.iter().copied().filter(|s| self.deadline(*s).is_some_and(|d| d <= now)).collect();
+        for slot in due {
+            self.expire_handlers(now, slot, random);
+            let lane = &mut self.lanes[slot.0];
+            if lane.commit_due.is_some_and(|d| d <= now) {
+                self.committing.insert(slot);
+            }
+            self.enqueue(slot);
+        }
+        let idle: Vec<_> = self.timed.iter().copied().filter(|s| self.is_untimed(*s)).collect();
+        for slot in idle {
+            self.timed.remove(&slot);
+        }
+    }
+
+    fn is_untimed(&self, slot: Slot) -> bool {
+        let lane = &self.lanes[slot.0];
+        lane.blocked.is_none() && lane.commit_due.is_none() && lane.handed == 0
+    }
+
+    /// Those that took too long have failed; what they answer later is ignored.
+    fn expire_handlers(&mut self, now: Instant, slot: Slot, random: u64) {
+        let lane = &self.lanes[slot.0];
+        let Some(timeout) = self.handlers.get(lane.id.topic()).and_then(|h| h.timeout) else { return };
+        let late = |e: &Entry| matches!(e.state, State::Handed { since } if since + timeout <= now);
+        let base = lane.base;
+        let tokens: Vec<_> = (0u64..).zip(&lane.queue).filter(|(_, e)| late(e)).map(|(at, _)| base + at).collect();
+        for token in tokens {
+            let reason = format!("no answer within {timeout:?}");
+            self.handle_answer(now, slot, token, Answer::Failed { delay: None, reason }, random);
+        }
+    }
+}

@@ -1,0 +1,329 @@
+//! One lane as its receiver sees it.
+//!
+//! ```text
+//!   committed     handled                         received
+//!      |  cursor due |  handed over  |   waiting    |
+//! -----+-------------+---------------+--------------+---->  order of arrival
+//!                    '----------- queue -----------'
+//! ```
+//!
+//! Positions are cursors, (incarnation, number): numbers of different incarnations are never compared. What counts is the
+//! order of arrival, which is the order of the queue.
+
+use crate::types::{Cursor, Incarnation, LaneId, Message, Seq};
+use crate::wire::error::LinkError;
+use crate::wire::frame::{Data, DataFlags, LaneIx, Resume};
+use std::cmp::Ordering;
+use std::collections::VecDeque;
+use std::time::Instant;
+
+/// Where a message stands between arrival and ack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum State {
+    /// To be handed over.
+    Waiting,
+    /// Its attempt is being recorded before it is handed over.
+    Recording,
+    /// Its attempt is recorded; to be handed over.
+    Recorded,
+    /// With the subscriber.
+    Handed { since: Instant },
+    /// Being kept as a dead letter.
+    Dying,
+    /// Handled, dead-lettered or skipped.
+    Done,
+}
+
+#[derive(Debug)]
+pub(super) struct Entry {
+    /// `None`: at most once.
+    pub(super) place: Option<Cursor>,
+    /// Gone once done.
+    pub(super) message: Option<Message>,
+    /// What it takes of the credit; 0 messages for a skip.
+    pub(super) size: Option<usize>,
+    pub(super) flags: DataFlags,
+    /// Hand-overs that ended in failure.
+    pub(super) failed: u32,
+    pub(super) state: State,
+}
+
+/// Whether the cursor was read.
+#[derive(Debug)]
+pub(super) enum Knowledge {
+    /// Nobody asked yet.
+    Unread,
+    /// The store was asked; the latest `Resume` waits for the answer.
+    Reading(Box<Resume>),
+    Known,
+}
+
+/// The parts of a large message that have arrived.
+#[derive(Debug)]
+pub(super) struct Partial {
+    pub(super) seq: Seq,
+    pub(super) headers: bytes::Bytes,
+    pub(super) payload: bytes::BytesMut,
+}
+
+/// The lane on the present connection.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) ix: LaneIx,
+    /// The sender's incarnations with their first numbers.
+    pub(super) spans: Vec<(Incarnation, Seq)>,
+    /// The last number that arrived in order, in the sender's numbering.
+    pub(super) position: Seq,
+    /// Refused: everything with a number is dropped until it is skipped. `Seq::ZERO`: the rest of an at-most-once message
+    /// is dropped.
+    pub(super) refused: Option<Seq>,
+    pub(super) partial: Option<Partial>,
+    /// Raw bytes of the message whose parts are arriving.
+    pub(super) arriving: usize,
+    /// The ack sent last.
+    pub(super) acked: Option<Cursor>,
+    /// Send the ack even if it is the same.
+    pub(super) ack_again: bool,
+    /// Messages and bytes that left the queue since the lane was resumed.
+    pub(super) consumed: (u64, u64),
+    /// Credit granted beyond `consumed`; below the window while old messages wait.
+    pub(super) base: (u64, u64),
+    /// Credit as last announced.
+    pub(super) granted: (u64, u64),
+}
+
+impl Session {
+    /// The incarnation of a number of this session.
+    pub(super) fn cursor(&self, seq: Seq) -> Option<Cursor> {
+        let (incarnation, _) = self.spans.iter().rev().find(|(_, first)| *first <= seq).or(self.spans.first())?;
+        Some(Cursor { incarnation: *incarnation, seq })
+    }
+
+    /// Whether a message is a duplicate.
+    pub(super) fn check(&self, data: &Data<'_>) -> Result<bool, LinkError> {
+        if data.is_direct() {
+            return Ok(false);
+        }
+        let expected = self.position.next();
+        match data.seq.cmp(&expected) {
+            _ if self.spans.is_empty() => Err(LinkError::UnknownLane),
+            Ordering::Less => Ok(true),
+            Ordering::Greater if self.refused.is_none() => Err(LinkError::Hole { expected, found: data.seq }),
+            Ordering::Equal | Ordering::Greater => Ok(false),
+        }
+    }
+
+    pub(super) fn knows(&self, incarnation: Incarnation) -> bool {
+        self.spans.iter().any(|(i, _)| *i == incarnation)
+    }
+}
+
+/// How a `Resume` meets what this node has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Meeting {
+    /// What arrives next is the number after this one.
+    pub(super) position: Seq,
+    /// What to tell the sender.
+    pub(super) received: Option<(Incarnation, Seq)>,
+    /// The sender acked more than this node remembers: lift the cursor to it.
+    pub(super) lift: Option<Cursor>,
+    /// The incarnation is not the one this node knew, nor one that follows it.
+    pub(super) restarted: bool,
+}
+
+/// Decides where a lane goes on. See the module for what the positions mean.
+pub(super) fn meet(resume: &Resume, received: Option<Cursor>) -> Meeting {
+    let Some((_, first)) = resume.spans.first().copied() else {
+        return Meeting { position: Seq::ZERO, received: None, lift: None, restarted: false };
+    };
+    let start = first.prev();
+    let known = received.and_then(|c| resume.spans.iter().position(|(i, _)| *i == c.incarnation).map(|at| (c, at)));
+    let (position, told, restarted) = match (received, known) {
+        (_, Some((cursor, at))) => {
+            let end = resume.spans.get(at + 1).map(|(_, next)| next.prev());
+            let position = end.map_or(cursor.seq, |end| cursor.seq.min(end));
+            (position, Some((cursor.incarnation, cursor.seq)), false)
+        }
+        (None, None) => (start, None, false),
+        (Some(cursor), None) => (start, None, resume.predecessor != Some(cursor.incarnation)),
+    };
+    if resume.acked <= position || resume.acked < first || restarted {
+        return Meeting { position, received: told, lift: None, restarted };
+    }
+    let owner = resume.spans.iter().rev().find(|(_, first)| *first <= resume.acked);
+    let lift = owner.map(|(incarnation, _)| Cursor { incarnation: *incarnation, seq: resume.acked });
+    let received = lift.map(|c| (c.incarnation, c.seq));
+    Meeting { position: resume.acked, received, lift, restarted }
+}
+
+#[derive(Debug)]
+pub(super) struct Lane {
+    pub(super) id: LaneId,
+    pub(super) knowledge: Knowledge,
+    pub(super) session: Option<Session>,
+    pub(super) received: Option<Cursor>,
+    pub(super) handled: Option<Cursor>,
+    pub(super) committed: Option<Cursor>,
+    /// The commit under way.
+    pub(super) committing: Option<Cursor>,
+    /// Something handled and not committed may be acked only when it is.
+    pub(super) strict: bool,
+    /// When the cursor must be committed at the latest.
+    pub(super) commit_due: Option<Instant>,
+    pub(super) queue: VecDeque<Entry>,
+    /// Token of the first entry.
+    pub(super) base: u64,
+    /// Token of the first entry that may be waiting.
+    pub(super) next: u64,
+    /// Entries with the subscriber.
+    pub(super) handed: u32,
+    /// After a nack: not before this, and not before all that were handed over are answered.
+    pub(super) blocked: Option<Instant>,
+    /// Attempts recorded by an earlier process: (incarnation, number, attempts).
+    pub(super) recorded: Vec<(Incarnation, Seq, u32)>,
+    /// Whether the lane stands in the queue of lanes with something to hand over.
+    pub(super) queued: bool,
+}
+
+impl Lane {
+    pub(super) fn new(id: LaneId) -> Self {
+        Lane {
+            id,
+            knowledge: Knowledge::Unread,
+            session: None,
+            received: None,
+            handled: None,
+            committed: None,
+            committing: None,
+            strict: false,
+            commit_due: None,
+            queue: VecDeque::new(),
+            base: 0,
+            next: 0,
+            handed: 0,
+            blocked: None,
+            recorded: Vec::new(),
+            queued: false,
+        }
+    }
+
+    pub(super) fn entry(&mut self, token: u64) -> Option<&mut Entry> {
+        self.queue.get_mut(usize::try_from(token.checked_sub(self.base)?).ok()?)
+    }
+
+    /// The next entry to hand over, with its token.
+    pub(super) fn next_waiting(&mut self) -> Option<(u64, &mut Entry)> {
+        let from = usize::try_from(self.next.saturating_sub(self.base)).ok()?;
+        let waits = |e: &Entry| matches!(e.state, State::Waiting | State::Recorded | State::Recording);
+        let at = self.queue.range(from.min(self.queue.len())..).position(waits)? + from;
+        self.next = self.base + at as u64;
+        let token = self.next;
+        self.queue.get_mut(at).map(|entry| (token, entry))
+    }
+
+    /// Takes what is done off the front of the queue. Answers whether anything was.
+    pub(super) fn advance(&mut self) -> bool {
+        let before = self.base;
+        while let Some(entry) = self.queue.pop_front_if(|e| e.state == State::Done) {
+            self.base += 1;
+            if let Some(place) = entry.place {
+                self.handled = Some(place);
+                self.strict |= entry.flags.has(DataFlags::STRICT);
+            }
+            if let Some(size) = entry.size {
+                self.consume(size);
+            }
+        }
+        self.next = self.next.max(self.base);
+        self.base != before
+    }
+
+    /// A message left the queue, or never entered it: its credit is free again.
+    pub(super) fn consume(&mut self, size: usize) {
+        if let Some(session) = &mut self.session {
+            session.consumed.0 += 1;
+            session.consumed.1 += size as u64;
+        }
+    }
+
+    /// What may be acked now.
+    pub(super) fn ack_floor(&self) -> Option<Cursor> {
+        if self.strict { self.committed } else { self.handled }
+    }
+
+    /// What the queue holds, if the lane was resumed while it had no subscriber and got no credit.
+    pub(super) fn waiting_if_ungranted(&self) -> Option<(u64, u64)> {
+        let ungranted = self.session.as_ref().is_some_and(|s| s.granted == (0, 0) && s.base == (0, 0));
+        ungranted.then(|| self.waiting())
+    }
+
+    /// What the queue holds against the window.
+    pub(super) fn waiting(&self) -> (u64, u64) {
+        let sizes = self.queue.iter().filter_map(|e| e.size);
+        sizes.fold((0, 0), |(messages, bytes), size| (messages + 1, bytes + size as u64))
+    }
+
+    /// Whether everything handled is committed and nothing is with a subscriber.
+    pub(super) fn is_settled(&self) -> bool {
+        self.handed == 0 && self.committing.is_none() && self.handled == self.committed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::Topic;
+
+    const A: Incarnation = Incarnation::new(0xa);
+    const B: Incarnation = Incarnation::new(0xb);
+    const C: Incarnation = Incarnation::new(0xc);
+
+    fn resume(predecessor: Option<Incarnation>, acked: u64, spans: &[(Incarnation, u64)]) -> Resume {
+        Resume {
+            lane: LaneIx(0),
+            source: Topic::new("s").expect("valid"),
+            topic: Topic::new("t").expect("valid"),
+            predecessor,
+            acked: Seq::new(acked),
+            spans: spans.iter().map(|(i, n)| (*i, Seq::new(*n))).collect(),
+        }
+    }
+
+    fn at(incarnation: Incarnation, seq: u64) -> Option<Cursor> {
+        Some(Cursor { incarnation, seq: Seq::new(seq) })
+    }
+
+    fn position(resume: &Resume, received: Option<Cursor>) -> (u64, bool) {
+        let meeting = meet(resume, received);
+        (meeting.position.get(), meeting.restarted)
+    }
+
+    #[test]
+    fn a_lane_goes_on_where_the_cursor_is() {
+        let chain = resume(None, 50, &[(A, 1), (B, 101)]);
+        assert_eq!(position(&chain, at(A, 70)), (70, false));
+        assert_eq!(position(&chain, at(B, 130)), (130, false));
+    }
+
+    #[test]
+    fn numbers_an_incarnation_gave_out_and_lost_do_not_hide_those_of_the_next() {
+        let chain = resume(None, 50, &[(A, 51), (B, 101)]);
+        assert_eq!(position(&chain, at(A, 120)), (100, false));
+    }
+
+    #[test]
+    fn the_predecessor_is_an_unbroken_chain_and_anything_else_a_restart() {
+        let chain = resume(Some(A), 100, &[(B, 101)]);
+        assert_eq!(position(&chain, at(A, 120)), (100, false));
+        assert_eq!(position(&chain, at(C, 500)), (100, true));
+        assert_eq!(position(&chain, None), (100, false));
+    }
+
+    #[test]
+    fn the_cursor_is_lifted_to_what_the_sender_knows_is_acked() {
+        let meeting = meet(&resume(None, 80, &[(A, 1)]), at(A, 60));
+        assert_eq!(meeting.position, Seq::new(80));
+        assert_eq!(meeting.lift, at(A, 80));
+        assert_eq!(meet(&resume(None, 80, &[(A, 1)]), None).lift, at(A, 80));
+    }
+}

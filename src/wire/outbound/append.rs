@@ -1,0 +1,233 @@
+//! What goes to and comes from the durable queue, and the deadlines of what waits for it.
+
+use super::lane::Given;
+use super::*;
+
+impl Outbound {
+    /// The append of a lane ended.
+    pub fn handle_append(&mut self, now: Instant, lane: LaneIx, outcome: AppendOutcome) {
+        let Some(l) = lane_mut(&mut self.lanes, lane) else { return };
+        let Some(through) = l.appending.take() else { return };
+        match outcome {
+            AppendOutcome::Done => self.appended(lane, through),
+            AppendOutcome::Failed | AppendOutcome::Fatal => l.end_append(Given::No),
+            AppendOutcome::Unknown => l.end_append(Given::Unknown),
+        }
+        if let Some(l) = lane_mut(&mut self.lanes, lane).filter(|_| outcome != AppendOutcome::Done) {
+            l.append_after = Some(now + self.config.store_retry);
+        }
+        if outcome == AppendOutcome::Fatal {
+            self.give_up(lane, Rejection::Store, |_| true);
+        }
+        self.expire_lane(lane, now);
+        self.note_unstored(lane);
+    }
+
+    fn appended(&mut self, lane: LaneIx, through: Seq) {
+        let Some(l) = lane_mut(&mut self.lanes, lane) else { return };
+        l.append_after = None;
+        if let Some(through) = l.mark_stored(through) {
+            self.events.push_back(Event::Accepted { lane, through });
+        }
+        self.settle(lane, through);
+        let Some(l) = lane_mut(&mut self.lanes, lane) else { return };
+        l.flush &= l.has_unstored();
+        if l.reserved > 0 || l.flush {
+            self.committing.insert(lane);
+        }
+    }
+
+    /// What is committed up to `through` leaves the memory that was kept for it, and may be sent.
+    fn settle(&mut self, lane: LaneIx, through: Seq) {
+        let up = self.is_up();
+        let page = self.config.page;
+        let Some(l) = lane_mut(&mut self.lanes, lane) else { return };
+        let mut freed = Amount::default();
+        let segments = &mut self.segments;
+        l.inflight.mark_stored(through, |kept, size| {
+            freed.add(size);
+            release(segments, kept);
+        });
+        let settled =
+            l.settle(through, |l| up && (l.ready.len() as u64) < page.messages && (l.ready_bytes as u64) < page.bytes);
+        self.memory.remove_all(freed);
+        self.memory.remove_all(settled);
+        self.make_room();
+        self.wake_lane(lane);
+    }
+
+    /// The append that the caller ran for a message offered with [`Promise::Group`] ended. With `Some(true)` the message is
+    /// committed, with `Some(false)` it is accepted as write-behind, with `None` it is rejected.
+    pub fn finish_group(&mut self, lane: LaneIx, seq: Seq, committed: Option<bool>) {
+        let Some(l) = lane_mut(&mut self.lanes, lane) else { return };
+        let Some(at) = l.fresh.iter().position(|i| i.seq == seq) else { return };
+        match committed {
+            Some(true) => {
+                l.mark_group_stored(seq);
+                self.settle(lane, seq);
+            }
+            Some(false) => {
+                l.fresh[at].state = State::Accepted;
+                l.pending.add(l.fresh[at].message.size());
+                self.wake_lane(lane);
+            }
+            None => {
+                if let Some(item) = l.fresh.remove(at) {
+                    self.memory.remove(item.message.size());
+                }
+                self.make_room();
+                self.enqueue(lane);
+            }
+        }
+        self.note_unstored(lane);
+    }
+
+    /// The rows a group append must write for this lane: what was accepted before `seq`, and the message itself.
+    pub fn group_rows(&mut self, lane: LaneIx, seq: Seq) -> Vec<Numbered> {
+        self.seal();
+        let Some(l) = self.get(lane) else { return Vec::new() };
+        let mut rows = l.accepted_rows(&self.segments);
+        rows.retain(|row| row.seq < seq);
+        rows.extend(l.fresh.iter().find(|i| i.seq == seq).map(|i| l.numbered(seq, i.message.clone())));
+        rows
+    }
+
+    /// A page of the durable queue: messages in number order, and whether the queue held nothing behind them. `None`: it
+    /// could not be read.
+    pub fn handle_loaded(&mut self, now: Instant, lane: LaneIx, id: u64, page: Option<(Vec<Numbered>, bool)>) {
+        let Some(l) = lane_mut(&mut self.lanes, lane).filter(|l| l.loading == Some(id)) else { return };
+        l.loading = None;
+        let Some((messages, end)) = page else {
+            l.load_after = Some(now + self.config.store_retry);
+            self.reload.insert(lane);
+            return;
+        };
+        let known = l.load_through;
+        let mut read = if end { known } else { l.covered() };
+        for Numbered { seq, message, .. } in messages {
+            if seq <= l.covered() || seq > known {
+                continue;
+            }
+            read = read.max(seq);
+            l.ready_bytes += message.size();
+            l.ready.push_back(Item { seq, message, state: State::Stored, since: now, redelivered: true });
+        }
+        l.cached = l.covered().max(read);
+        self.enqueue(lane);
+    }
+
+    /// Writes all that only memory holds, for a shutdown.
+    pub fn flush(&mut self) {
+        for l in self.lanes.iter_mut().flatten().filter(|l| l.has_unstored()) {
+            l.flush = true;
+            self.unstored.insert(l.ix);
+            self.committing.insert(l.ix);
+        }
+    }
+
+    /// Whether something accepted is in memory only.
+    pub fn has_unstored(&self) -> bool {
+        self.unstored.iter().any(|lane| self.get(*lane).is_some_and(Lane::has_unstored))
+    }
+
+    /// The next append that is due and whose lane has none under way.
+    pub(super) fn next_append(&mut self) -> Option<Event> {
+        while let Some(lane) = self.committing.pop_first() {
+            self.seal();
+            let limit = self.config.append_messages;
+            let Some(l) = lane_mut(&mut self.lanes, lane) else { continue };
+            if l.appending.is_some() || l.append_after.is_some() {
+                continue;
+            }
+            let (messages, synced) = l.take_rows(&self.segments, limit);
+            let Some(last) = messages.last() else { continue };
+            l.appending = Some(last.seq);
+            return Some(Event::Append { lane, messages, synced });
+        }
+        None
+    }
+
+    /// When something of the lane is due to be written, or a deadline passes.
+    pub(super) fn append_at(&self, l: &Lane) -> Option<Instant> {
+        let due = match l.appending {
+            Some(_) => None,
+            None if l.reserved > 0 || l.flush => l.append_after,
+            None => {
+                let due = l.unstored_since(&self.segments).map(|since| since + self.config.max_delay);
+                due.map(|due| l.append_after.map_or(due, |after| due.max(after)))
+            }
+        };
+        [due, l.deadline].into_iter().flatten().min()
+    }
+
+    /// Notes the lanes whose messages must be written now.
+    pub(super) fn append_due(&mut self, now: Instant) {
+        let segments = &self.segments;
+        for lane in &self.unstored {
+            let Some(l) = lane_mut(&mut self.lanes, *lane) else { continue };
+            if l.append_after.is_some_and(|at| at > now) {
+                continue;
+            }
+            let old = l.unstored_since(segments).is_some_and(|since| since + self.config.max_delay <= now);
+            if old || l.flush || l.reserved > 0 {
+                l.append_after = None;
+                self.committing.insert(*lane);
+            }
+        }
+    }
+
+    pub(super) fn expire(&mut self, now: Instant) {
+        let due = |lane: &LaneIx| self.get(*lane).and_then(|l| l.deadline).is_some_and(|d| d <= now);
+        let lanes: Vec<_> = self.unstored.iter().copied().filter(due).collect();
+        for lane in lanes {
+            self.expire_lane(lane, now);
+        }
+    }
+
+    /// Answers those whose deadline has passed.
+    fn expire_lane(&mut self, lane: LaneIx, now: Instant) {
+        let Some(l) = self.get(lane).filter(|l| l.deadline.is_some_and(|d| d <= now)) else { return };
+        let why = if l.append_after.is_some() { Rejection::Store } else { Rejection::Deadline };
+        self.give_up(lane, why, |deadline| deadline <= now);
+    }
+
+    /// Answers the waiting messages whose deadline is `due`: rejected and gone if the store never had them; else the
+    /// outcome is unknown, and they stay until it is known.
+    fn give_up(&mut self, lane: LaneIx, why: Rejection, due: impl Fn(Instant) -> bool) {
+        let Some(l) = lane_mut(&mut self.lanes, lane) else { return };
+        let mut next: Option<Instant> = None;
+        let mut freed = Amount::default();
+        let events = &mut self.events;
+        l.fresh.retain_mut(|item| {
+            let State::Reserved { deadline, given, .. } = &mut item.state else { return true };
+            match given {
+                _ if !due(*deadline) => next = Some(next.map_or(*deadline, |d| d.min(*deadline))),
+                Given::Reported => {}
+                Given::Now | Given::Unknown => {
+                    *given = Given::Reported;
+                    events.push_back(Event::Indeterminate { lane, seq: item.seq });
+                }
+                Given::No => {
+                    freed.add(item.message.size());
+                    events.push_back(Event::Rejected { lane, seq: item.seq, why });
+                    return false;
+                }
+            }
+            true
+        });
+        l.deadline = next;
+        l.reserved -= usize::try_from(freed.messages).expect("counts what memory held");
+        self.memory.remove_all(freed);
+        self.make_room();
+        self.enqueue(lane);
+    }
+
+    /// Keeps the set of lanes with messages in memory only.
+    pub(super) fn note_unstored(&mut self, lane: LaneIx) {
+        if self.get(lane).is_some_and(|l| l.has_unstored() || l.deadline.is_some()) {
+            self.unstored.insert(lane);
+        } else {
+            self.unstored.remove(&lane);
+        }
+    }
+}

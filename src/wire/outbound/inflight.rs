@@ -1,0 +1,223 @@
+//! What a link has put on the wire and is not yet relieved of.
+//!
+//! A write-behind message is kept exactly once: in the buffer it was encoded into. The write loop swaps that buffer, the
+//! swapped one becomes a *segment*, and an entry of its lane points into it. Nothing is copied to be kept. A segment is
+//! let go when no entry needs it any more, because its messages were acked or are in the durable queue.
+
+use crate::types::{Headers, Message, Payload, Seq};
+use crate::wire::codec;
+use crate::wire::frame::Frame;
+use bytes::Bytes;
+use std::collections::VecDeque;
+use std::time::Instant;
+
+/// Where the body of a sent message is, should it be needed again.
+#[derive(Debug)]
+pub(super) enum Kept {
+    /// In the durable queue.
+    Stored,
+    /// In a segment of this link.
+    Frame(FrameRef),
+    /// In memory of its own, since then: messages sent compressed or in parts.
+    Whole(Box<Message>, Instant),
+}
+
+/// A frame inside a segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct FrameRef {
+    segment: u64,
+    offset: usize,
+}
+
+/// A message that was sent and is not acked.
+#[derive(Debug)]
+pub(super) struct Sent {
+    pub(super) seq: Seq,
+    pub(super) size: usize,
+    pub(super) kept: Kept,
+}
+
+#[derive(Debug)]
+struct Segment {
+    /// Empty while the buffer is still being written.
+    bytes: Bytes,
+    /// Entries that point here.
+    entries: u32,
+    /// When its first kept message was accepted.
+    since: Instant,
+}
+
+/// The segments of a link; the last may still be the transmit buffer.
+#[derive(Debug, Default)]
+pub(super) struct Segments {
+    /// Number of the first element of `segments`.
+    base: u64,
+    segments: VecDeque<Segment>,
+    /// Whether the last segment is the buffer being written.
+    open: bool,
+}
+
+impl Segments {
+    /// Notes that a frame at `offset` of the transmit buffer is kept. `now` is asked once per segment.
+    pub(super) fn keep(&mut self, offset: usize, now: impl FnOnce() -> Instant) -> FrameRef {
+        if !self.open {
+            self.segments.push_back(Segment { bytes: Bytes::new(), entries: 0, since: now() });
+            self.open = true;
+        }
+        let segment = self.base + self.segments.len() as u64 - 1;
+        if let Some(last) = self.segments.back_mut() {
+            last.entries += 1;
+        }
+        FrameRef { segment, offset }
+    }
+
+    /// The transmit buffer was swapped: `bytes` is what it held.
+    pub(super) fn seal(&mut self, bytes: &Bytes) {
+        if std::mem::take(&mut self.open)
+            && let Some(last) = self.segments.back_mut()
+            && last.entries > 0
+        {
+            last.bytes = bytes.clone();
+        }
+        self.drop_unused();
+    }
+
+    /// An entry is gone.
+    pub(super) fn release(&mut self, frame: FrameRef) {
+        if let Some(segment) = self.get_mut(frame) {
+            segment.entries -= 1;
+            if segment.entries == 0 {
+                segment.bytes = Bytes::new();
+                self.drop_unused();
+            }
+        }
+    }
+
+    fn drop_unused(&mut self) {
+        let closed = self.segments.len() - usize::from(self.open);
+        let unused = self.segments.iter().take(closed).take_while(|s| s.entries == 0).count();
+        self.segments.drain(..unused);
+        self.base += unused as u64;
+    }
+
+    fn get_mut(&mut self, frame: FrameRef) -> Option<&mut Segment> {
+        self.segments.get_mut(usize::try_from(frame.segment.checked_sub(self.base)?).ok()?)
+    }
+
+    fn get(&self, frame: FrameRef) -> Option<&Segment> {
+        self.segments.get(usize::try_from(frame.segment.checked_sub(self.base)?).ok()?)
+    }
+
+    /// When the segment's first kept message was accepted.
+    pub(super) fn since(&self, frame: FrameRef) -> Instant {
+        self.get(frame).expect("an entry holds its segment").since
+    }
+
+    /// The message in a kept frame. The segment must be sealed.
+    pub(super) fn message(&self, frame: FrameRef) -> Message {
+        let bytes = &self.get(frame).expect("an entry holds its segment").bytes;
+        let tail = bytes.slice(frame.offset..);
+        match codec::decode(&tail, u32::MAX) {
+            Ok(Some((Frame::Data(data), _))) => Message {
+                headers: Headers::decode(tail.slice_ref(data.headers)).expect("encoded from valid headers"),
+                payload: Payload::new(tail.slice_ref(data.payload)).expect("encoded from a payload"),
+            },
+            other => unreachable!("a kept frame is a data frame, found {other:?}"),
+        }
+    }
+
+    /// Bytes held by sealed segments.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> usize {
+        self.segments.iter().map(|s| s.bytes.len()).sum()
+    }
+}
+
+/// One lane's sent and unacked messages, in number order.
+#[derive(Debug, Default)]
+pub(super) struct Inflight {
+    sent: VecDeque<Sent>,
+    /// How many of them are kept in memory rather than stored. They are the last ones: the stored ones are a prefix.
+    kept: usize,
+}
+
+impl Inflight {
+    pub(super) fn push(&mut self, sent: Sent) {
+        self.kept += usize::from(!matches!(sent.kept, Kept::Stored));
+        self.sent.push_back(sent);
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.sent.is_empty()
+    }
+
+    /// The last number sent, if anything is in flight.
+    pub(super) fn last(&self) -> Option<Seq> {
+        self.sent.back().map(|s| s.seq)
+    }
+
+    /// The entries kept in memory, oldest first.
+    pub(super) fn kept(&self) -> impl Iterator<Item = &Sent> {
+        self.sent.range(self.sent.len() - self.kept..)
+    }
+
+    /// Takes the oldest entry if it is covered by an ack up to `through`.
+    pub(super) fn pop_acked(&mut self, through: Seq) -> Option<Sent> {
+        let sent = self.sent.pop_front_if(|s| s.seq <= through)?;
+        self.kept = self.kept.min(self.sent.len());
+        Some(sent)
+    }
+
+    /// Takes the newest entry if it lies behind `position`.
+    pub(super) fn pop_behind(&mut self, position: Seq) -> Option<Sent> {
+        let sent = self.sent.pop_back_if(|s| s.seq > position)?;
+        self.kept -= usize::from(!matches!(sent.kept, Kept::Stored));
+        Some(sent)
+    }
+
+    /// The entries up to `through` are in the durable queue now: answers each body that was kept for them.
+    pub(super) fn mark_stored(&mut self, through: Seq, mut freed: impl FnMut(Kept, usize)) {
+        let first = self.sent.len() - self.kept;
+        for sent in self.sent.range_mut(first..) {
+            if sent.seq > through {
+                break;
+            }
+            self.kept -= 1;
+            freed(std::mem::replace(&mut sent.kept, Kept::Stored), sent.size);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::frame::{Data, DataFlags, LaneIx};
+    use bytes::BytesMut;
+
+    #[test]
+    fn a_segment_lives_exactly_as_long_as_an_entry_needs_it() {
+        let mut segments = Segments::default();
+        let mut tx = BytesMut::new();
+        let mut frames = Vec::new();
+        for (n, payload) in [(1u64, &b"one"[..]), (2, b"two")] {
+            frames.push(segments.keep(tx.len(), Instant::now));
+            let data = Data {
+                lane: LaneIx(0),
+                flags: DataFlags::empty(),
+                seq: Seq::new(n),
+                raw_len: 0,
+                headers: &[],
+                payload,
+            };
+            codec::encode_data(&data, &mut tx);
+        }
+        segments.seal(&tx.split().freeze());
+        assert!(segments.held() > 0);
+        assert_eq!(&*segments.message(frames[1]).payload, b"two");
+        segments.release(frames[0]);
+        assert!(segments.held() > 0);
+        segments.release(frames[1]);
+        assert_eq!(segments.held(), 0);
+        assert!(segments.segments.is_empty());
+    }
+}

@@ -1,0 +1,392 @@
+//! One lane as its sender sees it.
+//!
+//! ```text
+//!   acked        sent            cached        stored                 next
+//!     |  in flight  |     ready     |  to be loaded |   fresh   |
+//! ----+-------------+---------------+---------------+-----------+----->  numbers
+//!                   '--- in the durable queue ------'  memory only
+//! ```
+//!
+//! Numbers up to `stored` are in the durable queue (or acked, or holes); everything above is in memory only, in `fresh`
+//! or kept in flight. The durable queue therefore always holds a prefix of the lane, and a crash loses only a suffix.
+
+use super::inflight::{Inflight, Kept, Segments, Sent};
+use super::{Accept, Amount, LaneRecord, Numbered};
+use crate::types::{Incarnation, Message, Seq, Topic};
+use crate::wire::frame::{DataFlags, LaneIx};
+use std::collections::VecDeque;
+use std::time::Instant;
+
+/// The lane on the present connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Connection {
+    /// Not opened on it.
+    Closed,
+    /// So many `Resume`s were sent and not answered; only the last answer counts.
+    Resuming(u32),
+    /// Data may flow, within the credit.
+    Open,
+}
+
+/// What is known of a message that only memory holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum State {
+    /// Accepted (write-behind): may be sent at once.
+    Accepted,
+    /// Waits for its commit; accepted only then.
+    Reserved { deadline: Instant, synced: bool, given: Given },
+    /// Waits for a commit that its caller runs (a group over several lanes).
+    External,
+    /// Committed, but an earlier one is not.
+    Stored,
+}
+
+/// Whether the store may already hold a message that waits for its commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Given {
+    /// Certainly not.
+    No,
+    /// An append carries it right now.
+    Now,
+    /// An append that carried it ended without an answer.
+    Unknown,
+    /// The same, and the caller was told.
+    Reported,
+}
+
+/// A message that waits in memory.
+#[derive(Debug)]
+pub(super) struct Item {
+    pub(super) seq: Seq,
+    pub(super) message: Message,
+    pub(super) state: State,
+    pub(super) since: Instant,
+    pub(super) redelivered: bool,
+}
+
+/// The rest of a large message that is sent in parts.
+#[derive(Debug)]
+pub(super) struct Rest {
+    /// `Seq::ZERO`: at most once.
+    pub(super) seq: Seq,
+    pub(super) message: Message,
+    pub(super) offset: usize,
+    pub(super) flags: DataFlags,
+}
+
+/// What the receiver still takes on this connection.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Credit {
+    pub(super) messages: u64,
+    pub(super) bytes: u64,
+    pub(super) used_messages: u64,
+    pub(super) used_bytes: u64,
+}
+
+impl Credit {
+    /// Whether one more message may go. The last one may overshoot the bytes, so that a message larger than the whole
+    /// budget passes alone.
+    pub(super) fn allows(&self) -> bool {
+        self.used_messages < self.messages && self.used_bytes < self.bytes
+    }
+
+    pub(super) fn use_for(&mut self, size: usize) {
+        self.used_messages += 1;
+        self.used_bytes = self.used_bytes.saturating_add(size as u64);
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Lane {
+    pub(super) ix: LaneIx,
+    pub(super) source: Topic,
+    pub(super) topic: Topic,
+    /// Incarnations with the first number of each, oldest first; empty until the durable queue was opened.
+    pub(super) spans: Vec<(Incarnation, Seq)>,
+    pub(super) predecessor: Option<Incarnation>,
+    /// The number the next message gets.
+    pub(super) next: Seq,
+    pub(super) acked: Seq,
+    /// The last number sent, or skipped, on this connection.
+    pub(super) sent: Seq,
+    pub(super) cached: Seq,
+    pub(super) stored: Seq,
+    pub(super) inflight: Inflight,
+    /// Stored messages that come next, with their bytes.
+    pub(super) ready: VecDeque<Item>,
+    pub(super) ready_bytes: usize,
+    /// Messages that only memory holds, not sent yet.
+    pub(super) fresh: VecDeque<Item>,
+    /// At-most-once messages that wait for the connection or for credit.
+    pub(super) direct: VecDeque<Message>,
+    pub(super) rest: Option<Rest>,
+    pub(super) connection: Connection,
+    pub(super) credit: Credit,
+    /// Messages in `fresh` that are `Reserved`.
+    pub(super) reserved: usize,
+    /// The earliest deadline among them, or earlier.
+    pub(super) deadline: Option<Instant>,
+    /// Up to where an append is under way.
+    pub(super) appending: Option<Seq>,
+    /// Write what memory holds at once: the link is down, or the node shuts down.
+    pub(super) flush: bool,
+    /// The store failed: not before this.
+    pub(super) append_after: Option<Instant>,
+    /// The load under way.
+    pub(super) loading: Option<u64>,
+    /// What was stored when it was asked for.
+    pub(super) load_through: Seq,
+    /// The store failed: not before this.
+    pub(super) load_after: Option<Instant>,
+    /// The receiver refused this message; nothing is sent until it is dead-lettered.
+    pub(super) refused: Option<Seq>,
+    /// Accepted and not acked.
+    pub(super) pending: Amount,
+    /// Whether the lane stands in the link's queue of lanes with something to send.
+    pub(super) queued: bool,
+}
+
+impl Lane {
+    pub(super) fn new(ix: LaneIx, source: Topic, topic: Topic) -> Self {
+        Lane {
+            ix,
+            source,
+            topic,
+            spans: Vec::new(),
+            predecessor: None,
+            next: Seq::new(1),
+            acked: Seq::ZERO,
+            sent: Seq::ZERO,
+            cached: Seq::ZERO,
+            stored: Seq::ZERO,
+            inflight: Inflight::default(),
+            ready: VecDeque::new(),
+            ready_bytes: 0,
+            fresh: VecDeque::new(),
+            direct: VecDeque::new(),
+            rest: None,
+            connection: Connection::Closed,
+            credit: Credit::default(),
+            reserved: 0,
+            deadline: None,
+            appending: None,
+            flush: false,
+            append_after: None,
+            loading: None,
+            load_through: Seq::ZERO,
+            load_after: None,
+            refused: None,
+            pending: Amount::default(),
+            queued: false,
+        }
+    }
+
+    /// The durable queue was opened.
+    pub(super) fn open(&mut self, record: LaneRecord) {
+        self.next = record.next;
+        self.acked = record.acked;
+        self.sent = record.acked;
+        self.cached = record.acked;
+        self.stored = record.next.prev();
+        self.spans = record.spans;
+        self.predecessor = record.predecessor;
+        self.pending = record.pending;
+    }
+
+    pub(super) fn is_durable(&self) -> bool {
+        !self.spans.is_empty()
+    }
+
+    /// Whether there is anything the receiver should get.
+    pub(super) fn has_work(&self) -> bool {
+        self.pending.messages > 0 || !self.fresh.is_empty() || !self.direct.is_empty()
+    }
+
+    /// The incarnation that gave out `seq`.
+    pub(super) fn incarnation(&self, seq: Seq) -> Incarnation {
+        let span = self.spans.iter().rev().find(|(_, first)| *first <= seq).or(self.spans.first());
+        span.expect("a lane that gives out numbers was opened").0
+    }
+
+    /// `seq` of `incarnation` in this sender's numbering: never beyond what that incarnation gave out here. `None` for an
+    /// incarnation that is not queued here.
+    pub(super) fn position(&self, incarnation: Incarnation, seq: Seq) -> Option<Seq> {
+        let at = self.spans.iter().position(|(i, _)| *i == incarnation)?;
+        let end = self.spans.get(at + 1).map_or(self.next, |(_, first)| *first).prev();
+        Some(seq.min(end))
+    }
+
+    /// Everything up to `cached` or `sent`, whichever is further, needs no load.
+    pub(super) fn covered(&self) -> Seq {
+        self.cached.max(self.sent)
+    }
+
+    /// Whether stored messages are missing from memory.
+    pub(super) fn is_behind(&self) -> bool {
+        self.covered() < self.stored
+    }
+
+    /// Whether something accepted, or waiting to be, is in memory only.
+    pub(super) fn has_unstored(&self) -> bool {
+        !self.fresh.is_empty() || self.inflight.kept().next().is_some()
+    }
+
+    /// The append under way ended without a commit that is known of.
+    pub(super) fn end_append(&mut self, now: Given) {
+        for item in &mut self.fresh {
+            if let State::Reserved { given: given @ Given::Now, .. } = &mut item.state {
+                *given = now;
+            }
+        }
+    }
+
+    /// Everything up to `through` is acked: incarnations that have nothing queued any more are forgotten.
+    pub(super) fn forget_spans(&mut self, through: Seq) {
+        while self.spans.get(1).is_some_and(|(_, first)| *first <= through.next()) {
+            self.predecessor = Some(self.spans.remove(0).0);
+        }
+    }
+
+    /// Since when the oldest message waits that only memory holds.
+    pub(super) fn unstored_since(&self, segments: &Segments) -> Option<Instant> {
+        match self.inflight.kept().next().map(|sent| &sent.kept) {
+            Some(Kept::Frame(frame)) => Some(segments.since(*frame)),
+            Some(Kept::Whole(_, since)) => Some(*since),
+            Some(Kept::Stored) | None => self.fresh.front().map(|i| i.since),
+        }
+    }
+
+    /// The rows of the next append: everything accepted that only memory holds, and what waits for its commit, in number
+    /// order, at most `limit` messages. Answers them with whether one wants the commit synced.
+    pub(super) fn take_rows(&mut self, segments: &Segments, limit: usize) -> (Vec<Numbered>, bool) {
+        let mut rows = self.kept_rows(segments, limit);
+        let mut synced = false;
+        for item in &mut self.fresh {
+            if rows.len() >= limit {
+                break;
+            }
+            match &mut item.state {
+                State::Accepted => {}
+                State::Reserved { synced: wants, given, .. } => {
+                    if *given == Given::No {
+                        *given = Given::Now;
+                    }
+                    synced |= *wants;
+                }
+                State::External | State::Stored => continue,
+            }
+            rows.push((item.seq, item.message.clone()));
+        }
+        let rows = rows.into_iter().map(|(seq, message)| self.numbered(seq, message)).collect();
+        (rows, synced)
+    }
+
+    /// The rows a group append must write together with its own message: what was accepted before it.
+    pub(super) fn accepted_rows(&self, segments: &Segments) -> Vec<Numbered> {
+        let fresh = self.fresh.iter().filter(|i| i.state == State::Accepted).map(|i| (i.seq, i.message.clone()));
+        let kept = self.kept_rows(segments, usize::MAX).into_iter();
+        kept.chain(fresh).map(|(seq, message)| self.numbered(seq, message)).collect()
+    }
+
+    fn kept_rows(&self, segments: &Segments, limit: usize) -> Vec<(Seq, Message)> {
+        let body = |sent: &Sent| match &sent.kept {
+            Kept::Frame(frame) => Some((sent.seq, segments.message(*frame))),
+            Kept::Whole(message, _) => Some((sent.seq, Message::clone(message))),
+            Kept::Stored => None,
+        };
+        self.inflight.kept().filter_map(body).take(limit).collect()
+    }
+
+    pub(super) fn numbered(&self, seq: Seq, message: Message) -> Numbered {
+        Numbered { seq, incarnation: self.incarnation(seq), message }
+    }
+
+    /// The append up to `through` is committed: its messages are stored. Answers the last number that became accepted
+    /// by it.
+    pub(super) fn mark_stored(&mut self, through: Seq) -> Option<Seq> {
+        let mut accepted = None;
+        for item in self.fresh.iter_mut().take_while(|i| i.seq <= through) {
+            match item.state {
+                State::Reserved { .. } => {
+                    accepted = Some(item.seq);
+                    self.reserved -= 1;
+                    self.pending.add(item.message.size());
+                }
+                State::Accepted => {}
+                State::External | State::Stored => continue,
+            }
+            item.state = State::Stored;
+        }
+        accepted
+    }
+
+    /// The group append of the external message `seq` is committed, and with it all that was accepted before.
+    pub(super) fn mark_group_stored(&mut self, seq: Seq) {
+        for item in self.fresh.iter_mut().take_while(|i| i.seq <= seq) {
+            if item.seq == seq {
+                self.pending.add(item.message.size());
+            } else if item.state != State::Accepted {
+                continue;
+            }
+            item.state = State::Stored;
+        }
+    }
+
+    /// Moves committed messages from the front of `fresh` behind the others that are stored; those that `keep` allows stay
+    /// in memory to be sent. Answers how much memory was freed.
+    pub(super) fn settle(&mut self, through: Seq, keep: impl Fn(&Lane) -> bool) -> Amount {
+        let mut freed = Amount::default();
+        while let Some(item) = self.fresh.pop_front_if(|i| i.state == State::Stored) {
+            freed.add(item.message.size());
+            let follows = !self.is_behind() && keep(self);
+            self.stored = item.seq;
+            if follows {
+                self.cached = item.seq;
+                self.ready_bytes += item.message.size();
+                self.ready.push_back(item);
+            }
+        }
+        let limit = self.fresh.front().map_or(through, |i| through.min(i.seq.prev()));
+        if limit > self.stored {
+            let behind = self.is_behind();
+            self.stored = limit;
+            if !behind {
+                self.cached = self.covered().max(limit);
+            }
+        }
+        freed
+    }
+
+    /// The receiver has everything up to `position`: what was sent behind it must be sent again.
+    pub(super) fn rewind(&mut self, position: Seq, segments: &mut Segments) {
+        self.rest = None;
+        self.loading = None;
+        while let Some(sent) = self.inflight.pop_behind(position) {
+            let (message, since) = match sent.kept {
+                Kept::Stored => continue,
+                Kept::Whole(message, since) => (*message, since),
+                Kept::Frame(frame) => {
+                    let kept = (segments.message(frame), segments.since(frame));
+                    segments.release(frame);
+                    kept
+                }
+            };
+            let item = Item { seq: sent.seq, message, state: State::Accepted, since, redelivered: true };
+            self.fresh.push_front(item);
+        }
+        self.ready.clear();
+        self.ready_bytes = 0;
+        self.sent = position;
+        self.cached = position.max(self.acked);
+    }
+
+    /// How the next accepted message of this lane would be taken.
+    pub(super) fn accept(&self) -> Accept {
+        let idle = self.ready.is_empty() && self.fresh.is_empty() && self.rest.is_none() && !self.is_behind();
+        if self.connection == Connection::Open && idle && self.refused.is_none() && self.credit.allows() {
+            Accept::Send
+        } else {
+            Accept::Queue
+        }
+    }
+}

@@ -1,0 +1,360 @@
+//! Accepting messages and putting them on the wire.
+
+use super::*;
+use crate::wire::frame::{Data, DataFlags};
+use lane::{Given, Rest};
+
+/// Messages one lane may send before the next has its turn.
+const TURN_MESSAGES: usize = 64;
+
+/// zstd's fastest regular level: links are usually faster than stronger levels compress.
+const COMPRESSION_LEVEL: i32 = 1;
+
+/// The transmit buffer is allocated in pieces of this size.
+const TRANSMIT_CHUNK: usize = 64 * 1024;
+
+impl Outbound {
+    /// Takes an at-least-once message and numbers it. The lane must be durable.
+    ///
+    /// `now` is asked only when the time is needed, which is not for every message.
+    ///
+    /// # Errors
+    /// [`OfferError`]; the message is not kept then and has no number.
+    pub fn offer(
+        &mut self,
+        now: impl Fn() -> Instant,
+        lane: LaneIx,
+        headers: &Headers,
+        body: Body<'_>,
+        promise: Promise,
+    ) -> Result<Seq, OfferError> {
+        let size = headers.encoded().len() + body.bytes().len();
+        let Some(l) = lane_mut(&mut self.lanes, lane).filter(|l| l.is_durable()) else {
+            return Err(OfferError::LaneFull);
+        };
+        if !self.config.lane.has_room(l.pending, size) {
+            return Err(OfferError::LaneFull);
+        }
+        if !self.config.memory.has_room(self.memory, size) {
+            self.starved = true;
+            return Err(OfferError::Full);
+        }
+        let seq = l.next;
+        l.next = seq.next();
+        self.memory.add(size);
+        let direct = matches!((promise, l.accept()), (Promise::WriteBehind, Accept::Send));
+        if promise == Promise::WriteBehind {
+            l.pending.add(size);
+        }
+        if direct && self.fits_buffer(size) {
+            self.send_borrowed(lane, seq, headers, &body, now);
+        } else {
+            self.queue(lane, seq, Message { headers: headers.clone(), payload: body.into_payload() }, promise, now());
+        }
+        Ok(seq)
+    }
+
+    /// Takes an at-most-once message.
+    ///
+    /// # Errors
+    /// [`OfferError::Unreachable`] when there is no connection and none is being made, [`OfferError::Full`] when too many
+    /// wait already.
+    pub fn offer_direct(&mut self, lane: LaneIx, headers: &Headers, body: Body<'_>) -> Result<(), OfferError> {
+        let size = headers.encoded().len() + body.bytes().len();
+        let fits = self.fits_buffer(size);
+        let too_large = matches!(&self.link, Link::Up { peer, .. } if size as u64 > peer.max_message);
+        if too_large || matches!(self.link, Link::Down) {
+            return Err(OfferError::Unreachable);
+        }
+        let Some(l) = lane_mut(&mut self.lanes, lane) else { return Err(OfferError::Unreachable) };
+        let open = l.connection == Connection::Open && l.direct.is_empty() && l.rest.is_none();
+        if open && fits && l.credit.allows() {
+            l.credit.use_for(size);
+            let data = data_frame(lane, DataFlags::DIRECT, Seq::ZERO, headers, body.bytes());
+            codec::encode_data(&data, &mut self.tx);
+            return Ok(());
+        }
+        if !self.config.direct.has_room(self.direct, size) {
+            self.starved = true;
+            return Err(OfferError::Full);
+        }
+        self.direct.add(size);
+        l.direct.push_back(Message { headers: headers.clone(), payload: body.into_payload() });
+        self.wake_lane(lane);
+        Ok(())
+    }
+
+    /// Whether a message of this size is encoded as one plain frame into the buffer as it stands.
+    fn fits_buffer(&self, size: usize) -> bool {
+        let Link::Up { peer, .. } = &self.link else { return false };
+        let plain = size <= self.config.part_bytes.min(self.config.compress_threshold);
+        plain && size as u64 <= peer.max_message && self.has_transmit_room()
+    }
+
+    fn has_transmit_room(&self) -> bool {
+        let outgoing: usize = self.outgoing.iter().map(Bytes::len).sum();
+        self.tx.len() + outgoing < self.config.transmit_bytes
+    }
+
+    /// The hot path: encodes a write-behind message straight into the transmit buffer, where it is also kept.
+    fn send_borrowed(&mut self, lane: LaneIx, seq: Seq, headers: &Headers, body: &Body<'_>, now: impl Fn() -> Instant) {
+        let Some(l) = lane_mut(&mut self.lanes, lane) else { return };
+        skip_to(l, seq, &mut self.tx);
+        let frame = self.segments.keep(self.tx.len(), now);
+        codec::encode_data(&data_frame(lane, DataFlags::empty(), seq, headers, body.bytes()), &mut self.tx);
+        let size = headers.encoded().len() + body.bytes().len();
+        l.credit.use_for(size);
+        l.sent = seq;
+        l.inflight.push(Sent { seq, size, kept: Kept::Frame(frame) });
+        self.unstored.insert(lane);
+    }
+
+    fn queue(&mut self, lane: LaneIx, seq: Seq, message: Message, promise: Promise, now: Instant) {
+        let Some(l) = lane_mut(&mut self.lanes, lane) else { return };
+        let state = match promise {
+            Promise::WriteBehind => State::Accepted,
+            Promise::Group => State::External,
+            Promise::Stored { deadline, synced } => {
+                l.reserved += 1;
+                l.deadline = Some(l.deadline.map_or(deadline, |d| d.min(deadline)));
+                State::Reserved { deadline, synced, given: Given::No }
+            }
+        };
+        l.fresh.push_back(Item { seq, message, state, since: now, redelivered: false });
+        self.unstored.insert(lane);
+        if matches!(promise, Promise::Stored { .. }) {
+            self.committing.insert(lane);
+        }
+        self.wake_lane(lane);
+    }
+
+    /// Opens the lane on the connection if it is not, and gives it a turn.
+    pub(super) fn wake_lane(&mut self, lane: LaneIx) {
+        match self.get(lane).map(|l| l.connection) {
+            Some(Connection::Closed) => self.resume_lane(lane),
+            Some(Connection::Open) => self.enqueue(lane),
+            Some(Connection::Resuming(_)) | None => {}
+        }
+    }
+
+    pub(super) fn enqueue(&mut self, lane: LaneIx) {
+        if let Some(l) = lane_mut(&mut self.lanes, lane).filter(|l| l.connection == Connection::Open && !l.queued) {
+            l.queued = true;
+            self.turn.push_back(lane);
+        }
+    }
+
+    /// The next bytes for the connection, many frames at once. Nothing while the link is down.
+    pub fn poll_transmit(&mut self) -> Option<Bytes> {
+        if !self.is_up() {
+            return None;
+        }
+        self.pump();
+        self.seal();
+        self.outgoing.pop_front()
+    }
+
+    /// Swaps the transmit buffer out.
+    pub(super) fn seal(&mut self) {
+        if !self.tx.is_empty() {
+            let bytes = self.tx.split().freeze();
+            self.segments.seal(&bytes);
+            self.outgoing.push_back(bytes);
+        }
+    }
+
+    /// Fills the transmit buffer from the lanes that have something to send, each in its turn.
+    fn pump(&mut self) {
+        while self.has_transmit_room() {
+            let Some(lane) = self.turn.pop_front() else { return };
+            let Some(l) = lane_mut(&mut self.lanes, lane) else { continue };
+            l.queued = false;
+            self.tx.reserve(TRANSMIT_CHUNK.saturating_sub(self.tx.len()));
+            let mut again = false;
+            for _ in 0..TURN_MESSAGES {
+                again = self.send_next(lane);
+                if !again || !self.has_transmit_room() {
+                    break;
+                }
+            }
+            self.load_lane(lane);
+            if again {
+                self.enqueue(lane);
+            }
+        }
+    }
+
+    /// Encodes the lane's next message or part. Answers whether there may be another.
+    fn send_next(&mut self, lane: LaneIx) -> bool {
+        let Link::Up { peer, .. } = &self.link else { return false };
+        let max_message = peer.max_message;
+        let Some(l) = lane_mut(&mut self.lanes, lane) else { return false };
+        if l.connection != Connection::Open || l.refused.is_some() {
+            return false;
+        }
+        if l.rest.is_some() {
+            self.send_part(lane);
+            return true;
+        }
+        if !l.credit.allows() {
+            return false;
+        }
+        let may_send_fresh = !l.is_behind() && l.fresh.front().is_some_and(|i| i.state == State::Accepted);
+        if let Some(item) = l.ready.pop_front() {
+            l.ready_bytes -= item.message.size();
+            self.send_item(lane, item, true, max_message)
+        } else if may_send_fresh && let Some(item) = l.fresh.pop_front() {
+            self.send_item(lane, item, false, max_message)
+        } else if let Some(message) = l.direct.pop_front() {
+            self.direct.remove(message.size());
+            self.make_room();
+            self.send_direct(lane, message, max_message);
+            true
+        } else {
+            false
+        }
+    }
+
+    fn send_item(&mut self, lane: LaneIx, item: Item, stored: bool, max_message: u64) -> bool {
+        let size = item.message.size();
+        let Some(l) = lane_mut(&mut self.lanes, lane) else { return false };
+        if size as u64 > max_message {
+            let seq = item.seq;
+            if stored {
+                l.ready_bytes += size;
+                l.ready.push_front(item);
+            } else {
+                l.fresh.push_front(item);
+            }
+            self.refuse(lane, seq, RefuseCode::TooLarge, format!("larger than the peer's {max_message} bytes"));
+            return false;
+        }
+        skip_to(l, item.seq, &mut self.tx);
+        l.sent = item.seq;
+        l.cached = l.cached.max(item.seq);
+        l.credit.use_for(size);
+        self.redelivered += u64::from(item.redelivered);
+        let mut flags = DataFlags::empty();
+        flags = if stored { flags.with(DataFlags::STRICT) } else { flags };
+        flags = if item.redelivered { flags.with(DataFlags::REDELIVERED) } else { flags };
+        let offset = self.tx.len();
+        let plain = self.send_message(lane, item.seq, flags, &item.message);
+        let kept = match (stored, plain) {
+            (true, _) => Kept::Stored,
+            (false, true) => Kept::Frame(self.segments.keep(offset, || item.since)),
+            (false, false) => Kept::Whole(Box::new(item.message), item.since),
+        };
+        if let Some(l) = lane_mut(&mut self.lanes, lane) {
+            l.inflight.push(Sent { seq: item.seq, size, kept });
+        }
+        true
+    }
+
+    fn send_direct(&mut self, lane: LaneIx, message: Message, max_message: u64) {
+        if message.size() as u64 > max_message {
+            self.events.push_back(Event::Dropped(1));
+            return;
+        }
+        if let Some(l) = lane_mut(&mut self.lanes, lane) {
+            l.credit.use_for(message.size());
+        }
+        self.send_message(lane, Seq::ZERO, DataFlags::DIRECT, &message);
+    }
+
+    /// Encodes a whole message, or its first part. Answers whether it became one plain frame.
+    fn send_message(&mut self, lane: LaneIx, seq: Seq, flags: DataFlags, message: &Message) -> bool {
+        let payload = message.payload.as_bytes();
+        if payload.len() <= self.config.part_bytes && payload.len() <= self.config.compress_threshold {
+            codec::encode_data(&data_frame(lane, flags, seq, &message.headers, payload), &mut self.tx);
+            return true;
+        }
+        if let Some(l) = lane_mut(&mut self.lanes, lane) {
+            l.rest = Some(Rest { seq, message: message.clone(), offset: 0, flags });
+        }
+        self.send_part(lane);
+        false
+    }
+
+    /// Encodes the next part of a large message.
+    fn send_part(&mut self, lane: LaneIx) {
+        let Some(l) = lane_mut(&mut self.lanes, lane) else { return };
+        let Some(mut rest) = l.rest.take() else { return };
+        let payload = rest.message.payload.as_bytes();
+        let end = payload.len().min(rest.offset + self.config.part_bytes);
+        let part = &payload[rest.offset..end];
+        let headers = if rest.offset == 0 { rest.message.headers.clone() } else { Headers::EMPTY };
+        let mut data = data_frame(lane, rest.flags, rest.seq, &headers, part);
+        if end < payload.len() {
+            data.flags = data.flags.with(DataFlags::MORE);
+        }
+        let compressed = (payload.len() > self.config.compress_threshold)
+            .then(|| codec::compress(part, COMPRESSION_LEVEL))
+            .flatten();
+        if let Some(compressed) = &compressed {
+            data.flags = data.flags.with(DataFlags::COMPRESSED);
+            data.raw_len = u32::try_from(part.len()).expect("a part is smaller than a frame");
+            data.payload = compressed;
+        }
+        codec::encode_data(&data, &mut self.tx);
+        if end < payload.len() {
+            rest.offset = end;
+            l.rest = Some(rest);
+        }
+    }
+
+    /// Asks for the next page when the lane runs out of what is stored.
+    fn load_lane(&mut self, lane: LaneIx) {
+        let limit = self.config.page.messages / 2;
+        let Some(l) = lane_mut(&mut self.lanes, lane) else { return };
+        let wanted = l.is_behind() && l.connection == Connection::Open && l.credit.allows() && l.refused.is_none();
+        if !wanted || l.loading.is_some() || l.load_after.is_some() || l.ready.len() as u64 > limit {
+            return;
+        }
+        let id = self.next_load;
+        self.next_load += 1;
+        l.loading = Some(id);
+        l.load_through = l.stored;
+        let after = l.covered().max(l.acked);
+        self.events.push_back(Event::Load { lane, id, after });
+    }
+
+    /// Stops a lane at a message that the receiver will never take.
+    pub(super) fn refuse(&mut self, lane: LaneIx, seq: Seq, code: RefuseCode, text: String) {
+        let Some(l) = lane_mut(&mut self.lanes, lane) else { return };
+        l.refused = Some(seq);
+        let fresh = l.fresh.iter().find(|i| i.seq == seq && i.state != State::Stored);
+        let message = fresh.map(|i| i.message.clone());
+        let incarnation = l.incarnation(seq);
+        self.events.push_back(Event::Refused { lane, seq, incarnation, message, code, text });
+    }
+
+    /// The refused message was kept as a dead letter and its row removed: the lane goes on behind it.
+    pub fn handle_refused(&mut self, lane: LaneIx, seq: Seq, size: usize) {
+        let Some(l) = lane_mut(&mut self.lanes, lane).filter(|l| l.refused == Some(seq)) else { return };
+        l.refused = None;
+        l.pending.remove(size);
+        if let Some(at) = l.fresh.iter().position(|i| i.seq == seq) {
+            l.fresh.remove(at);
+            self.memory.remove(size);
+        }
+        if l.ready.front().is_some_and(|i| i.seq == seq) {
+            l.ready.pop_front();
+            l.ready_bytes -= size;
+        }
+        self.note_unstored(lane);
+        self.make_room();
+        self.enqueue(lane);
+    }
+}
+
+/// Announces the numbers between what was sent and `seq` as missing.
+fn skip_to(l: &Lane, seq: Seq, tx: &mut BytesMut) {
+    if l.sent.next() < seq {
+        codec::encode(&Frame::Skip { lane: l.ix, from: l.sent.next(), to: seq.prev() }, tx);
+    }
+}
+
+fn data_frame<'a>(lane: LaneIx, flags: DataFlags, seq: Seq, headers: &'a Headers, payload: &'a [u8]) -> Data<'a> {
+    let flags = if headers.is_empty() { flags } else { flags.with(DataFlags::HEADERS) };
+    Data { lane, flags, seq, raw_len: 0, headers: headers.encoded(), payload }
+}
