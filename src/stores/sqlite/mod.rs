@@ -1,1 +1,1 @@
-//! Placeholder replaced by the store work.
+//! Placeholder.
