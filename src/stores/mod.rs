@@ -463,6 +463,9 @@ pub struct StoreFacts {
     pub max_message: usize,
 }
 
+/// The longest lease a store gives; longer ones are cut to it. A year is for ever, and fits every clock.
+const MAX_LEASE: Duration = Duration::from_secs(365 * 24 * 3600);
+
 /// Who serves which topic where.
 pub trait Directory: Send + Sync {
     /// What the store says of itself.

@@ -1,6 +1,6 @@
 //! The catalogue half of the medium in memory: nodes and their leases, routes, tombstones, remembered peers.
 
-use crate::stores::{Fence, Registration, Route, StoreError, TopicEntry};
+use crate::stores::{Fence, MAX_LEASE, Registration, Route, StoreError, TopicEntry};
 use crate::types::{Epoch, NodeId, Topic};
 use std::collections::BTreeMap;
 use std::task::Waker;
@@ -114,8 +114,7 @@ impl Catalogue {
         let unknown = Node { epoch: fence.epoch, lease_until: None, released: false };
         let node = self.nodes.entry(fence.node.clone()).or_insert(unknown);
         let expired = node.lease_until.is_none_or(|until| until <= Instant::now());
-        // A lease beyond what the clock can count is one that does not end in this process's life.
-        node.lease_until = Instant::now().checked_add(lease);
+        node.lease_until = Some(Instant::now() + lease.min(MAX_LEASE));
         if expired {
             self.bump();
         }

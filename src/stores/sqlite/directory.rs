@@ -5,7 +5,7 @@
 
 use super::error::Outcome;
 use super::lanes;
-use crate::stores::{Fence, Registration, Route, StoreError, TopicEntry};
+use crate::stores::{Fence, MAX_LEASE, Registration, Route, StoreError, TopicEntry};
 use crate::types::{Epoch, NodeId, Topic};
 use rusqlite::{Connection, OptionalExtension as _};
 use std::time::Duration;
@@ -103,8 +103,7 @@ pub(super) fn renew(db: &Connection, fence: &Fence, lease: Duration) -> Outcome<
     let node = fence.node.as_str();
     let sql = format!("SELECT 1 FROM liner_nodes WHERE name = ?1 AND lease_until > {NOW}");
     let live = db.prepare_cached(&sql)?.exists([node])?;
-    // A year is for ever, and keeps the sum within the integer.
-    let lease = lease.min(Duration::from_secs(365 * 24 * 3600)).as_millis();
+    let lease = lease.min(MAX_LEASE).as_millis();
     let sql = format!(
         "INSERT INTO liner_nodes (name, epoch, released, lease_until) VALUES (?1, ?2, 0, {NOW} + ?3)
         ON CONFLICT (name) DO UPDATE SET lease_until = excluded.lease_until"
