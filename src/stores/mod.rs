@@ -14,7 +14,9 @@
 //!
 //! Futures returned here may be dropped at any time; the operation then happens entirely or not at all.
 
+mod chain;
 pub mod memory;
+mod naming;
 mod row;
 pub mod sqlite;
 
@@ -56,12 +58,15 @@ pub enum StoreError {
     /// What is stored is not what this library writes, or is damaged.
     #[error("store is damaged: {0}")]
     Damaged(Arc<str>),
+    /// The lane was forgotten, or belongs to another sender. Nothing was changed; open it again.
+    #[error("no lane {0} of this sender")]
+    NoLane(i64),
 }
 
 impl StoreError {
     /// Whether repeating the operation later can succeed.
     pub fn is_retryable(&self) -> bool {
-        !matches!(self, StoreError::Fenced | StoreError::Damaged(_))
+        !matches!(self, StoreError::Fenced | StoreError::Damaged(_) | StoreError::NoLane(_))
     }
 
     /// Whether it is certain that nothing was changed.
@@ -154,11 +159,13 @@ pub struct OutboxLane {
     pub key: LaneKey,
     /// Its names.
     pub id: LaneId,
-    /// The incarnations that may still have messages queued, oldest first; the one just minted is last.
+    /// The incarnations that may still have messages queued, oldest first; the one just minted is last. A few that
+    /// gave no number the store knows of are listed too: a process that was killed may have sent without storing.
     pub spans: Vec<Span>,
-    /// The incarnation before the first span, if the lane had one.
+    /// The incarnation before the first span that gave numbers, if the lane had one.
     pub predecessor: Option<Incarnation>,
-    /// The number the next message gets: `spans.last().first`.
+    /// The number the next message gets, above every number the store has seen: where the last span starts, unless
+    /// this incarnation had been opened before and has given numbers since.
     pub next: Seq,
     /// Everything up to here was acked and trimmed.
     pub acked: Seq,
@@ -188,12 +195,12 @@ pub struct Page {
     pub end: bool,
 }
 
-/// How much [`Outbox::load`] may return; the first message comes whatever its size.
+/// How much [`Outbox::load`] may return; the first message comes whatever its size, so that every lane moves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PageLimit {
     /// At most so many messages.
     pub messages: usize,
-    /// Stop once so many bytes are read.
+    /// Of payloads and headers, at most so many bytes.
     pub bytes: usize,
 }
 
@@ -222,22 +229,26 @@ pub struct InboxLane {
 /// One change of queues or cursors.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Write {
-    /// Queue messages at the end of a lane. A message whose number is already there is left as it is.
+    /// Queue messages at the end of a lane of this sender. A message whose number is already there is left as it is,
+    /// and one whose number is acked is left out. A lane that is not there fails the batch with [`StoreError::NoLane`].
     Append {
         /// The lane.
         lane: LaneKey,
         /// In number order.
         messages: Vec<Stored>,
     },
-    /// The receiver acked everything up to `through`: the rows go. Moves only forward.
+    /// The receiver acked everything up to `through`: the rows go. Moves only forward. Either side of the lane may write
+    /// it (a receiver that shares the store trims what it has handled). A lane that is not there has nothing to trim.
     Trim {
         /// The lane.
         lane: LaneKey,
         /// The last acked number.
         through: Seq,
     },
-    /// Everything up to `cursor` is handled. Moves only forward, and only when the stored incarnation is `expected`;
-    /// otherwise this one write is left out and reported in [`Committed::stale`]. Recorded attempts up to the cursor go.
+    /// Everything up to `cursor` is handled. Moves only forward within an incarnation, and only when the stored
+    /// incarnation is `expected`, or the cursor's own (so that a repeat is not stale); otherwise, and when the lane is
+    /// not there, this one write is left out and reported in [`Committed::stale`]. Recorded attempts up to the cursor
+    /// go, and those of the incarnation it leaves.
     Advance {
         /// The lane.
         lane: LaneKey,
@@ -297,7 +308,7 @@ pub trait Journal: Send + Sync {
 
 /// The sending side of a node's lanes.
 pub trait Outbox: Send + Sync {
-    /// The lanes this node has sent on, whether or not anything is queued.
+    /// The lanes this node has opened as a sender, in name order, whether or not anything is queued. Reads only.
     fn lanes<'a>(&'a self, sender: &'a NodeId) -> StoreFuture<'a, Vec<LaneId>>;
 
     /// Finds or creates the lane and adds `incarnation` as its newest span, unless it is already. After `Ok` the lane
@@ -312,7 +323,7 @@ pub trait Outbox: Send + Sync {
     /// The queued messages with numbers above `after`, in number order. Reads only.
     fn load(&self, lane: LaneKey, after: Seq, limit: PageLimit) -> StoreFuture<'_, Page>;
 
-    /// What waits, per lane of this sender. Reads only.
+    /// What waits, per lane of this sender, in lane order; lanes without anything are left out. Reads only.
     fn pending<'a>(&'a self, sender: &'a NodeId) -> StoreFuture<'a, Vec<PendingLane>>;
 
     /// Drops the queues of all lanes of this sender, and keeps lanes and numbers. Answers what was dropped.
@@ -366,6 +377,16 @@ pub struct DeadLetter {
     pub died_ms: u64,
 }
 
+impl DeadLetter {
+    /// Whose letter it is: the receiver's when its handler failed, the sender's when the receiver refused.
+    pub fn owner(&self) -> &NodeId {
+        match self.origin {
+            DeadLetterOrigin::Handler => self.id.lane.receiver(),
+            DeadLetterOrigin::Refused => self.id.lane.sender(),
+        }
+    }
+}
+
 /// Which dead letters an operation is about.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct DeadLetterFilter {
@@ -373,6 +394,13 @@ pub struct DeadLetterFilter {
     pub ids: Vec<DeadLetterId>,
     /// Only letters addressed to this topic.
     pub topic: Option<Topic>,
+}
+
+impl DeadLetterFilter {
+    fn matches(&self, id: DeadLetterId, letter: &DeadLetter) -> bool {
+        let named = self.ids.is_empty() || self.ids.contains(&id);
+        named && self.topic.as_ref().is_none_or(|topic| letter.id.lane.topic() == topic)
+    }
 }
 
 /// What could not be handled.
@@ -406,9 +434,10 @@ pub struct Registration {
 pub struct Route {
     /// The node.
     pub node: NodeId,
-    /// Where it listens; several addresses are one node.
+    /// Where it listens, published addresses before those of operators; several addresses are one node.
     pub addrs: Vec<String>,
-    /// `false` once its lease has expired. Routes without a lease never expire.
+    /// `false` once its lease has expired or a newer process of its name has registered. A node with a route without a
+    /// lease never expires.
     pub live: bool,
 }
 
@@ -417,7 +446,7 @@ pub struct Route {
 pub struct TopicEntry {
     /// Who serves it, ordered by node name.
     pub routes: Vec<Route>,
-    /// Nodes that unsubscribed from it: a lane to them is no route.
+    /// Nodes that unsubscribed from it, in name order: a lane to them is no route.
     pub tombstones: Vec<NodeId>,
 }
 
@@ -434,6 +463,9 @@ pub struct StoreFacts {
     pub max_message: usize,
 }
 
+/// The longest lease a store gives; longer ones are cut to it. A year is for ever, and fits every clock.
+const MAX_LEASE: Duration = Duration::from_secs(365 * 24 * 3600);
+
 /// Who serves which topic where.
 pub trait Directory: Send + Sync {
     /// What the store says of itself.
@@ -443,8 +475,9 @@ pub trait Directory: Send + Sync {
     /// write of an earlier process of this name is fenced. Takes no lease and publishes nothing yet.
     fn register<'a>(&'a self, node: &'a NodeId) -> StoreFuture<'a, Registration>;
 
-    /// Publishes `addr` for `topic` under this node's name, removes its other addresses for the topic and a tombstone,
-    /// and takes or renews the node's lease. `subscription` marks topics other than the node's own.
+    /// Publishes `addr` for `topic` under this node's name, removes the other addresses it published for the topic and
+    /// a tombstone, and takes or renews the node's lease. Rows without a lease (operators, seeds) stay as they are.
+    /// `subscription` marks topics other than the node's own.
     fn publish<'a>(
         &'a self,
         fence: &'a Fence,
@@ -454,14 +487,15 @@ pub trait Directory: Send + Sync {
         lease: Duration,
     ) -> StoreFuture<'a, ()>;
 
-    /// Deletes every row of this node for `topic`, whatever the address and whoever wrote it, and leaves a tombstone.
+    /// Deletes every row of this node for `topic`, whatever the address and whoever wrote it, and leaves a tombstone. A
+    /// row that an operator or a seed adds later counts more than the tombstone.
     fn unpublish<'a>(&'a self, fence: &'a Fence, topic: &'a Topic) -> StoreFuture<'a, ()>;
 
     /// Adds a route without a lease, as an operator would: seeds. Does nothing when the row is there.
     fn seed<'a>(&'a self, topic: &'a Topic, node: &'a NodeId, addr: &'a str) -> StoreFuture<'a, ()>;
 
     /// Notes that another node unsubscribed from `topic`, or (`false`) serves it again. For stores that are not shared,
-    /// where tombstones travel on links.
+    /// where tombstones travel on links. Such a tombstone counts although rows (seeds) name the node.
     fn set_tombstone<'a>(
         &'a self,
         fence: &'a Fence,
@@ -483,7 +517,7 @@ pub trait Directory: Send + Sync {
     /// Deletes all rows of a topic, whoever wrote them. Answers how many.
     fn clear_addresses<'a>(&'a self, fence: &'a Fence, topic: &'a Topic) -> StoreFuture<'a, u64>;
 
-    /// Deletes all rows that name `node`, and its remembered addresses. Answers how many.
+    /// Deletes all routes and tombstones that name `node`, and its remembered addresses. Answers how many in all.
     fn forget_node<'a>(&'a self, fence: &'a Fence, node: &'a NodeId) -> StoreFuture<'a, u64>;
 
     /// Resolves when the catalogue may have changed since the last call of `changed` on this handle resolved (the first
