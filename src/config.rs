@@ -35,7 +35,7 @@ pub enum OnFull {
 }
 
 /// Where queues, cursors and the catalogue live.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum StoreConfig {
     /// In this process only: for tests.
@@ -165,7 +165,7 @@ impl Default for Timing {
 ///     .seed("billing", "billing-1", "10.0.0.7:2255");
 /// assert!(config.validate().is_ok());
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Config {
     /// The node's name, unique in the mesh.
     pub name: String,
