@@ -1,1 +1,77 @@
-//! Placeholder.
+//! What can be wrong with bytes from a peer.
+//!
+//! Every variant but the three about compression means that the peer broke the protocol or the bytes were damaged on
+//! the way: nothing behind them can be trusted, so the connection closes. A part that does not decompress is whole as a
+//! frame; the message it belongs to is refused and the connection goes on.
+
+use crate::types::NameError;
+
+/// Why bytes are not a frame, or a part is not what it declares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum WireError {
+    /// A length field names more bytes than a frame may have.
+    #[error("frame of {len} bytes, at most {max} are allowed")]
+    TooLong {
+        /// What the peer announced.
+        len: u32,
+        /// What is allowed at this point of the connection.
+        max: u32,
+    },
+    /// A length field of 0: a frame has at least its type.
+    #[error("frame without a type")]
+    Empty,
+    /// A frame ends before its last field.
+    #[error("frame ends before its last field")]
+    Truncated,
+    /// Bytes follow the last field of a frame that cannot be extended.
+    #[error("{0} bytes follow the last field of a frame")]
+    Trailing(usize),
+    /// A type this version does not know and may not ignore.
+    #[error("unknown frame type {0:#04x}")]
+    UnknownType(u8),
+    /// The first frame does not start with the protocol's magic bytes.
+    #[error("not this protocol")]
+    Magic,
+    /// The checksum of a message does not match its bytes.
+    #[error("checksum does not match")]
+    Checksum,
+    /// A message carries a flag this version does not know.
+    #[error("unknown message flags {0:#04x}")]
+    Flags(u8),
+    /// A numbered message carries the number 0.
+    #[error("message number is zero")]
+    SeqZero,
+    /// Headers are announced but empty, or longer than allowed.
+    #[error("headers of {0} bytes")]
+    HeadersLength(u32),
+    /// A presence byte is neither 0 nor 1.
+    #[error("presence byte {0:#04x}")]
+    Presence(u8),
+    /// A range ends before it starts.
+    #[error("range ends before it starts")]
+    Range,
+    /// A name that cannot be one.
+    #[error("malformed name")]
+    Name(#[from] NameError),
+    /// A name or text is not UTF-8.
+    #[error("text is not utf-8")]
+    Utf8,
+    /// A text or an authentication field is longer than allowed.
+    #[error("field of {0} bytes is too long")]
+    FieldLength(usize),
+    /// A compressed part declares more bytes than the receiver takes, or none.
+    #[error("compressed part declares {declared} bytes, at most {cap} are allowed")]
+    RawLength {
+        /// What the peer declared.
+        declared: u32,
+        /// What the receiver takes.
+        cap: usize,
+    },
+    /// A part declared as compressed does not decompress.
+    #[error("compressed part is damaged")]
+    Compression,
+    /// A part decompresses to more or fewer bytes than it declares.
+    #[error("compressed part does not have the {0} bytes it declares")]
+    RawMismatch(u32),
+}
