@@ -2,7 +2,7 @@
 //! bytes written down in `tests/vectors/frames.txt` are the bytes on the wire.
 
 use bytes::{BufMut, Bytes, BytesMut};
-use liner::wire::codec::{Decoder, FIRST_FRAME_MAX, MIN_READ, decode, encode, frames};
+use liner::wire::codec::{Decoder, FIRST_FRAME_MAX, MAX_AUTH, MAX_TEXT, MIN_READ, decode, encode, frames};
 use liner::wire::error::WireError;
 use liner::wire::frame::{CloseCode, Data, DataFlags, Frame, Hello, LaneIx, RefuseCode, Resume, ResumeAt, Welcome};
 use liner::{Epoch, Incarnation, NodeId, Seq, StoreId, Topic};
@@ -441,4 +441,21 @@ fn frames_are_the_bytes_written_down() {
         assert_eq!(bytes_of(frame), bytes, "{name} encodes");
         assert_eq!(decode(&bytes, MAX_FRAME), Ok(Some((frame.clone(), bytes.len()))), "{name} decodes");
     }
+}
+
+#[test]
+fn the_largest_hello_fits_the_first_frame() {
+    let Frame::Hello(hello) = handshake_samples().remove(0).1 else { panic!("the first sample is a Hello") };
+    let long = "n".repeat(255);
+    let largest = Hello {
+        from: NodeId::new(&long).expect("valid"),
+        to: NodeId::new(&long).expect("valid"),
+        topic: Topic::new(&long).expect("valid"),
+        addr: "a".repeat(MAX_TEXT),
+        auth: Bytes::from(vec![0; MAX_AUTH]),
+        ..hello
+    };
+    let bytes = bytes_of(&Frame::Hello(largest));
+    assert_eq!(bytes.len() - 4, 3893);
+    assert!(decode(&bytes, FIRST_FRAME_MAX).is_ok_and(|frame| frame.is_some()));
 }
