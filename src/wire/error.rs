@@ -4,7 +4,7 @@
 //! the way: nothing behind them can be trusted, so the connection closes. A part that does not decompress is whole as a
 //! frame; the message it belongs to is refused and the connection goes on.
 
-use crate::types::NameError;
+use crate::types::{NameError, Seq};
 
 /// Why bytes are not a frame, or a part is not what it declares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -74,4 +74,36 @@ pub enum WireError {
     /// A part decompresses to more or fewer bytes than it declares.
     #[error("compressed part does not have the {0} bytes it declares")]
     RawMismatch(u32),
+}
+
+/// How a peer broke the protocol: the connection is closed, and what was in it is sent again on the next one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LinkError {
+    /// Bytes that are not a frame.
+    #[error(transparent)]
+    Wire(#[from] WireError),
+    /// A frame that this side never gets, or not now.
+    #[error("unexpected frame")]
+    UnexpectedFrame,
+    /// An answer about a message that was never sent.
+    #[error("answer beyond what was sent")]
+    BeyondSent,
+    /// Data on a lane that was not opened.
+    #[error("unknown lane")]
+    UnknownLane,
+    /// The peer opens more lanes than it may.
+    #[error("too many lanes")]
+    TooManyLanes,
+    /// The incarnations of a lane are not in order, or too many.
+    #[error("malformed resume")]
+    MalformedResume,
+    /// Numbers are missing that were not announced.
+    #[error("message {found} where {expected} was due")]
+    Hole {
+        /// The number that was due.
+        expected: Seq,
+        /// The number that came.
+        found: Seq,
+    },
 }
