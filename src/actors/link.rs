@@ -189,11 +189,11 @@ impl Link {
         headers: &Headers,
         body: Body<'_>,
         promise: Promise,
-        waiter: Option<Waiter>,
+        waiter: Option<&mut Option<Waiter>>,
     ) -> Result<Receipt, OfferError> {
         let mut state = self.state.lock();
         let seq = state.outbound.offer(Instant::now, lane, headers, body, promise)?;
-        if let Some(waiter) = waiter {
+        if let Some(waiter) = waiter.and_then(Option::take) {
             state.lanes[lane.0 as usize].waiters.push_back((seq, waiter));
         }
         if !state.armed || promise != Promise::WriteBehind {
@@ -337,6 +337,11 @@ impl Link {
         state.outbound.flush();
         self.schedule(&mut state);
         !state.outbound.has_unstored()
+    }
+
+    /// Whether a message that was sent away may be offered again.
+    pub(super) fn has_room(&self) -> bool {
+        self.state.lock().outbound.has_room()
     }
 
     pub(super) fn has_work(&self) -> bool {
