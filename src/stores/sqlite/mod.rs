@@ -24,11 +24,13 @@ mod worker;
 mod writer;
 
 use super::*;
+use crate::types::Topic;
 use error::{Outcome, open_error};
 use rusqlite::Connection;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 use watcher::Watcher;
 use worker::Worker;
 use writer::Writer;
