@@ -24,7 +24,7 @@ pub enum StoreError {
     /// What is stored is not what this library writes, or is damaged.
     #[error("store is damaged: {0}")]
     Damaged(Arc<str>),
-    /// The lane was forgotten, or belongs to another sender. Nothing was changed; open it again.
+    /// The lane was forgotten, was never opened, or belongs to another sender. Nothing was changed; open it again.
     #[error("no lane {0} of this sender")]
     NoLane(i64),
 }

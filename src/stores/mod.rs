@@ -158,7 +158,8 @@ pub struct InboxLane {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Write {
     /// Queue messages at the end of a lane of this sender. A message whose number is already there is left as it is,
-    /// and one whose number is acked is left out. A lane that is not there fails the batch with [`StoreError::NoLane`].
+    /// and one whose number is acked is left out. A lane that its sender has not opened, or
+    /// has forgotten, fails the batch with [`StoreError::NoLane`].
     Append {
         /// The lane.
         lane: LaneKey,
