@@ -292,8 +292,9 @@ pub(crate) async fn a_dropped_wait_misses_nothing(medium: &dyn Medium) {
 
 pub(crate) async fn queues_do_not_wake_watchers(medium: &dyn Medium) {
     let (process, key) = sender(medium).await;
-    process.publish("t", "1.1.1.1:1", HOUR).await;
     let watching = medium.open();
+    process.publish("t", "1.1.1.1:1", HOUR).await;
+    watch(&watching).recv_timeout(PATIENCE).expect("sees the route");
     let watch = watch(&watching);
     process.commit([append(key, 1, 1..=3), trim(key, 2)]).await;
     process.store.renew(&process.fence, HOUR).await.expect("renews");
