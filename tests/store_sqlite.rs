@@ -326,6 +326,21 @@ impl Medium for Handle<'_> {
 }
 
 #[test]
+fn long_queues_are_counted_in_full() {
+    let file = File::new();
+    let (a, key) = block_on(sender(&Handle(&file)));
+    for queued in [9_999, 10_000, 10_001, 25_000] {
+        block_on(a.commit([append(key, 1, 1..=queued)]));
+        let pending = block_on(a.store.pending(&node("a"))).expect("counts");
+        assert_eq!(pending[0].amount.messages, queued);
+        assert_eq!(block_on(a.open(&lane(), 1)).pending, pending[0].amount);
+    }
+    let bytes = (1..=25_000).map(|n: u64| n.to_string().len() as u64).sum();
+    let dropped = block_on(a.store.clear(&a.fence)).expect("clears");
+    assert_eq!(dropped, Amount { messages: 25_000, bytes });
+}
+
+#[test]
 fn two_handles_may_hammer_one_file() {
     let file = File::new();
     std::thread::scope(|scope| {

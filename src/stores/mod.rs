@@ -80,6 +80,13 @@ pub struct Amount {
     pub bytes: u64,
 }
 
+impl std::ops::AddAssign for Amount {
+    fn add_assign(&mut self, more: Amount) {
+        self.messages += more.messages;
+        self.bytes += more.bytes;
+    }
+}
+
 /// A lane as its sender finds it when it opens it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutboxLane {

@@ -213,9 +213,7 @@ impl Queues {
     pub(super) fn clear(&mut self, sender: &NodeId) -> Amount {
         let mut dropped = Amount::default();
         for lane in self.lanes.values_mut().filter(|lane| lane.id.sender() == sender) {
-            let amount = lane.amount();
-            dropped.messages += amount.messages;
-            dropped.bytes += amount.bytes;
+            dropped += lane.amount();
             lane.removed = lane.next().prev();
             lane.queue.clear();
         }
