@@ -105,14 +105,23 @@ fn a_file_that_is_no_database_is_corrupt_and_left_alone() {
 #[test]
 fn a_damaged_database_is_corrupt_and_not_empty() {
     let file = File::new();
+    let (a, key) = block_on(sender(&Handle(&file)));
+    block_on(a.commit([append(key, 1, 1..=10_000)]));
+    drop(a);
     file.try_open().expect("opens").close();
-    let mut bytes = std::fs::read(&file.path).expect("reads");
-    let len = bytes.len();
-    bytes[len / 4..len / 2].fill(0xa5);
-    std::fs::write(&file.path, &bytes).expect("writes");
-    let opened = file.try_open();
-    assert!(matches!(opened, Err(OpenError::Corrupt { .. })), "{opened:?}");
-    std::fs::write(&file.path, &bytes[..4096]).expect("writes");
+    let operator = file.operator();
+    operator.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").expect("writes the log back");
+    drop(operator);
+    let intact = std::fs::read(&file.path).expect("reads");
+    let len = intact.len();
+    for (what, damaged) in [("schema", 100..4096), ("a table", len / 2..len / 2 + 8192)] {
+        let mut bytes = intact.clone();
+        bytes[damaged].fill(0xa5);
+        std::fs::write(&file.path, &bytes).expect("writes");
+        let opened = file.try_open();
+        assert!(matches!(opened, Err(OpenError::Corrupt { .. })), "{what}: {opened:?}");
+    }
+    std::fs::write(&file.path, &intact[..4096]).expect("writes");
     let opened = file.try_open();
     assert!(matches!(opened, Err(OpenError::Corrupt { .. })), "cut short: {opened:?}");
 }
@@ -314,6 +323,21 @@ impl Medium for Handle<'_> {
     fn open(&self) -> SharedStore {
         self.0.open()
     }
+}
+
+#[test]
+fn long_queues_are_counted_in_full() {
+    let file = File::new();
+    let (a, key) = block_on(sender(&Handle(&file)));
+    for queued in [9_999, 10_000, 10_001, 25_000] {
+        block_on(a.commit([append(key, 1, 1..=queued)]));
+        let pending = block_on(a.store.pending(&node("a"))).expect("counts");
+        assert_eq!(pending[0].amount.messages, queued);
+        assert_eq!(block_on(a.open(&lane(), 1)).pending, pending[0].amount);
+    }
+    let bytes = (1..=25_000).map(|n: u64| n.to_string().len() as u64).sum();
+    let dropped = block_on(a.store.clear(&a.fence)).expect("clears");
+    assert_eq!(dropped, Amount { messages: 25_000, bytes });
 }
 
 #[test]

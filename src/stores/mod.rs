@@ -15,15 +15,21 @@
 //! Futures returned here may be dropped at any time; the operation then happens entirely or not at all.
 
 mod chain;
+mod dead_letters;
+mod directory;
+mod error;
 pub mod memory;
 mod naming;
 mod row;
 pub mod sqlite;
 
-use crate::types::{Cursor, Epoch, Incarnation, LaneId, LaneName, Message, MessageId, NodeId, Seq, StoreId, Topic};
+pub use dead_letters::{DeadLetter, DeadLetterFilter, DeadLetterId, DeadLetterOrigin, DeadLetters};
+pub use directory::{Directory, Registration, Route, StoreFacts, TopicEntry};
+pub use error::{OpenError, StoreError};
+
+use crate::types::{Cursor, Epoch, Incarnation, LaneId, LaneName, Message, NodeId, Seq};
 use futures::future::BoxFuture;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// What every store operation returns.
 pub type StoreFuture<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
@@ -35,84 +41,6 @@ impl<T: Journal + Outbox + Inbox + DeadLetters + Directory> Store for T {}
 
 /// A store handle as the actors hold it.
 pub type SharedStore = Arc<dyn Store>;
-
-/// Why a store operation failed.
-#[derive(Debug, Clone, thiserror::Error)]
-#[non_exhaustive]
-pub enum StoreError {
-    /// Another writer held the store for longer than the busy timeout. Nothing was changed.
-    #[error("store is busy")]
-    Busy,
-    /// The medium is full or a quota is reached. Nothing was changed.
-    #[error("store is full: {0}")]
-    Full(Arc<str>),
-    /// A newer process of this node's name has registered. Nothing was changed, and nothing ever will be.
-    #[error("fenced: a newer process runs under this node's name")]
-    Fenced,
-    /// The store cannot be reached or read just now. Nothing was changed.
-    #[error("store is unavailable: {0}")]
-    Unavailable(Arc<str>),
-    /// The reply was lost: the operation happened entirely or not at all. Repeat it.
-    #[error("outcome unknown: {0}")]
-    Unknown(Arc<str>),
-    /// What is stored is not what this library writes, or is damaged.
-    #[error("store is damaged: {0}")]
-    Damaged(Arc<str>),
-    /// The lane was forgotten, or belongs to another sender. Nothing was changed; open it again.
-    #[error("no lane {0} of this sender")]
-    NoLane(i64),
-}
-
-impl StoreError {
-    /// Whether repeating the operation later can succeed.
-    pub fn is_retryable(&self) -> bool {
-        !matches!(self, StoreError::Fenced | StoreError::Damaged(_) | StoreError::NoLane(_))
-    }
-
-    /// Whether it is certain that nothing was changed.
-    pub fn is_definite(&self) -> bool {
-        !matches!(self, StoreError::Unknown(_))
-    }
-}
-
-/// Why a store could not be opened.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum OpenError {
-    /// The path is a directory, or cannot be created or read.
-    #[error("cannot open {path}: {reason}")]
-    Path {
-        /// The path as configured.
-        path: String,
-        /// What the system said.
-        reason: String,
-    },
-    /// The file is not a database, or a damaged one.
-    #[error("{path} is corrupt or not a database: {reason}")]
-    Corrupt {
-        /// The path as configured.
-        path: String,
-        /// What was found.
-        reason: String,
-    },
-    /// The file is a database of something else.
-    #[error("{path} belongs to another application")]
-    Foreign {
-        /// The path as configured.
-        path: String,
-    },
-    /// The store was written by a newer version that says this one must not read it.
-    #[error("store needs a reader of schema version {min_reader} or later, this is {ours}")]
-    Newer {
-        /// The oldest schema version that may read the store.
-        min_reader: u32,
-        /// The schema version of this library.
-        ours: u32,
-    },
-    /// The store failed while it was opened or migrated.
-    #[error("opening the store failed")]
-    Store(#[from] StoreError),
-}
 
 /// Proof of who writes: every write is refused once `node` has registered with a higher epoch.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -150,6 +78,13 @@ pub struct Amount {
     pub messages: u64,
     /// Their payloads and headers in bytes.
     pub bytes: u64,
+}
+
+impl std::ops::AddAssign for Amount {
+    fn add_assign(&mut self, more: Amount) {
+        self.messages += more.messages;
+        self.bytes += more.bytes;
+    }
 }
 
 /// A lane as its sender finds it when it opens it.
@@ -230,7 +165,8 @@ pub struct InboxLane {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Write {
     /// Queue messages at the end of a lane of this sender. A message whose number is already there is left as it is,
-    /// and one whose number is acked is left out. A lane that is not there fails the batch with [`StoreError::NoLane`].
+    /// and one whose number is acked is left out. A lane that its sender has not opened, or
+    /// has forgotten, fails the batch with [`StoreError::NoLane`].
     Append {
         /// The lane.
         lane: LaneKey,
@@ -337,196 +273,4 @@ pub trait Outbox: Send + Sync {
 pub trait Inbox: Send + Sync {
     /// Finds or creates the lane for its receiver.
     fn receive_lane<'a>(&'a self, fence: &'a Fence, lane: &'a LaneName) -> StoreFuture<'a, InboxLane>;
-}
-
-/// A dead letter's number in its store.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct DeadLetterId(pub(crate) i64);
-
-impl DeadLetterId {
-    /// The number as the store's table shows it.
-    pub const fn get(self) -> i64 {
-        self.0
-    }
-}
-
-/// Where a message died.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum DeadLetterOrigin {
-    /// This node's subscriber failed it too often. Replay hands it to the subscriber again.
-    Handler,
-    /// The receiver refused it for good. Replay appends it to its lane again.
-    Refused,
-}
-
-/// A message that could not be handled, and why.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DeadLetter {
-    /// Which message.
-    pub id: MessageId,
-    /// Where it died.
-    pub origin: DeadLetterOrigin,
-    /// The message.
-    pub message: Message,
-    /// The last reason given.
-    pub reason: String,
-    /// How often it was handed over.
-    pub attempts: u32,
-    /// When it died, in milliseconds since 1970.
-    pub died_ms: u64,
-}
-
-impl DeadLetter {
-    /// Whose letter it is: the receiver's when its handler failed, the sender's when the receiver refused.
-    pub fn owner(&self) -> &NodeId {
-        match self.origin {
-            DeadLetterOrigin::Handler => self.id.lane.receiver(),
-            DeadLetterOrigin::Refused => self.id.lane.sender(),
-        }
-    }
-}
-
-/// Which dead letters an operation is about.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct DeadLetterFilter {
-    /// Only these, if any are named.
-    pub ids: Vec<DeadLetterId>,
-    /// Only letters addressed to this topic.
-    pub topic: Option<Topic>,
-}
-
-impl DeadLetterFilter {
-    fn matches(&self, id: DeadLetterId, letter: &DeadLetter) -> bool {
-        let named = self.ids.is_empty() || self.ids.contains(&id);
-        named && self.topic.as_ref().is_none_or(|topic| letter.id.lane.topic() == topic)
-    }
-}
-
-/// What could not be handled.
-pub trait DeadLetters: Send + Sync {
-    /// This node's dead letters (as receiver for `Handler`, as sender for `Refused`) above `after`, in id order, at most
-    /// `limit`. Reads only.
-    fn dead_letters<'a>(
-        &'a self,
-        node: &'a NodeId,
-        filter: &'a DeadLetterFilter,
-        after: Option<DeadLetterId>,
-        limit: usize,
-    ) -> StoreFuture<'a, Vec<(DeadLetterId, DeadLetter)>>;
-
-    /// Deletes this node's dead letters that match. Answers how many.
-    fn purge_dead_letters<'a>(&'a self, fence: &'a Fence, filter: &'a DeadLetterFilter) -> StoreFuture<'a, u64>;
-}
-
-/// A node's start, as the directory sees it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Registration {
-    /// The epoch of this start: one more than the last.
-    pub epoch: Epoch,
-    /// Whether the process before this one released its registration (or there was none). After an unclean end,
-    /// attempts are recorded before redelivered messages are handed over.
-    pub clean: bool,
-}
-
-/// A node that serves a topic.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Route {
-    /// The node.
-    pub node: NodeId,
-    /// Where it listens, published addresses before those of operators; several addresses are one node.
-    pub addrs: Vec<String>,
-    /// `false` once its lease has expired or a newer process of its name has registered. A node with a route without a
-    /// lease never expires.
-    pub live: bool,
-}
-
-/// Everything the catalogue says about one topic.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct TopicEntry {
-    /// Who serves it, ordered by node name.
-    pub routes: Vec<Route>,
-    /// Nodes that unsubscribed from it, in name order: a lane to them is no route.
-    pub tombstones: Vec<NodeId>,
-}
-
-/// How safe a commit is on this store, as read back from it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StoreFacts {
-    /// The random number made with the store.
-    pub id: StoreId,
-    /// Backend and location, for people to read; never contains a secret.
-    pub description: String,
-    /// The settings that decide what survives, as the store reports them.
-    pub durability: String,
-    /// The largest message the store can hold, in bytes of payload and headers.
-    pub max_message: usize,
-}
-
-/// The longest lease a store gives; longer ones are cut to it. A year is for ever, and fits every clock.
-const MAX_LEASE: Duration = Duration::from_secs(365 * 24 * 3600);
-
-/// Who serves which topic where.
-pub trait Directory: Send + Sync {
-    /// What the store says of itself.
-    fn facts(&self) -> StoreFuture<'_, StoreFacts>;
-
-    /// A process starts under this name: takes the next epoch in one transaction and wins at once. From `Ok` on, every
-    /// write of an earlier process of this name is fenced. Takes no lease and publishes nothing yet.
-    fn register<'a>(&'a self, node: &'a NodeId) -> StoreFuture<'a, Registration>;
-
-    /// Publishes `addr` for `topic` under this node's name, removes the other addresses it published for the topic and
-    /// a tombstone, and takes or renews the node's lease. Rows without a lease (operators, seeds) stay as they are.
-    /// `subscription` marks topics other than the node's own.
-    fn publish<'a>(
-        &'a self,
-        fence: &'a Fence,
-        topic: &'a Topic,
-        addr: &'a str,
-        subscription: bool,
-        lease: Duration,
-    ) -> StoreFuture<'a, ()>;
-
-    /// Deletes every row of this node for `topic`, whatever the address and whoever wrote it, and leaves a tombstone. A
-    /// row that an operator or a seed adds later counts more than the tombstone.
-    fn unpublish<'a>(&'a self, fence: &'a Fence, topic: &'a Topic) -> StoreFuture<'a, ()>;
-
-    /// Adds a route without a lease, as an operator would: seeds. Does nothing when the row is there.
-    fn seed<'a>(&'a self, topic: &'a Topic, node: &'a NodeId, addr: &'a str) -> StoreFuture<'a, ()>;
-
-    /// Notes that another node unsubscribed from `topic`, or (`false`) serves it again. For stores that are not shared,
-    /// where tombstones travel on links. Such a tombstone counts although rows (seeds) name the node.
-    fn set_tombstone<'a>(
-        &'a self,
-        fence: &'a Fence,
-        topic: &'a Topic,
-        node: &'a NodeId,
-        unsubscribed: bool,
-    ) -> StoreFuture<'a, ()>;
-
-    /// Extends this node's lease, by the store's clock.
-    fn renew<'a>(&'a self, fence: &'a Fence, lease: Duration) -> StoreFuture<'a, ()>;
-
-    /// A clean end: deletes the leased rows of this node and its lease, and marks the registration as released. The epoch
-    /// stays.
-    fn release<'a>(&'a self, fence: &'a Fence) -> StoreFuture<'a, ()>;
-
-    /// What the catalogue says about a topic now. Reads only.
-    fn topic<'a>(&'a self, topic: &'a Topic) -> StoreFuture<'a, TopicEntry>;
-
-    /// Deletes all rows of a topic, whoever wrote them. Answers how many.
-    fn clear_addresses<'a>(&'a self, fence: &'a Fence, topic: &'a Topic) -> StoreFuture<'a, u64>;
-
-    /// Deletes all routes and tombstones that name `node`, and its remembered addresses. Answers how many in all.
-    fn forget_node<'a>(&'a self, fence: &'a Fence, node: &'a NodeId) -> StoreFuture<'a, u64>;
-
-    /// Resolves when the catalogue may have changed since the last call of `changed` on this handle resolved (the first
-    /// call: since the store was opened). Seen within 100 ms of the commit, by whatever process.
-    fn changed(&self) -> StoreFuture<'_, ()>;
-
-    /// Remembers where a peer that shook hands can be dialled, for [`Directory::peers`] after a restart.
-    fn remember_peer<'a>(&'a self, fence: &'a Fence, peer: &'a NodeId, addr: &'a str) -> StoreFuture<'a, ()>;
-
-    /// The peers remembered by this node, with their last address. Reads only.
-    fn peers<'a>(&'a self, node: &'a NodeId) -> StoreFuture<'a, Vec<(NodeId, String)>>;
 }

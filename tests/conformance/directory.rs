@@ -48,13 +48,11 @@ pub(crate) async fn a_start_after_a_crash_is_not_clean(medium: &dyn Medium) {
     assert!(after.epoch > process.fence.epoch, "the epoch stays when released");
 }
 
-pub(crate) async fn every_write_of_a_fenced_process_is_refused(medium: &dyn Medium) {
-    let (old, key) = sender(medium).await;
-    old.publish("t", "1.1.1.1:1", HOUR).await;
-    let new = Process::start(medium.open(), "a").await;
-    let (s, f, t, n) = (&old.store, &old.fence, &topic("t"), &node("b"));
+/// Every write there is, tried by a process on the lane `key`: its name and how it failed.
+async fn try_all_writes(process: &Process, key: LaneKey) -> Vec<(&'static str, Option<StoreError>)> {
+    let (s, f, t, n) = (&process.store, &process.fence, &topic("t"), &node("b"));
     let all = DeadLetterFilter::default();
-    let refused = [
+    vec![
         ("commit", s.commit(f, batch([append(key, 1, 1..=1)])).await.err()),
         ("open_lane", s.open_lane(f, &lane(), inc(2)).await.err()),
         ("clear", s.clear(f).await.err()),
@@ -69,8 +67,14 @@ pub(crate) async fn every_write_of_a_fenced_process_is_refused(medium: &dyn Medi
         ("clear_addresses", s.clear_addresses(f, t).await.err()),
         ("forget_node", s.forget_node(f, n).await.err()),
         ("remember_peer", s.remember_peer(f, n, "3.3.3.3:3").await.err()),
-    ];
-    for (operation, error) in refused {
+    ]
+}
+
+pub(crate) async fn every_write_of_a_fenced_process_is_refused(medium: &dyn Medium) {
+    let (old, key) = sender(medium).await;
+    old.publish("t", "1.1.1.1:1", HOUR).await;
+    let new = Process::start(medium.open(), "a").await;
+    for (operation, error) in try_all_writes(&old, key).await {
         assert!(matches!(error, Some(StoreError::Fenced)), "{operation}: {error:?}");
     }
     assert_eq!(new.queued(key).await, []);
@@ -288,8 +292,9 @@ pub(crate) async fn a_dropped_wait_misses_nothing(medium: &dyn Medium) {
 
 pub(crate) async fn queues_do_not_wake_watchers(medium: &dyn Medium) {
     let (process, key) = sender(medium).await;
-    process.publish("t", "1.1.1.1:1", HOUR).await;
     let watching = medium.open();
+    process.publish("t", "1.1.1.1:1", HOUR).await;
+    watch(&watching).recv_timeout(PATIENCE).expect("sees the route");
     let watch = watch(&watching);
     process.commit([append(key, 1, 1..=3), trim(key, 2)]).await;
     process.store.renew(&process.fence, HOUR).await.expect("renews");

@@ -97,6 +97,10 @@ pub(crate) async fn a_lane_of_another_sender_takes_no_messages(medium: &dyn Medi
     let other = Process::start(medium.open(), "b").await;
     let refused = other.store.commit(&other.fence, batch([append(key, 1, 1..=1)])).await;
     assert!(matches!(refused, Err(StoreError::NoLane(_))), "{refused:?}");
+    let back = LaneName { sender: node("b"), receiver: node("a"), ..lane() };
+    let unopened = other.receive(&back).await.key;
+    let refused = other.store.commit(&other.fence, batch([append(unopened, 1, 1..=1)])).await;
+    assert!(matches!(refused, Err(StoreError::NoLane(_))), "not opened yet: {refused:?}");
 }
 
 pub(crate) async fn a_synced_batch_is_committed(medium: &dyn Medium) {

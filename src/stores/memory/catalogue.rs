@@ -1,6 +1,7 @@
 //! The catalogue half of the medium in memory: nodes and their leases, routes, tombstones, remembered peers.
 
-use crate::stores::{Fence, MAX_LEASE, Registration, Route, StoreError, TopicEntry};
+use crate::stores::directory::MAX_LEASE;
+use crate::stores::{Fence, Registration, Route, StoreError, TopicEntry};
 use crate::types::{Epoch, NodeId, Topic};
 use std::collections::BTreeMap;
 use std::task::Waker;

@@ -14,12 +14,14 @@ mod catalogue;
 mod queues;
 
 use super::*;
+use crate::types::{StoreId, Topic};
 use catalogue::Catalogue;
 use parking_lot::Mutex;
 use queues::Queues;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Poll;
+use std::time::Duration;
 
 /// A handle on a medium in memory. Cloning it opens another handle on the same medium.
 #[derive(Debug)]

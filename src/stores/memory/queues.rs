@@ -28,6 +28,11 @@ struct Lane {
 }
 
 impl Lane {
+    /// By its sender; its receiver may have been here before.
+    fn is_opened(&self) -> bool {
+        !self.chain.spans.is_empty()
+    }
+
     fn next(&self) -> Seq {
         let stored = self.queue.last_key_value().map_or(Seq::ZERO, |(seq, _)| *seq);
         self.acked.max(self.removed).max(stored).next()
@@ -78,7 +83,7 @@ impl Queues {
         // The only write that can fail is checked before the first takes effect.
         for write in &batch.writes {
             if let Write::Append { lane, .. } = write {
-                let mine = self.lanes.get(lane).is_some_and(|l| l.id.sender() == node);
+                let mine = self.lanes.get(lane).is_some_and(|l| l.id.sender() == node && l.is_opened());
                 mine.then_some(()).ok_or(StoreError::NoLane(lane.get()))?;
             }
         }
@@ -170,7 +175,7 @@ impl Queues {
     /// In name order, those opened by their sender.
     fn of<'a>(&'a self, sender: &'a NodeId) -> impl Iterator<Item = &'a Lane> {
         let keys = self.names.iter().filter(move |(name, _)| name.sender == *sender).map(|(_, key)| key);
-        keys.filter_map(|key| self.lanes.get(key)).filter(|lane| !lane.chain.spans.is_empty())
+        keys.filter_map(|key| self.lanes.get(key)).filter(|lane| lane.is_opened())
     }
 
     pub(super) fn lanes(&self, sender: &NodeId) -> Vec<LaneId> {
@@ -208,9 +213,7 @@ impl Queues {
     pub(super) fn clear(&mut self, sender: &NodeId) -> Amount {
         let mut dropped = Amount::default();
         for lane in self.lanes.values_mut().filter(|lane| lane.id.sender() == sender) {
-            let amount = lane.amount();
-            dropped.messages += amount.messages;
-            dropped.bytes += amount.bytes;
+            dropped += lane.amount();
             lane.removed = lane.next().prev();
             lane.queue.clear();
         }

@@ -5,7 +5,8 @@
 
 use super::error::Outcome;
 use super::lanes;
-use crate::stores::{Fence, MAX_LEASE, Registration, Route, StoreError, TopicEntry};
+use crate::stores::directory::MAX_LEASE;
+use crate::stores::{Fence, Registration, Route, StoreError, TopicEntry};
 use crate::types::{Epoch, NodeId, Topic};
 use rusqlite::{Connection, OptionalExtension as _};
 use std::time::Duration;

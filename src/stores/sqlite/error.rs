@@ -7,6 +7,7 @@ use crate::stores::row::RowError;
 use crate::stores::{OpenError, StoreError};
 use crate::types::{EmptyPayload, HeadersError, NameError};
 use rusqlite::ErrorCode;
+use rusqlite::ffi::SQLITE_IOERR_SHMSIZE;
 use std::path::Path;
 
 /// The error of an operation inside a transaction.
@@ -25,6 +26,10 @@ impl From<rusqlite::Error> for Failure {
     fn from(error: rusqlite::Error) -> Self {
         let text = error.to_string().into();
         let code = match &error {
+            // The index of the log could not grow: the one lack of space that SQLite reports as an I/O error.
+            rusqlite::Error::SqliteFailure(error, _) if error.extended_code == SQLITE_IOERR_SHMSIZE => {
+                return Failure(StoreError::Full(text));
+            }
             rusqlite::Error::SqliteFailure(error, _) => error.code,
             rusqlite::Error::FromSqlConversionFailure(..)
             | rusqlite::Error::IntegralValueOutOfRange(..)

@@ -46,7 +46,8 @@ pub(super) fn commit(db: &Connection, node: &NodeId, batch: &Batch) -> Outcome<C
 }
 
 fn append(db: &Connection, node: &NodeId, lane: LaneKey, messages: &[Stored]) -> Outcome<()> {
-    let sql = "SELECT acked FROM conn_key_map WHERE connection_key = ?1 AND sender = ?2";
+    let sql = "SELECT acked FROM conn_key_map
+        WHERE connection_key = ?1 AND sender = ?2 AND incarnation IS NOT NULL";
     let acked = db.prepare_cached(sql)?.query_row((lane.0, node.as_str()), |row| row.get(0).map(seq)).optional()?;
     let acked = acked.ok_or(StoreError::NoLane(lane.0))?;
     // In number order, so what was acked meanwhile is a prefix.

@@ -24,11 +24,13 @@ mod worker;
 mod writer;
 
 use super::*;
+use crate::types::Topic;
 use error::{Outcome, open_error};
 use rusqlite::Connection;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 use watcher::Watcher;
 use worker::Worker;
 use writer::Writer;
@@ -139,6 +141,18 @@ impl SqliteStore {
         }))
     }
 
+    /// What a lane has queued, counted in steps between which other reads get their turn.
+    async fn amount(&self, lane: LaneKey) -> Result<Amount, StoreError> {
+        let mut total = Amount::default();
+        let mut after = Some(Seq::ZERO);
+        while let Some(from) = after {
+            let (part, next) = self.read(move |db| outbox::count(db, lane, from)).await?;
+            total += part;
+            after = next;
+        }
+        Ok(total)
+    }
+
     fn watcher(&self) -> Result<&Watcher, StoreError> {
         if let Some(watcher) = self.watcher.get() {
             return Ok(watcher);
@@ -192,8 +206,7 @@ impl Outbox for SqliteStore {
         Box::pin(async move {
             let mut opened = opening.await?;
             // Counting reads the whole queue, which must not keep others from writing.
-            let key = opened.key;
-            opened.pending = self.read(move |db| outbox::amount(db, key)).await?;
+            opened.pending = self.amount(opened.key).await?;
             Ok(opened)
         })
     }
@@ -204,7 +217,17 @@ impl Outbox for SqliteStore {
 
     fn pending<'a>(&'a self, sender: &'a NodeId) -> StoreFuture<'a, Vec<PendingLane>> {
         let sender = sender.clone();
-        self.read(move |db| outbox::pending(db, &sender))
+        Box::pin(async move {
+            let mut pending = Vec::new();
+            for (key, lane) in self.read(move |db| outbox::opened(db, &sender)).await? {
+                let amount = self.amount(key).await?;
+                if amount.messages > 0 {
+                    let oldest_ms = self.read(move |db| outbox::oldest_ms(db, key)).await?;
+                    pending.push(PendingLane { lane, amount, oldest_ms });
+                }
+            }
+            Ok(pending)
+        })
     }
 
     fn clear<'a>(&'a self, fence: &'a Fence) -> StoreFuture<'a, Amount> {

@@ -3,10 +3,13 @@
 use super::error::Outcome;
 use super::lanes::{self, incarnation, lane_id, names, seq, sql_incarnation, sql_seq};
 use crate::stores::chain::Chain;
-use crate::stores::{Amount, LaneKey, OutboxLane, Page, PageLimit, PendingLane, Span, naming, row};
+use crate::stores::{Amount, LaneKey, OutboxLane, Page, PageLimit, Span, naming, row};
 use crate::types::{Incarnation, LaneId, LaneName, NodeId, Seq};
 use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension as _};
+
+/// Messages counted in one look, some milliseconds of reading: other reads of the node wait no longer than that.
+const COUNTED: i64 = 10_000;
 
 /// What a lane's row and queue say of its numbers.
 struct Numbers {
@@ -22,7 +25,7 @@ pub(super) fn lanes(db: &Connection, sender: &NodeId) -> Outcome<Vec<LaneId>> {
 }
 
 /// The lanes opened by their sender, in name order.
-fn opened(db: &Connection, sender: &NodeId) -> Outcome<Vec<(LaneKey, LaneId)>> {
+pub(super) fn opened(db: &Connection, sender: &NodeId) -> Outcome<Vec<(LaneKey, LaneId)>> {
     let sql = "SELECT connection_key, sender, source_topic, receiver, topic FROM conn_key_map
         WHERE sender = ?1 AND incarnation IS NOT NULL ORDER BY source_topic, receiver, topic";
     let mut statement = db.prepare_cached(sql)?;
@@ -124,41 +127,43 @@ pub(super) fn load(db: &Connection, lane: LaneKey, after: Seq, limit: PageLimit)
     Ok(page)
 }
 
-/// One statement per lane, so that a long queue does not keep the log from being written back meanwhile.
-pub(super) fn pending(db: &Connection, sender: &NodeId) -> Outcome<Vec<PendingLane>> {
-    let mut pending = Vec::new();
-    for (key, lane) in opened(db, sender)? {
-        let amount = amount(db, key)?;
-        if amount.messages > 0 {
-            pending.push(PendingLane { lane, amount, oldest_ms: oldest_ms(db, key)? });
-        }
-    }
-    Ok(pending)
-}
-
-fn oldest_ms(db: &Connection, key: LaneKey) -> Outcome<Option<u64>> {
+pub(super) fn oldest_ms(db: &Connection, key: LaneKey) -> Outcome<Option<u64>> {
     let sql = "SELECT payload FROM conn_messages WHERE connection_key = ?1 AND number > 0 ORDER BY number LIMIT 1";
     let oldest: Option<Vec<u8>> = db.prepare_cached(sql)?.query_row([key.0], |row| row.get(0)).optional()?;
     Ok(oldest.map(|encoded| row::decode(encoded.into())).transpose()?.map(|stored| stored.accepted_ms))
 }
 
-/// From the lengths of the rows alone; their contents are not read.
-pub(super) fn amount(db: &Connection, key: LaneKey) -> Outcome<Amount> {
-    let sql = "SELECT count(*), coalesce(sum(length(payload)), 0) FROM conn_messages
-        WHERE connection_key = ?1 AND number > 0";
-    let (count, length): (i64, i64) =
-        db.prepare_cached(sql)?.query_row([key.0], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    let messages = u64::try_from(count).unwrap_or(0);
+/// What is queued above `after`, as far as one look counts, and from where to go on if there may be more. From the
+/// lengths of the rows alone; their contents are not read.
+pub(super) fn count(db: &Connection, key: LaneKey, after: Seq) -> Outcome<(Amount, Option<Seq>)> {
+    let sql = "SELECT count(*), coalesce(sum(size), 0), coalesce(max(number), 0) FROM (
+            SELECT number, length(payload) AS size FROM conn_messages
+            WHERE connection_key = ?1 AND number > ?2 ORDER BY number LIMIT ?3
+        )";
+    let (rows, length, last): (i64, i64, i64) = db
+        .prepare_cached(sql)?
+        .query_row((key.0, sql_seq(after), COUNTED), |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+    let messages = u64::try_from(rows).unwrap_or(0);
     let length = u64::try_from(length).unwrap_or(0);
-    Ok(Amount { messages, bytes: length.saturating_sub(messages * row::OVERHEAD as u64) })
+    let amount = Amount { messages, bytes: length.saturating_sub(messages * row::OVERHEAD as u64) };
+    Ok((amount, (rows == COUNTED).then_some(seq(last))))
+}
+
+/// What is queued, counted in one go.
+fn amount(db: &Connection, key: LaneKey) -> Outcome<Amount> {
+    let (mut total, mut next) = count(db, key, Seq::ZERO)?;
+    while let Some(after) = next {
+        let (part, rest) = count(db, key, after)?;
+        total += part;
+        next = rest;
+    }
+    Ok(total)
 }
 
 pub(super) fn clear(db: &Connection, sender: &NodeId) -> Outcome<Amount> {
     let mut dropped = Amount::default();
     for (key, _) in opened(db, sender)? {
-        let amount = amount(db, key)?;
-        dropped.messages += amount.messages;
-        dropped.bytes += amount.bytes;
+        dropped += amount(db, key)?;
         let last = numbers(db, key)?.next.prev();
         db.prepare_cached("UPDATE conn_key_map SET removed = ?2 WHERE connection_key = ?1")?
             .execute((key.0, sql_seq(last)))?;

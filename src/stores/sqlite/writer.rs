@@ -137,3 +137,84 @@ impl Writer {
         Duration::from_millis(1 + self.jitter % 16)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+
+    /// Notes the setting of `PRAGMA synchronous` it ran under, and fails if told to.
+    struct Probe {
+        synced: bool,
+        failure: Option<StoreError>,
+        ran_under: Vec<i64>,
+        report: mpsc::Sender<(Vec<i64>, Option<StoreError>)>,
+    }
+
+    impl Job for Probe {
+        fn run(&mut self, db: &Connection) -> Result<(), StoreError> {
+            let level = db.pragma_query_value(None, "synchronous", |row| row.get(0));
+            self.ran_under.push(level.map_err(|error| Failure::from(error).0)?);
+            db.execute_batch("INSERT INTO t VALUES (1)").map_err(|error| Failure::from(error).0)?;
+            self.failure.clone().map_or(Ok(()), Err)
+        }
+
+        fn synced(&self) -> bool {
+            self.synced
+        }
+
+        fn answer(self: Box<Self>, failure: Option<StoreError>) {
+            self.report.send((self.ran_under, failure)).expect("the test waits");
+        }
+    }
+
+    fn writer(dir: &tempfile::TempDir) -> Writer {
+        let db = Connection::open(dir.path().join("t.sqlite")).expect("opens");
+        db.execute_batch("PRAGMA journal_mode = wal; PRAGMA synchronous = normal; CREATE TABLE t (v)").expect("runs");
+        Writer::new(db, Duration::from_secs(5))
+    }
+
+    /// For each job (synced, fails): the levels it ran under, and whether it failed.
+    fn run(writer: &mut Writer, jobs: &[(bool, bool)]) -> Vec<(Vec<i64>, bool)> {
+        let (report, reports) = mpsc::channel();
+        let probe = |&(synced, fails): &(bool, bool)| -> Box<dyn Job> {
+            let failure = fails.then_some(StoreError::Fenced);
+            Box::new(Probe { synced, failure, ran_under: Vec::new(), report: report.clone() })
+        };
+        writer.run(jobs.iter().map(probe).collect());
+        reports.try_iter().map(|(levels, failure)| (levels, failure.is_some())).collect()
+    }
+
+    const NORMAL: i64 = 1;
+    const FULL: i64 = 2;
+
+    #[test]
+    fn a_transaction_is_synced_when_one_of_its_operations_asks_for_it() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let mut writer = writer(&dir);
+        assert_eq!(run(&mut writer, &[(false, false)]), [(vec![NORMAL], false)]);
+        assert_eq!(run(&mut writer, &[(false, false), (true, false)]), [(vec![FULL], false), (vec![FULL], false)]);
+        assert_eq!(run(&mut writer, &[(false, false)]), [(vec![NORMAL], false)]);
+    }
+
+    #[test]
+    fn an_operation_that_fails_is_separated_from_the_others() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let mut writer = writer(&dir);
+        let ran = run(&mut writer, &[(false, false), (true, true), (true, false)]);
+        assert_eq!(ran, [(vec![FULL, NORMAL], false), (vec![FULL, FULL], true), (vec![FULL], false)]);
+        let rows: i64 = writer.db.query_row("SELECT count(*) FROM t", [], |row| row.get(0)).expect("counts");
+        assert_eq!(rows, 2);
+    }
+
+    #[test]
+    fn a_checkpoint_empties_the_log() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let mut writer = writer(&dir);
+        run(&mut writer, &[(false, false)]);
+        let log = || std::fs::metadata(dir.path().join("t.sqlite-wal")).expect("is there").len();
+        assert_ne!(log(), 0);
+        writer.checkpoint();
+        assert_eq!(log(), 0);
+    }
+}
