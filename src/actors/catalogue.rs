@@ -93,6 +93,14 @@ impl Catalogue {
         }
     }
 
+    /// A topic's messages go to this node no more, until the topic is looked up again.
+    pub(super) fn drop_target(&mut self, topic: &Topic, node: &NodeId) {
+        if let Some(state) = self.topics.get_mut(topic) {
+            state.entry = None;
+            state.board.remove(node);
+        }
+    }
+
     pub(super) fn forget_lane(&mut self, node: &NodeId, topic: &Topic) {
         let state = self.topic(topic);
         state.learnt.remove(node);
@@ -138,7 +146,9 @@ impl TopicState {
         }
         let topic = self.board.topic.clone();
         let target = |(peer, (standing, mut addrs)): (NodeId, (Standing, Vec<String>))| {
-            addrs.extend(met.get(&peer).filter(|met| !addrs.contains(met)).cloned().collect::<Vec<_>>());
+            if let Some(met) = met.get(&peer).filter(|met| !addrs.contains(met)) {
+                addrs.push(met.clone());
+            }
             let link = link(&peer, addrs);
             let (lane, _) = link.add_lane(&node.topic, &topic);
             Target { link, lane, standing }
@@ -150,12 +160,7 @@ impl TopicState {
 
 impl Catalogue {
     /// Makes a topic's board anew. See [`TopicState::rebuild`].
-    pub(super) fn rebuild(
-        &mut self,
-        node: &Node,
-        topic: &Topic,
-        link: impl FnMut(&NodeId, Vec<String>) -> Arc<Link>,
-    ) {
+    pub(super) fn rebuild(&mut self, node: &Node, topic: &Topic, link: impl FnMut(&NodeId, Vec<String>) -> Arc<Link>) {
         self.topic(topic);
         let Catalogue { topics, met } = self;
         if let Some(state) = topics.get_mut(topic) {

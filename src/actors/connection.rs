@@ -84,7 +84,11 @@ async fn first_chunk(stream: &mut TcpStream, decoder: &mut Decoder) -> Result<By
 }
 
 /// Dials `peer` at each of its addresses, and each address a name resolves to, until one answers as that peer.
-pub(super) async fn dial(node: &Node, peer: &NodeId, addrs: &[String]) -> Result<(Connection, Welcome), ConnectionError> {
+pub(super) async fn dial(
+    node: &Node,
+    peer: &NodeId,
+    addrs: &[String],
+) -> Result<(Connection, Welcome), ConnectionError> {
     let limit = node.config.timing.connect_timeout;
     let mut last = ConnectionError::NoAddress;
     for addr in addrs {

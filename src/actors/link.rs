@@ -65,6 +65,8 @@ pub(super) struct Link {
     pub(super) transmit: Notify,
     /// There is room again.
     pub(super) room: Notify,
+    /// The store has everything that only memory held.
+    pub(super) stored: Notify,
     sender: OnceLock<Recipient<Drive>>,
 }
 
@@ -85,6 +87,7 @@ impl Link {
             addrs: Mutex::new(Vec::new()),
             transmit: Notify::new(),
             room: Notify::new(),
+            stored: Notify::new(),
             sender: OnceLock::new(),
         }
     }
@@ -257,6 +260,9 @@ impl Link {
             }
         }
         state.armed = state.outbound.has_unstored();
+        if !state.armed {
+            self.stored.notify_waiters();
+        }
         (events, state.outbound.poll_timeout())
     }
 
@@ -331,12 +337,20 @@ impl Link {
 
     // ---- looking in ----
 
-    /// Writes what only memory holds. Answers whether there is nothing of the kind.
-    pub(super) fn flush(&self) -> bool {
-        let mut state = self.state.lock();
-        state.outbound.flush();
-        self.schedule(&mut state);
-        !state.outbound.has_unstored()
+    /// Writes what only memory holds, and waits until the store has it.
+    pub(super) async fn flush(&self) {
+        loop {
+            let stored = self.stored.notified();
+            {
+                let mut state = self.state.lock();
+                if !state.outbound.has_unstored() {
+                    return;
+                }
+                state.outbound.flush();
+                self.schedule(&mut state);
+            }
+            stored.await;
+        }
     }
 
     /// Whether a message that was sent away may be offered again.
@@ -348,15 +362,21 @@ impl Link {
         self.state.lock().outbound.has_work()
     }
 
-    pub(super) fn has_unstored(&self) -> bool {
-        self.state.lock().outbound.has_unstored()
+    /// Each lane with whether it is open in the store, and what is accepted and not acked on it.
+    pub(super) fn pending(&self) -> Vec<(LaneId, bool, Amount)> {
+        let state = self.state.lock();
+        let outbound = &state.outbound;
+        let lane = |ix: LaneIx| (state.lanes[ix.0 as usize].id.clone(), outbound.is_durable(ix), outbound.pending(ix));
+        outbound.lanes().map(|(ix, ..)| lane(ix)).collect()
     }
 
-    /// Accepted and unacked per lane, what memory holds of all, and what was sent again.
-    pub(super) fn load(&self) -> (Vec<(LaneId, Amount)>, Amount, u64) {
-        let state = self.state.lock();
-        let lane = |ix: LaneIx| (state.lanes[ix.0 as usize].id.clone(), state.outbound.pending(ix));
-        let lanes = state.outbound.lanes().map(|(ix, ..)| lane(ix)).collect();
-        (lanes, state.outbound.memory(), state.outbound.redelivered())
+    /// What only memory holds.
+    pub(super) fn memory(&self) -> Amount {
+        self.state.lock().outbound.memory()
+    }
+
+    /// Messages sent again so far.
+    pub(super) fn redelivered(&self) -> u64 {
+        self.state.lock().outbound.redelivered()
     }
 }

@@ -92,8 +92,7 @@ impl Listener {
         let (node, peers, id, flag) = (self.node.clone(), self.peers.clone(), hello.from.clone(), connected.clone());
         let thread = &self.threads[self.next % self.threads.len()];
         self.next += 1;
-        let session =
-            Session::start_in_arbiter(thread, move |_| Session::new(node, id, peers, &handlers, flag));
+        let session = Session::start_in_arbiter(thread, move |_| Session::new(node, id, peers, &handlers, flag));
         let known = KnownPeer { store: hello.store, epoch: hello.epoch, live: true };
         Peer { session, known, connected }
     }
@@ -132,8 +131,7 @@ impl Actor for Listener {
         let Some(socket) = self.socket.take() else { return };
         match TcpListener::from_std(socket) {
             Ok(socket) => {
-                let accept =
-                    accept_loop(self.node.clone(), socket, self.slots.clone(), ctx.address().recipient());
+                let accept = accept_loop(self.node.clone(), socket, self.slots.clone(), ctx.address().recipient());
                 ctx.spawn(accept.into_actor(self));
             }
             Err(error) => tracing::error!(node = %self.node.id, %error, "cannot listen"),

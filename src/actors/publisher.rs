@@ -9,15 +9,18 @@ use crate::config::Mode;
 use crate::error::SendError;
 use crate::types::{EmptyPayload, Headers, Topic};
 use crate::wire::outbound::Body;
-use actix::prelude::*;
+use actix::Addr;
+use actix::dev::Request;
 use bytes::Bytes;
+use futures::FutureExt;
 use futures::channel::oneshot;
 use futures::executor::block_on;
-use futures::future::{Either, ready};
 use std::fmt;
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
 use std::time::Instant;
 
 /// Sends to one topic without a message to an actor: the payload is encoded straight into the link's buffer. It means
@@ -99,7 +102,7 @@ impl Publisher {
     ///
     /// # Errors
     /// As for [`SendTo`].
-    pub fn send(&self, payload: impl AsRef<[u8]>) -> impl Future<Output = Result<Receipt, SendError>> + Send + 'static {
+    pub fn send(&self, payload: impl AsRef<[u8]>) -> Sending {
         self.send_with(&Headers::EMPTY, payload)
     }
 
@@ -107,17 +110,13 @@ impl Publisher {
     ///
     /// # Errors
     /// As for [`SendTo`].
-    pub fn send_with(
-        &self,
-        headers: &Headers,
-        payload: impl AsRef<[u8]>,
-    ) -> impl Future<Output = Result<Receipt, SendError>> + Send + 'static {
+    pub fn send_with(&self, headers: &Headers, payload: impl AsRef<[u8]>) -> Sending {
         let payload = payload.as_ref();
-        match fast(&self.node, &self.board, headers, &Body::Borrowed(payload), self.options) {
-            Fast::Done(result) => Either::Left(ready(result)),
-            Fast::Committing(commit) => Either::Right(Either::Left(committed(commit))),
-            Fast::Blocked => Either::Right(Either::Right(self.queue(headers, payload))),
-        }
+        Sending(match fast(&self.node, &self.board, headers, &Body::Borrowed(payload), self.options) {
+            Fast::Done(result) => Progress::Done(Some(result)),
+            Fast::Committing(commit) => Progress::Committing(commit),
+            Fast::Blocked => Progress::Queued(Box::pin(self.queue(headers, payload))),
+        })
     }
 
     /// Sends from a thread without a runtime, and waits as long as [`Publisher::send`] would.
@@ -144,20 +143,40 @@ impl Publisher {
     }
 
     /// The slow path: through the system, behind whatever waits there already.
-    fn queue(
-        &self,
-        headers: &Headers,
-        payload: &[u8],
-    ) -> impl Future<Output = Result<Receipt, SendError>> + Send + 'static {
+    fn queue(&self, headers: &Headers, payload: &[u8]) -> Request<LinerSystem, SendTo> {
         let outgoing = Outgoing { headers: headers.clone(), payload: Bytes::copy_from_slice(payload) };
-        let send = SendTo { topic: Ok(self.board.topic.clone()), outgoing, options: self.options };
-        let sent = self.system.send(send);
-        async move { sent.await.unwrap_or(Err(SendError::Closed)) }
+        let topic = Ok(self.board.topic.clone());
+        self.system.clone().send(SendTo { topic, outgoing, options: self.options })
     }
 }
 
-async fn committed(commit: oneshot::Receiver<Result<Receipt, SendError>>) -> Result<Receipt, SendError> {
-    commit.await.unwrap_or(Err(SendError::Closed))
+enum Progress {
+    Done(Option<Result<Receipt, SendError>>),
+    Committing(oneshot::Receiver<Result<Receipt, SendError>>),
+    Queued(Pin<Box<Request<LinerSystem, SendTo>>>),
+}
+
+/// A message on its way to being accepted: resolves to its receipt, once. Dropping it does not withdraw the message.
+#[must_use = "a message may be refused"]
+pub struct Sending(Progress);
+
+impl Future for Sending {
+    type Output = Result<Receipt, SendError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let closed = Err(SendError::Closed);
+        match &mut self.0 {
+            Progress::Done(result) => Poll::Ready(result.take().unwrap_or(closed)),
+            Progress::Committing(commit) => commit.poll_unpin(cx).map(|result| result.unwrap_or(closed)),
+            Progress::Queued(sent) => sent.as_mut().poll(cx).map(|result| result.unwrap_or(closed)),
+        }
+    }
+}
+
+impl fmt::Debug for Sending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Sending")
+    }
 }
 
 impl fmt::Debug for Publisher {

@@ -62,12 +62,7 @@ pub(super) enum Blocked {
 
 impl Board {
     pub(super) fn new(topic: Topic) -> Self {
-        Board {
-            topic,
-            targets: ArcSwap::default(),
-            next: AtomicUsize::new(0),
-            waiting: AtomicUsize::new(0),
-        }
+        Board { topic, targets: ArcSwap::default(), next: AtomicUsize::new(0), waiting: AtomicUsize::new(0) }
     }
 
     pub(super) fn set(&self, targets: Vec<Target>) {
@@ -96,9 +91,9 @@ impl Board {
         in_turn().find(|t| t.link.is_up()).or_else(|| in_turn().next()).cloned()
     }
 
-    /// Nodes of the topic.
-    pub(super) fn has(&self, node: &NodeId) -> bool {
-        self.targets.load().iter().any(|t| t.link.peer == *node)
+    pub(super) fn remove(&self, node: &NodeId) {
+        let targets = self.targets.load();
+        self.set(targets.iter().filter(|t| t.link.peer != *node).cloned().collect());
     }
 
     /// Offers a message to the next target, those with a live link first. `waiter` is taken, and `deadline` needed, only

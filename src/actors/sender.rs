@@ -43,8 +43,6 @@ pub(super) enum PeerNews {
     Met { node: NodeId, topic: Topic, addr: String },
     /// It serves the topic, or does not any more.
     Serves { node: NodeId, topic: Topic, serves: bool },
-    /// The link has room again.
-    Room(NodeId),
 }
 
 /// Whom a sender talks to.
@@ -61,7 +59,9 @@ enum State {
     /// Waits for the next attempt, or for an address.
     Waiting,
     Dialing,
-    Connected { tasks: [JoinHandle<()>; 2] },
+    Connected {
+        tasks: [JoinHandle<()>; 2],
+    },
 }
 
 /// See the [module](self).
@@ -231,10 +231,7 @@ impl Sender {
                 self.peers.system.do_send(PeerNews::Serves { node: peer, topic, serves: false });
             }
             Event::Dropped(n) => count(&self.node.counters.dropped, n),
-            Event::Room => {
-                self.link.room.notify_waiters();
-                self.peers.system.do_send(PeerNews::Room(peer));
-            }
+            Event::Room => self.link.room.notify_waiters(),
             Event::PeerClosed(code, text) => {
                 if code == CloseCode::Fenced {
                     self.node.event(MeshEvent::Fenced);

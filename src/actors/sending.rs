@@ -337,11 +337,7 @@ impl Group {
 }
 
 /// Opens a lane in the store under an incarnation of its own, unless it is open.
-pub(super) async fn open_lane(
-    open: &Recipient<OpenOutbox>,
-    link: &Arc<Link>,
-    lane: LaneIx,
-) -> Result<(), StoreError> {
+pub(super) async fn open_lane(open: &Recipient<OpenOutbox>, link: &Arc<Link>, lane: LaneIx) -> Result<(), StoreError> {
     if link.is_durable(lane) {
         return Ok(());
     }

@@ -384,21 +384,23 @@ impl Session {
 
     fn open(&mut self, ctx: &mut Context<Self>, slot: Slot, lane: LaneId) {
         let open = self.peers.open.send(OpenInbox { lane: lane.clone() });
-        ctx.spawn(open.into_actor(self).map(move |result, actor, ctx| match result.unwrap_or_else(|e| Err(gone(&e))) {
-            Ok(found) => {
-                actor.check_withdrawn(ctx, lane.topic().clone());
-                actor.keys.insert(slot, found.key);
-                actor.inbound.handle_opened(slot, found.cursor, found.attempts);
-                actor.drive(ctx);
-            }
-            Err(error) => {
-                actor.node.store_failed(&error);
-                if error.is_retryable() {
-                    let wait = actor.node.config.timing.store_retry;
-                    ctx.run_later(wait, move |actor, ctx| actor.open(ctx, slot, lane));
+        ctx.spawn(open.into_actor(self).map(
+            move |result, actor, ctx| match result.unwrap_or_else(|e| Err(gone(&e))) {
+                Ok(found) => {
+                    actor.check_withdrawn(ctx, lane.topic().clone());
+                    actor.keys.insert(slot, found.key);
+                    actor.inbound.handle_opened(slot, found.cursor, found.attempts);
+                    actor.drive(ctx);
                 }
-            }
-        }));
+                Err(error) => {
+                    actor.node.store_failed(&error);
+                    if error.is_retryable() {
+                        let wait = actor.node.config.timing.store_retry;
+                        ctx.run_later(wait, move |actor, ctx| actor.open(ctx, slot, lane));
+                    }
+                }
+            },
+        ));
     }
 
     /// A process of this name may have unsubscribed from the topic while the peer was away.

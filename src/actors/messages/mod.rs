@@ -5,7 +5,7 @@ mod send;
 mod subscribe;
 
 pub use admin::{
-    Address, ClearAddresses, ClearStoredMessages, Forgotten, ForgetLane, ForgetPeer, LinkStats, ListAddresses,
+    Address, ClearAddresses, ClearStoredMessages, ForgetLane, ForgetPeer, Forgotten, LinkStats, ListAddresses,
     ListDeadLetters, MeshEvent, PeerPending, PendingByPeer, PendingCount, PurgeDeadLetters, RefreshAddresses,
     ReplayDeadLetters, Replayed, Shutdown, ShutdownReport, Stats, StatsReport, WatchEvents,
 };

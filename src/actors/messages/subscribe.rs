@@ -3,7 +3,8 @@
 use super::ToTopic;
 use crate::error::SubscribeError;
 use crate::types::{Headers, MessageId, NameError, NodeId, Payload, Topic};
-use actix::prelude::{Message as ActixMessage, Recipient, WeakRecipient};
+use actix::WeakRecipient;
+use actix::prelude::{Message as ActixMessage, Recipient};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;

@@ -147,10 +147,6 @@ impl Inflight {
         self.sent.push_back(sent);
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.sent.is_empty()
-    }
-
     /// The last number sent, if anything is in flight.
     pub(super) fn last(&self) -> Option<Seq> {
         self.sent.back().map(|s| s.seq)
