@@ -332,7 +332,13 @@ impl Link {
     }
 
     pub(super) fn poll_transmit(&self) -> Option<Bytes> {
-        self.state.lock().outbound.poll_transmit()
+        let mut state = self.state.lock();
+        let bytes = state.outbound.poll_transmit();
+        // Filling the buffer may have used up what memory holds of a queue.
+        if state.outbound.has_events() {
+            self.schedule(&mut state);
+        }
+        bytes
     }
 
     // ---- looking in ----

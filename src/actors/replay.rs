@@ -114,13 +114,7 @@ async fn handled(sink: &Sink, delivery: Delivery) -> bool {
             let called = catch_unwind(AssertUnwindSafe(|| callback(&delivery)));
             called.unwrap_or_else(|_| Err(Nack::new("the callback panicked"))).is_ok()
         }
-        Sink::Actor(weak) => match weak.upgrade() {
-            Some(recipient) => matches!(recipient.send(delivery).await, Ok(Ok(()))),
-            None => false,
-        },
-        Sink::Batch(weak) => match weak.upgrade() {
-            Some(recipient) => matches!(recipient.send(DeliveryBatch(vec![delivery])).await, Ok(Ok(()))),
-            None => false,
-        },
+        Sink::Actor(recipient) => matches!(recipient.send(delivery).await, Ok(Ok(()))),
+        Sink::Batch(recipient) => matches!(recipient.send(DeliveryBatch(vec![delivery])).await, Ok(Ok(()))),
     }
 }

@@ -214,6 +214,7 @@ impl Sender {
 
     fn act(&mut self, ctx: &mut Context<Self>, event: Event) -> Option<Acked> {
         let peer = self.link.peer.clone();
+        tracing::trace!(node = %self.node.id, %peer, ?event);
         match event {
             Event::Append { lane, messages, synced } => self.append(ctx, lane, messages, synced),
             Event::Load { lane, id, after } => self.load(ctx, lane, id, after),

@@ -15,6 +15,7 @@ use crate::types::{Cursor, Incarnation, LaneId, MessageId, NodeId, Seq, Topic};
 use crate::wire::codec;
 use crate::wire::error::LinkError;
 use crate::wire::inbound::{Answer, Event, HandOver, Handler as Spec, Inbound, Slot};
+use actix::dev::RecipientRequest;
 use actix::prelude::*;
 use bytes::Bytes;
 use std::cell::{Cell, RefCell};
@@ -291,10 +292,9 @@ impl Session {
                     let result = result.unwrap_or_else(|_| Err(Nack::new("the callback panicked")));
                     self.answered(now, slot, token, answer(result));
                 }
-                Some(Sink::Actor(weak)) => match weak.upgrade().filter(Recipient::connected) {
-                    Some(recipient) => self.answers.await_one(slot, token, recipient.send(delivery)),
-                    None => self.sink_gone(now, &topic, slot, token),
-                },
+                Some(Sink::Actor(recipient)) if recipient.connected() => {
+                    self.answers.await_one(slot, token, send_unparked(recipient, delivery));
+                }
                 Some(Sink::Batch(_)) => match batches.last_mut().filter(|(s, ..)| *s == slot) {
                     Some((_, tokens, deliveries)) => {
                         tokens.push(token);
@@ -302,7 +302,7 @@ impl Session {
                     }
                     None => batches.push((slot, vec![token], vec![delivery])),
                 },
-                None => self.sink_gone(now, &topic, slot, token),
+                Some(Sink::Actor(_)) | None => self.sink_gone(now, &topic, slot, token),
             }
         }
         for (slot, tokens, deliveries) in batches {
@@ -312,13 +312,11 @@ impl Session {
 
     fn hand_over_batch(&mut self, now: Instant, slot: Slot, tokens: Vec<u64>, deliveries: Vec<Delivery>) {
         let topic = self.inbound.lane(slot).topic().clone();
-        let recipient = match self.sinks.get(&topic) {
-            Some(Sink::Batch(weak)) => weak.upgrade().filter(Recipient::connected),
-            _ => None,
-        };
-        match recipient {
-            Some(recipient) => self.answers.await_many(slot, tokens, recipient.send(DeliveryBatch(deliveries))),
-            None => tokens.into_iter().for_each(|token| self.sink_gone(now, &topic, slot, token)),
+        match self.sinks.get(&topic) {
+            Some(Sink::Batch(recipient)) if recipient.connected() => {
+                self.answers.await_many(slot, tokens, send_unparked(recipient, DeliveryBatch(deliveries)));
+            }
+            _ => tokens.into_iter().for_each(|token| self.sink_gone(now, &topic, slot, token)),
         }
     }
 
@@ -342,6 +340,7 @@ impl Session {
 
     fn act(&mut self, ctx: &mut Context<Self>, event: Event) {
         let peer = self.peer.clone();
+        tracing::trace!(node = %self.node.id, %peer, ?event);
         match event {
             Event::OpenLane { slot, lane } => self.open(ctx, slot, lane),
             Event::Advance { slot, expected, cursor } => self.advance(ctx, slot, expected, cursor),
@@ -488,6 +487,16 @@ impl Session {
             }
         }));
     }
+}
+
+/// Sends through a handle of its own: one that met a full mailbox once is parked, and a request made with it then is never
+/// woken. What bounds the mailbox is `in_flight`.
+fn send_unparked<M>(recipient: &Recipient<M>, message: M) -> RecipientRequest<M>
+where
+    M: Message + Send,
+    M::Result: Send,
+{
+    recipient.clone().send(message)
 }
 
 /// At-most-once messages have no number.

@@ -3,7 +3,6 @@
 use super::ToTopic;
 use crate::error::SubscribeError;
 use crate::types::{Headers, MessageId, NameError, NodeId, Payload, Topic};
-use actix::WeakRecipient;
 use actix::prelude::{Message as ActixMessage, Recipient};
 use std::fmt;
 use std::sync::Arc;
@@ -82,11 +81,11 @@ pub struct BatchNack {
 /// What a callback is.
 pub(crate) type Callback = dyn Fn(&Delivery) -> Result<(), Nack> + Send + Sync;
 
-/// Who takes the messages of a topic. Actors are held weakly: a subscription does not keep one alive.
+/// Who takes the messages of a topic. An actor lives at least as long as its subscription.
 #[derive(Clone)]
 pub(crate) enum Sink {
-    Actor(WeakRecipient<Delivery>),
-    Batch(WeakRecipient<DeliveryBatch>),
+    Actor(Recipient<Delivery>),
+    Batch(Recipient<DeliveryBatch>),
     Callback(Arc<Callback>),
 }
 
@@ -106,15 +105,15 @@ const DEFAULT_IN_FLIGHT: u32 = 256;
 
 macro_rules! subscription {
     ($($topic:ident)?) => {
-        /// An actor takes the messages, and its reply is the ack. The actor is not kept alive: while it is gone, messages
-        /// wait at their senders.
+        /// An actor takes the messages, and its reply is the ack. The subscription keeps the actor alive; once it has
+        /// stopped all the same, messages wait at their senders until there is another subscriber.
         pub fn new($($topic: impl ToTopic,)? recipient: Recipient<Delivery>) -> Self {
-            Self::with($($topic.to_topic(),)? Sink::Actor(recipient.downgrade()), DEFAULT_IN_FLIGHT)
+            Self::with($($topic.to_topic(),)? Sink::Actor(recipient), DEFAULT_IN_FLIGHT)
         }
 
         /// An actor takes the messages of each lane in batches.
         pub fn batch($($topic: impl ToTopic,)? recipient: Recipient<DeliveryBatch>) -> Self {
-            Self::with($($topic.to_topic(),)? Sink::Batch(recipient.downgrade()), DEFAULT_IN_FLIGHT)
+            Self::with($($topic.to_topic(),)? Sink::Batch(recipient), DEFAULT_IN_FLIGHT)
         }
 
         /// A function takes the messages, on the thread that drives the connection: it must not block. It gets one message

@@ -400,6 +400,11 @@ impl Outbound {
         self.memory
     }
 
+    /// Whether [`Outbound::poll_event`] has something.
+    pub fn has_events(&self) -> bool {
+        !self.events.is_empty() || !self.committing.is_empty()
+    }
+
     /// Messages sent again so far.
     pub fn redelivered(&self) -> u64 {
         self.redelivered
