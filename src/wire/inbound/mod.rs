@@ -238,6 +238,14 @@ impl Inbound {
         self.lanes.iter().all(Lane::is_settled)
     }
 
+    /// What is held of each lane: arrived, and not done with. Messages, then bytes of payload and headers.
+    pub fn held(&self) -> impl Iterator<Item = (&LaneId, u64, u64)> {
+        self.lanes.iter().map(|lane| {
+            let (messages, bytes) = lane.waiting();
+            (&lane.id, messages, bytes)
+        })
+    }
+
     /// The lane behind a number.
     pub fn lane(&self, slot: Slot) -> &LaneId {
         &self.lanes[slot.0].id
@@ -267,7 +275,7 @@ impl Inbound {
     }
 
     fn lanes_of(&self, topic: &Topic) -> Vec<Slot> {
-        self.by_name.iter().filter(|((_, t), _)| t == topic).map(|(_, slot)| *slot).collect()
+        self.lanes.iter().enumerate().filter(|(_, l)| l.id.topic() == topic).map(|(at, _)| Slot(at)).collect()
     }
 
     /// Tells the peer that this node serves `topic` again, or does not any more.
