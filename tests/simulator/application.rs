@@ -252,9 +252,10 @@ impl World {
         let timeout = self.rng.chance(300).then(|| Duration::from_millis(30));
         let handler = Handler { in_flight, timeout };
         let Some(process) = &mut self.nodes[node].process else { return };
-        if process.handlers.insert(topic.clone(), handler).is_some() {
+        if process.handlers.contains_key(&topic) {
             return;
         }
+        process.handlers.insert(topic.clone(), handler);
         self.hits.hit(Hit::Subscribed);
         trace!(self, "node {node}: subscribes to {topic:?} with {handler:?}");
         for peer in 0..self.plan.nodes {

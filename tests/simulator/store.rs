@@ -193,7 +193,9 @@ impl Store {
             SendLane { key: fresh, spans: vec![], predecessor: None, acked: Seq::ZERO, rows: BTreeMap::new() }
         });
         let highest = l.rows.last_key_value().map_or(Seq::ZERO, |(seq, _)| *seq);
-        let next = l.acked.max(highest).next();
+        // Never below a span that was opened: rows may be gone that stood above it.
+        let opened = l.spans.last().map_or(Seq::ZERO, |(_, first)| first.prev());
+        let next = l.acked.max(highest).max(opened).next();
         if l.spans.last().map(|(i, _)| *i) != Some(incarnation) {
             l.spans.push((incarnation, next));
         }

@@ -147,8 +147,9 @@ impl Inflight {
         self.sent.push_back(sent);
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.sent.is_empty()
+    /// Whether `seq` was sent and is not acked.
+    pub(super) fn contains(&self, seq: Seq) -> bool {
+        self.sent.binary_search_by_key(&seq, |s| s.seq).is_ok()
     }
 
     /// The last number sent, if anything is in flight.
