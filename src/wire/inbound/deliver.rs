@@ -49,7 +49,7 @@ impl Inbound {
             self.give_up(slot, token, "the process that handled it died".to_owned());
             return self.hand_over(slot, now);
         }
-        let redelivered = entry.flags.has(DataFlags::REDELIVERED) || entry.failed > 0;
+        let redelivered = entry.flags.has(DataFlags::REDELIVERED) || entry.handed > 0;
         let attempts = entry.failed + 1;
         match (entry.state, entry.place) {
             (State::Recording, _) => return None,
@@ -61,6 +61,8 @@ impl Inbound {
             _ => entry.state = State::Handed { since: now },
         }
         let place = entry.place;
+        entry.handed += 1;
+        let attempt = entry.handed;
         let message = entry.message.clone()?;
         lane.next = token + 1;
         lane.handed += 1;
@@ -68,7 +70,7 @@ impl Inbound {
             self.timed.insert(slot);
         }
         let lane = lane.id.clone();
-        Some(HandOver { slot, token, lane, place, attempt: attempts, redelivered, message })
+        Some(HandOver { slot, token, lane, place, attempt, redelivered, message })
     }
 
     /// The subscriber answered. `random` is any 64 random bits, for the backoff.
@@ -80,6 +82,13 @@ impl Inbound {
                 entry.message = None;
                 entry.state = State::Done;
                 lane.handed -= 1;
+            }
+            // At most once: it may have been seen.
+            Answer::Returned if entry.place.is_none() => {
+                entry.message = None;
+                entry.state = State::Done;
+                lane.handed -= 1;
+                self.counts.dropped += 1;
             }
             Answer::Returned => {
                 entry.state = State::Waiting;
@@ -175,7 +184,9 @@ impl Inbound {
         if lane.committed == lane.handled {
             lane.strict = false;
             lane.commit_due = None;
-        } else if lane.strict || self.draining || outcome.is_err() {
+        } else if outcome.is_err() && lane.is_dying_at(lane.committed) {
+            // The store is ahead: the cursor goes on from there when the letter is known to be kept.
+        } else if lane.strict || self.draining || outcome.is_err() || lane.commit_due.is_none() {
             self.committing.insert(slot);
         }
         self.changed.insert(slot);
@@ -220,6 +231,8 @@ impl Inbound {
         let Some(session) = &mut lane.session else { return };
         let again = std::mem::take(&mut session.ack_again);
         let Some(cursor) = floor.filter(|c| session.knows(c.incarnation)) else { return };
+        // A strict message behind others takes the floor back to the cursor, but what was acked stays so.
+        let cursor = session.acked.map_or(cursor, |acked| session.later(acked, cursor));
         if again || session.acked != Some(cursor) {
             session.acked = Some(cursor);
             let Cursor { incarnation, seq } = cursor;
@@ -234,12 +247,8 @@ impl Inbound {
         if !self.handlers.contains_key(lane.id.topic()) {
             return;
         }
-        let waiting = lane.waiting_if_ungranted();
         let Some(session) = &mut lane.session else { return };
-        if let Some((messages, bytes)) = waiting {
-            session.base = (window.0.saturating_sub(messages), window.1.saturating_sub(bytes));
-        }
-        let (messages, bytes) = (session.base.0 + session.consumed.0, session.base.1 + session.consumed.1);
+        let (messages, bytes) = session.credit(window);
         let (had_messages, had_bytes) = session.granted;
         if messages - had_messages >= window.0.div_ceil(4) || bytes - had_bytes >= window.1.div_ceil(4) {
             session.granted = (messages, bytes);
@@ -258,7 +267,8 @@ impl Inbound {
 
     fn deadline(&self, slot: Slot) -> Option<Instant> {
         let lane = &self.lanes[slot.0];
-        let blocked = lane.blocked.filter(|_| lane.handed == 0);
+        let hands_over = !self.draining && self.handlers.contains_key(lane.id.topic());
+        let blocked = lane.blocked.filter(|_| lane.handed == 0 && hands_over);
         let commit = lane.commit_due.filter(|_| lane.committing.is_none());
         [blocked, commit, self.handler_deadline(lane)].into_iter().flatten().min()
     }

@@ -43,6 +43,8 @@ pub(super) struct Entry {
     /// What it takes of the credit; 0 messages for a skip.
     pub(super) size: Option<usize>,
     pub(super) flags: DataFlags,
+    /// Hand-overs, those recorded by an earlier process included.
+    pub(super) handed: u32,
     /// Hand-overs that ended in failure.
     pub(super) failed: u32,
     pub(super) state: State,
@@ -66,6 +68,17 @@ pub(super) struct Partial {
     pub(super) payload: bytes::BytesMut,
 }
 
+/// A message of which not all parts are here yet.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Arriving {
+    /// `Seq::ZERO`: at most once.
+    pub(super) seq: Seq,
+    /// Raw bytes so far.
+    pub(super) size: usize,
+    /// The rest of it is dropped.
+    pub(super) dropped: bool,
+}
+
 /// The lane on the present connection.
 #[derive(Debug)]
 pub(super) struct Session {
@@ -74,25 +87,44 @@ pub(super) struct Session {
     pub(super) spans: Vec<(Incarnation, Seq)>,
     /// The last number that arrived in order, in the sender's numbering.
     pub(super) position: Seq,
-    /// Refused: everything with a number is dropped until it is skipped. `Seq::ZERO`: the rest of an at-most-once message
-    /// is dropped.
+    /// Refused: everything with a number is dropped until it is skipped.
     pub(super) refused: Option<Seq>,
     pub(super) partial: Option<Partial>,
-    /// Raw bytes of the message whose parts are arriving.
-    pub(super) arriving: usize,
+    pub(super) arriving: Option<Arriving>,
     /// The ack sent last.
     pub(super) acked: Option<Cursor>,
     /// Send the ack even if it is the same.
     pub(super) ack_again: bool,
     /// Messages and bytes that left the queue since the lane was resumed.
     pub(super) consumed: (u64, u64),
-    /// Credit granted beyond `consumed`; below the window while old messages wait.
-    pub(super) base: (u64, u64),
+    /// Messages and bytes that waited already when the lane was resumed: they take their part of the window.
+    pub(super) waited: (u64, u64),
     /// Credit as last announced.
     pub(super) granted: (u64, u64),
 }
 
 impl Session {
+    /// The credit a receiver with this window may have granted since the lane was resumed.
+    pub(super) fn credit(&self, window: (u64, u64)) -> (u64, u64) {
+        let of = |window: u64, consumed: u64, waited: u64| (window + consumed).saturating_sub(waited);
+        (of(window.0, self.consumed.0, self.waited.0), of(window.1, self.consumed.1, self.waited.1))
+    }
+
+    /// Counts a part. A part of another message means that the sender gave the last one up.
+    pub(super) fn arrive(&mut self, data: &Data<'_>) -> Arriving {
+        let before = self.arriving.filter(|a| a.seq == data.seq);
+        let mut arriving = before.unwrap_or(Arriving { seq: data.seq, size: 0, dropped: false });
+        arriving.size += data.headers.len() + data.raw_size();
+        self.arriving = data.flags.has(DataFlags::MORE).then_some(arriving);
+        arriving
+    }
+
+    /// The later of two places, by the order of this session's incarnations.
+    pub(super) fn later(&self, a: Cursor, b: Cursor) -> Cursor {
+        let rank = |c: Cursor| (self.spans.iter().position(|(i, _)| *i == c.incarnation), c.seq);
+        if rank(a) > rank(b) { a } else { b }
+    }
+
     /// The incarnation of a number of this session.
     pub(super) fn cursor(&self, seq: Seq) -> Option<Cursor> {
         let (incarnation, _) = self.spans.iter().rev().find(|(_, first)| *first <= seq).or(self.spans.first())?;
@@ -238,6 +270,16 @@ impl Lane {
         self.base != before
     }
 
+    /// Numbers up to `place` will never come. Skips in a row are one entry, so that a peer cannot pile them up.
+    pub(super) fn skip(&mut self, place: Option<Cursor>) {
+        if let Some(last) = self.queue.back_mut().filter(|e| e.size.is_none()) {
+            last.place = place;
+            return;
+        }
+        let (flags, state) = (DataFlags::empty(), State::Done);
+        self.queue.push_back(Entry { place, message: None, size: None, flags, handed: 0, failed: 0, state });
+    }
+
     /// A message left the queue, or never entered it: its credit is free again.
     pub(super) fn consume(&mut self, size: usize) {
         if let Some(session) = &mut self.session {
@@ -246,15 +288,14 @@ impl Lane {
         }
     }
 
+    /// Whether the store's cursor stands on a message whose dead letter is under way: it moved with the letter.
+    pub(super) fn is_dying_at(&self, cursor: Option<Cursor>) -> bool {
+        self.queue.iter().any(|e| e.state == State::Dying && e.place == cursor)
+    }
+
     /// What may be acked now.
     pub(super) fn ack_floor(&self) -> Option<Cursor> {
         if self.strict { self.committed } else { self.handled }
-    }
-
-    /// What the queue holds, if the lane was resumed while it had no subscriber and got no credit.
-    pub(super) fn waiting_if_ungranted(&self) -> Option<(u64, u64)> {
-        let ungranted = self.session.as_ref().is_some_and(|s| s.granted == (0, 0) && s.base == (0, 0));
-        ungranted.then(|| self.waiting())
     }
 
     /// What the queue holds against the window.

@@ -25,7 +25,7 @@ use crate::wire::error::LinkError;
 use crate::wire::frame::{CloseCode, Data, DataFlags, Frame, LaneIx, RefuseCode, Resume, ResumeAt};
 use crate::wire::heartbeat::{Heartbeat, Silence};
 use bytes::{Bytes, BytesMut};
-use lane::{Entry, Knowledge, Lane, Partial, Session, State, meet};
+use lane::{Arriving, Entry, Knowledge, Lane, Partial, Session, State, meet};
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
@@ -238,6 +238,14 @@ impl Inbound {
         self.lanes.iter().all(Lane::is_settled)
     }
 
+    /// What is held of each lane: arrived, and not done with. Messages, then bytes of payload and headers.
+    pub fn held(&self) -> impl Iterator<Item = (&LaneId, u64, u64)> {
+        self.lanes.iter().map(|lane| {
+            let (messages, bytes) = lane.waiting();
+            (&lane.id, messages, bytes)
+        })
+    }
+
     /// The lane behind a number.
     pub fn lane(&self, slot: Slot) -> &LaneId {
         &self.lanes[slot.0].id
@@ -267,7 +275,7 @@ impl Inbound {
     }
 
     fn lanes_of(&self, topic: &Topic) -> Vec<Slot> {
-        self.by_name.iter().filter(|((_, t), _)| t == topic).map(|(_, slot)| *slot).collect()
+        self.lanes.iter().enumerate().filter(|(_, l)| l.id.topic() == topic).map(|(at, _)| Slot(at)).collect()
     }
 
     /// Tells the peer that this node serves `topic` again, or does not any more.
@@ -404,24 +412,24 @@ impl Inbound {
             lane.handled = Some(cursor);
             self.committing.insert(slot);
         }
-        let (messages, bytes) = lane.waiting();
+        let waited = lane.waiting();
         let serves = self.handlers.contains_key(lane.id.topic());
         let window = if serves { (self.config.window_messages, self.config.window_bytes) } else { (0, 0) };
-        let base = (window.0.saturating_sub(messages), window.1.saturating_sub(bytes));
+        let granted = (window.0.saturating_sub(waited.0), window.1.saturating_sub(waited.1));
         lane.session = Some(Session {
             ix: resume.lane,
             spans: resume.spans.clone(),
             position: meeting.position,
             refused: None,
             partial: None,
-            arriving: 0,
+            arriving: None,
             acked: None,
             ack_again: false,
             consumed: (0, 0),
-            base,
-            granted: base,
+            waited,
+            granted,
         });
-        let at = ResumeAt { lane: resume.lane, received: meeting.received, messages: base.0, bytes: base.1 };
+        let at = ResumeAt { lane: resume.lane, received: meeting.received, messages: granted.0, bytes: granted.1 };
         codec::encode(&Frame::ResumeAt(at), &mut self.tx);
         self.changed.insert(slot);
     }
@@ -439,13 +447,11 @@ impl Inbound {
         let last = !data.flags.has(DataFlags::MORE);
         let (slot, lane) = self.open(data.lane)?;
         let session = lane.session.as_mut().ok_or(LinkError::UnknownLane)?;
-        session.arriving += data.headers.len() + data.raw_size();
-        let size = if last { std::mem::take(&mut session.arriving) } else { session.arriving };
         let duplicate = session.check(data)?;
-        if duplicate || session.refused.is_some_and(|refused| !data.is_direct() || refused == Seq::ZERO) {
+        let Arriving { size, dropped, .. } = session.arrive(data);
+        if duplicate || dropped || (session.refused.is_some() && !data.is_direct()) {
             session.ack_again |= duplicate;
             if last {
-                session.refused = session.refused.filter(|refused| *refused != Seq::ZERO);
                 lane.consume(size);
                 self.counts.duplicates += u64::from(duplicate);
                 self.changed.insert(slot);
@@ -521,9 +527,15 @@ impl Inbound {
         }
         let at = |(i, s, _): &(Incarnation, Seq, u32)| place == Some(Cursor { incarnation: *i, seq: *s });
         let failed = lane.recorded.iter().position(at).map_or(0, |at| lane.recorded.swap_remove(at).2);
-        let entry =
-            Entry { place, message: Some(message), size: Some(size), flags: data.flags, failed, state: State::Waiting };
-        lane.queue.push_back(entry);
+        lane.queue.push_back(Entry {
+            place,
+            message: Some(message),
+            size: Some(size),
+            flags: data.flags,
+            handed: failed,
+            failed,
+            state: State::Waiting,
+        });
         self.enqueue(slot);
     }
 
@@ -537,8 +549,8 @@ impl Inbound {
         }
         let Some(session) = &mut lane.session else { return };
         session.partial = None;
+        session.arriving = session.arriving.map(|a| Arriving { dropped: true, ..a });
         if data.is_direct() {
-            session.refused = session.refused.or(more.then_some(Seq::ZERO));
             self.counts.dropped += 1;
             return;
         }
@@ -551,7 +563,12 @@ impl Inbound {
     fn handle_skip(&mut self, now: Instant, ix: LaneIx, from: Seq, to: Seq) -> Result<(), LinkError> {
         let (slot, lane) = self.open(ix)?;
         let session = lane.session.as_mut().ok_or(LinkError::UnknownLane)?;
-        if to <= session.position {
+        if session.spans.is_empty() {
+            return Err(LinkError::UnknownLane);
+        }
+        // Behind a refused message, the sender has not heard of it yet: it will say this again.
+        let early = session.refused.is_some() && from > session.position.next();
+        if to <= session.position || early {
             return Ok(());
         }
         if from > session.position.next() {
@@ -559,11 +576,11 @@ impl Inbound {
         }
         session.position = to;
         session.partial = None;
+        session.arriving = None;
         session.refused = session.refused.filter(|refused| *refused > to);
         let place = session.cursor(to);
         lane.received = place;
-        let flags = DataFlags::empty();
-        lane.queue.push_back(Entry { place, message: None, size: None, flags, failed: 0, state: State::Done });
+        lane.skip(place);
         self.moved(now, slot);
         Ok(())
     }

@@ -1,6 +1,5 @@
 //! What goes to and comes from the durable queue, and the deadlines of what waits for it.
 
-use super::lane::Given;
 use super::*;
 
 impl Outbound {
@@ -30,11 +29,24 @@ impl Outbound {
             self.events.push_back(Event::Accepted { lane, through });
         }
         self.settle(lane, through);
+        self.commit_more(lane);
+    }
+
+    /// Goes on writing if somebody waits for it.
+    fn commit_more(&mut self, lane: LaneIx) {
         let Some(l) = lane_mut(&mut self.lanes, lane) else { return };
         l.flush &= l.has_unstored();
         if l.reserved > 0 || l.flush {
             self.committing.insert(lane);
         }
+    }
+
+    /// A message that others waited behind is gone from memory: they go on.
+    pub(super) fn unblock(&mut self, lane: LaneIx) {
+        let Some(stored) = self.get(lane).map(|l| l.stored) else { return };
+        self.settle(lane, stored);
+        self.commit_more(lane);
+        self.note_unstored(lane);
     }
 
     /// What is committed up to `through` leaves the memory that was kept for it, and may be sent.
@@ -67,19 +79,19 @@ impl Outbound {
                 self.settle(lane, seq);
             }
             Some(false) => {
-                l.fresh[at].state = State::Accepted;
+                l.fresh[at].state = State::Late;
                 l.pending.add(l.fresh[at].message.size());
-                self.wake_lane(lane);
             }
             None => {
                 if let Some(item) = l.fresh.remove(at) {
                     self.memory.remove(item.message.size());
                 }
-                self.make_room();
-                self.enqueue(lane);
             }
         }
-        self.note_unstored(lane);
+        if let Some(l) = lane_mut(&mut self.lanes, lane) {
+            l.admit_late();
+        }
+        self.unblock(lane);
     }
 
     /// The rows a group append must write for this lane: what was accepted before `seq`, and the message itself.
@@ -103,7 +115,9 @@ impl Outbound {
             return;
         };
         let known = l.load_through;
-        let mut read = if end { known } else { l.covered() };
+        // A row beyond what was known to be stored proves that everything known was read.
+        let all = end || messages.last().is_some_and(|m| m.seq > known);
+        let mut read = if all { known } else { l.covered() };
         for Numbered { seq, message, .. } in messages {
             if seq <= l.covered() || seq > known {
                 continue;
@@ -218,8 +232,7 @@ impl Outbound {
         l.deadline = next;
         l.reserved -= usize::try_from(freed.messages).expect("counts what memory held");
         self.memory.remove_all(freed);
-        self.make_room();
-        self.enqueue(lane);
+        self.unblock(lane);
     }
 
     /// Keeps the set of lanes with messages in memory only.

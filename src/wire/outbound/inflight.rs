@@ -147,6 +147,11 @@ impl Inflight {
         self.sent.push_back(sent);
     }
 
+    /// Whether `seq` was sent and is not acked.
+    pub(super) fn contains(&self, seq: Seq) -> bool {
+        self.sent.binary_search_by_key(&seq, |s| s.seq).is_ok()
+    }
+
     /// The last number sent, if anything is in flight.
     pub(super) fn last(&self) -> Option<Seq> {
         self.sent.back().map(|s| s.seq)

@@ -37,6 +37,8 @@ pub(super) enum State {
     Reserved { deadline: Instant, synced: bool, given: Given },
     /// Waits for a commit that its caller runs (a group over several lanes).
     External,
+    /// Accepted after all, while a later group of the lane is under way whose rows do not have it: waits for that one.
+    Late,
     /// Committed, but an earlier one is not.
     Stored,
 }
@@ -93,6 +95,12 @@ impl Credit {
     pub(super) fn use_for(&mut self, size: usize) {
         self.used_messages += 1;
         self.used_bytes = self.used_bytes.saturating_add(size as u64);
+    }
+
+    /// A message was not sent to its end after all: the receiver does not count it either.
+    pub(super) fn give_back(&mut self, size: usize) {
+        self.used_messages = self.used_messages.saturating_sub(1);
+        self.used_bytes = self.used_bytes.saturating_sub(size as u64);
     }
 }
 
@@ -202,6 +210,11 @@ impl Lane {
         self.pending.messages > 0 || !self.fresh.is_empty() || !self.direct.is_empty()
     }
 
+    /// Whether the receiver may be owed something that is not counted as pending.
+    pub(super) fn is_behind_acks(&self) -> bool {
+        self.is_durable() && self.acked.next() < self.next
+    }
+
     /// The incarnation that gave out `seq`.
     pub(super) fn incarnation(&self, seq: Seq) -> Incarnation {
         let span = self.spans.iter().rev().find(|(_, first)| *first <= seq).or(self.spans.first());
@@ -252,28 +265,29 @@ impl Lane {
         match self.inflight.kept().next().map(|sent| &sent.kept) {
             Some(Kept::Frame(frame)) => Some(segments.since(*frame)),
             Some(Kept::Whole(_, since)) => Some(*since),
-            Some(Kept::Stored) | None => self.fresh.front().map(|i| i.since),
+            Some(Kept::Stored) | None => self.fresh.front().filter(|i| self.is_writable(i)).map(|i| i.since),
         }
     }
 
+    /// Whether an append of this lane may carry the message now.
+    fn is_writable(&self, item: &Item) -> bool {
+        matches!(item.state, State::Accepted | State::Reserved { .. }) && self.refused != Some(item.seq)
+    }
+
     /// The rows of the next append: everything accepted that only memory holds, and what waits for its commit, in number
-    /// order, at most `limit` messages. Answers them with whether one wants the commit synced.
+    /// order, at most `limit` messages, and none behind one that must wait. Answers them with whether one wants the commit
+    /// synced.
     pub(super) fn take_rows(&mut self, segments: &Segments, limit: usize) -> (Vec<Numbered>, bool) {
         let mut rows = self.kept_rows(segments, limit);
         let mut synced = false;
-        for item in &mut self.fresh {
-            if rows.len() >= limit {
-                break;
-            }
-            match &mut item.state {
-                State::Accepted => {}
-                State::Reserved { synced: wants, given, .. } => {
-                    if *given == Given::No {
-                        *given = Given::Now;
-                    }
-                    synced |= *wants;
+        let ready = self.fresh.iter().position(|i| !self.is_writable(i)).unwrap_or(self.fresh.len());
+        let room = limit.saturating_sub(rows.len());
+        for item in self.fresh.range_mut(..ready.min(room)) {
+            if let State::Reserved { synced: wants, given, .. } = &mut item.state {
+                if *given == Given::No {
+                    *given = Given::Now;
                 }
-                State::External | State::Stored => continue,
+                synced |= *wants;
             }
             rows.push((item.seq, item.message.clone()));
         }
@@ -313,7 +327,7 @@ impl Lane {
                     self.pending.add(item.message.size());
                 }
                 State::Accepted => {}
-                State::External | State::Stored => continue,
+                State::External | State::Late | State::Stored => continue,
             }
             item.state = State::Stored;
         }
@@ -332,11 +346,22 @@ impl Lane {
         }
     }
 
+    /// A group ended: what was accepted late no longer waits for it.
+    pub(super) fn admit_late(&mut self) {
+        let last = self.fresh.iter().rposition(|i| i.state == State::External).map_or(0, |at| at + 1);
+        for item in self.fresh.range_mut(last..).filter(|i| i.state == State::Late) {
+            item.state = State::Accepted;
+            // Committed messages may stand behind it, and those are sent only when it is stored, too.
+            self.flush = true;
+        }
+    }
+
     /// Moves committed messages from the front of `fresh` behind the others that are stored; those that `keep` allows stay
     /// in memory to be sent. Answers how much memory was freed.
     pub(super) fn settle(&mut self, through: Seq, keep: impl Fn(&Lane) -> bool) -> Amount {
         let mut freed = Amount::default();
-        while let Some(item) = self.fresh.pop_front_if(|i| i.state == State::Stored) {
+        let unstored = self.inflight.kept().next().map(|sent| sent.seq);
+        while let Some(item) = self.fresh.pop_front_if(|i| i.state == State::Stored && unstored.is_none()) {
             freed.add(item.message.size());
             let follows = !self.is_behind() && keep(self);
             self.stored = item.seq;
@@ -346,7 +371,8 @@ impl Lane {
                 self.ready.push_back(item);
             }
         }
-        let limit = self.fresh.front().map_or(through, |i| through.min(i.seq.prev()));
+        let unstored = unstored.or(self.fresh.front().map(|i| i.seq));
+        let limit = unstored.map_or(through, |seq| through.min(seq.prev()));
         if limit > self.stored {
             let behind = self.is_behind();
             self.stored = limit;

@@ -28,7 +28,7 @@ use crate::wire::frame::{CloseCode, Frame, LaneIx, RefuseCode, Resume, ResumeAt}
 use crate::wire::heartbeat::{Heartbeat, Silence};
 use bytes::{Bytes, BytesMut};
 use inflight::{Kept, Segments, Sent};
-use lane::{Connection, Credit, Item, Lane, State};
+use lane::{Connection, Credit, Given, Item, Lane, State};
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
@@ -453,8 +453,14 @@ impl Outbound {
         }
         for item in &l.fresh {
             self.memory.remove(item.message.size());
-            if matches!(item.state, State::Reserved { .. }) {
-                self.events.push_back(Event::Rejected { lane, seq: item.seq, why: Rejection::Store });
+            match item.state {
+                State::Reserved { given: Given::No, .. } => {
+                    self.events.push_back(Event::Rejected { lane, seq: item.seq, why: Rejection::Store });
+                }
+                State::Reserved { given: Given::Now | Given::Unknown, .. } => {
+                    self.events.push_back(Event::Indeterminate { lane, seq: item.seq });
+                }
+                _ => {}
             }
         }
         for message in &l.direct {
@@ -486,12 +492,15 @@ impl Outbound {
         l.ready.clear();
         l.ready_bytes = 0;
         l.loading = None;
+        l.refused = None;
         let limit = l.fresh.front().map_or(l.next, |i| i.seq).prev();
         l.stored = l.stored.max(limit);
         l.cached = l.covered().max(l.stored);
         l.pending = Amount::default();
         self.memory.remove_all(freed);
+        self.note_unstored(lane);
         self.make_room();
+        self.enqueue(lane);
     }
 
     // ---- the connection ----
@@ -514,7 +523,8 @@ impl Outbound {
     /// A connection is up and the handshake is done. Lanes with work are resumed.
     pub fn handle_connected(&mut self, now: Instant, peer: PeerLimits) {
         self.link = Link::Up { peer, heartbeat: Heartbeat::new(self.config.heartbeat, now) };
-        let busy: Vec<_> = self.lanes.iter().flatten().filter(|l| l.has_work()).map(|l| l.ix).collect();
+        let busy = self.lanes.iter().flatten().filter(|l| l.has_work() || l.is_behind_acks());
+        let busy: Vec<_> = busy.map(|l| l.ix).collect();
         for lane in busy {
             self.resume_lane(lane);
         }
@@ -543,6 +553,7 @@ impl Outbound {
         if dropped > 0 {
             self.events.push_back(Event::Dropped(dropped as u64));
         }
+        self.make_room();
     }
 
     fn resume_lane(&mut self, lane: LaneIx) {
@@ -612,6 +623,7 @@ impl Outbound {
     }
 
     fn handle_resume_at(&mut self, at: &ResumeAt) -> Result<(), LinkError> {
+        self.seal();
         let Some(l) = lane_mut(&mut self.lanes, at.lane) else { return Ok(()) };
         match l.connection {
             Connection::Resuming(1) => l.connection = Connection::Open,
@@ -673,6 +685,7 @@ impl Outbound {
         code: RefuseCode,
         text: String,
     ) -> Result<(), LinkError> {
+        self.seal();
         let Some(l) = lane_mut(&mut self.lanes, lane) else { return Ok(()) };
         let Some(at) = l.position(incarnation, seq) else { return Ok(()) };
         if at != seq || seq > l.sent {
@@ -681,8 +694,20 @@ impl Outbound {
         if seq <= l.acked || l.refused.is_some() {
             return Ok(());
         }
+        let cleared = !l.inflight.contains(seq);
+        let rest = l.rest.take();
         l.rewind(seq.prev(), &mut self.segments);
-        self.refuse(lane, seq, code, text);
+        match rest {
+            // At most once: the refusal is not about it.
+            Some(rest) if rest.seq == Seq::ZERO => l.rest = Some(rest),
+            Some(rest) => l.credit.give_back(rest.message.size()),
+            None => {}
+        }
+        if cleared {
+            self.enqueue(lane);
+        } else {
+            self.refuse(lane, seq, code, text);
+        }
         Ok(())
     }
 

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::wire::frame::{Data, DataFlags};
-use lane::{Given, Rest};
+use lane::Rest;
 
 /// Messages one lane may send before the next has its turn.
 const TURN_MESSAGES: usize = 64;
@@ -350,9 +350,7 @@ impl Outbound {
             l.ready.pop_front();
             l.ready_bytes -= size;
         }
-        self.note_unstored(lane);
-        self.make_room();
-        self.enqueue(lane);
+        self.unblock(lane);
     }
 }
 

@@ -1,0 +1,399 @@
+//! What uses the nodes: applications that send, and subscribers that answer.
+
+use crate::checker::{Mode, Sent, Told, body, headers};
+use crate::counters::Hit;
+use crate::node::{Group, Handed};
+use crate::store::{Op, ReplyTo, Request};
+use crate::trace;
+use crate::world::{Coming, LaneNo, World};
+use liner::wire::inbound::{Answer, HandOver, Handler, Slot};
+use liner::wire::outbound::{Body, OfferError, Promise};
+use liner::{Payload, Seq, Topic};
+use std::time::Duration;
+
+/// Every so many messages, one that no subscriber can handle.
+const POISON_EVERY: u64 = 17;
+
+/// What is to be sent.
+struct Draft {
+    id: u64,
+    len: usize,
+    headers: bool,
+}
+
+impl World {
+    pub(crate) fn work(&mut self, node: usize) {
+        if self.healed {
+            return;
+        }
+        let wait = self.rng.micros(50, 2 * self.plan.work_every);
+        self.after(wait, Coming::Work { node });
+        if self.nodes[node].process.as_ref().is_none_or(|p| p.stopping) {
+            return;
+        }
+        let mine: Vec<_> = (0..self.plan.lanes.len()).filter(|l| self.plan.lanes[*l].sender == node).collect();
+        if mine.is_empty() {
+            return;
+        }
+        let lane = mine[self.rng.index(mine.len())];
+        if self.rng.chance(self.plan.clear) {
+            return self.clear(node, lane);
+        }
+        if self.rng.chance(self.plan.forget) {
+            return self.forget(node, lane);
+        }
+        if self.rng.chance(self.plan.resubscribe) {
+            return self.resubscribe(node);
+        }
+        match self.rng.below(10) {
+            0 => self.send_direct(node, lane),
+            1 => self.send_group(node, &mine),
+            _ => {
+                let burst = if self.rng.chance(100) { self.rng.between(2, 12) } else { 1 };
+                for _ in 0..burst {
+                    self.send(node, lane);
+                }
+            }
+        }
+    }
+
+    fn draft(&mut self, smallest: usize) -> Draft {
+        let id = self.next_id;
+        self.next_id += 1;
+        let len = match self.rng.below(20) {
+            0..3 => self.rng.between(1, 7),
+            3..15 => self.rng.between(8, 60),
+            15..19 => self.rng.between(61, 240),
+            _ => self.rng.between(241, 500),
+        };
+        let len = usize::try_from(len).expect("small").max(smallest);
+        let headers = self.rng.chance(150);
+        if headers {
+            self.hits.hit(Hit::Headers);
+        }
+        if len > crate::faults::PART_BYTES {
+            self.hits.hit(Hit::ManyParts);
+        }
+        Draft { id, len, headers }
+    }
+
+    /// Opens the lane if that was not done. Whether messages may be offered.
+    fn is_open(&mut self, node: usize, lane: LaneNo) -> bool {
+        let peer = self.plan.lanes[lane].receiver;
+        let open = self.peer(node, peer).and_then(|p| p.side(lane)).is_some_and(|s| s.key.is_some());
+        if !open {
+            self.open_lane(node, peer, lane);
+            self.drive(node, peer);
+        }
+        open && self.nodes[node].process.is_some()
+    }
+
+    fn send(&mut self, node: usize, lane: LaneNo) {
+        if !self.is_open(node, lane) {
+            return;
+        }
+        let mode = match self.rng.below(10) {
+            0..5 => Mode::WriteBehind,
+            5..9 => Mode::Committed,
+            _ => Mode::Synced,
+        };
+        let wait = self.rng.millis(10, 300);
+        let deadline = self.instant() + wait;
+        let promise = match mode {
+            Mode::WriteBehind => Promise::WriteBehind,
+            _ => Promise::Stored { deadline, synced: mode == Mode::Synced },
+        };
+        let peer = self.plan.lanes[lane].receiver;
+        if self.offer(node, lane, mode, promise).is_none() {
+            return;
+        }
+        self.hits.hit(match mode {
+            Mode::WriteBehind => Hit::WriteBehind,
+            Mode::Committed => Hit::Committed,
+            _ => Hit::Synced,
+        });
+        if self.rng.chance(600) {
+            self.drive(node, peer);
+        } else {
+            // A producer on another thread: the link's actor looks a little later.
+            self.arm_soon(node, peer);
+        }
+    }
+
+    fn arm_soon(&mut self, node: usize, peer: usize) {
+        let process = self.process_no(node);
+        let wait = self.rng.micros(0, 400);
+        self.after(wait, Coming::Drive { node, process, peer });
+    }
+
+    /// Offers one message. Answers its number.
+    fn offer(&mut self, node: usize, lane: LaneNo, mode: Mode, promise: Promise) -> Option<Seq> {
+        let draft = self.draft(1);
+        let (now, at) = (self.instant(), self.now);
+        let payload = body(draft.id, draft.len);
+        let shared = self.rng.chance(500).then(|| Payload::new(payload.clone()).expect("not empty"));
+        let body = shared.map_or(Body::Borrowed(&payload), Body::Shared);
+        let process = self.process_no(node);
+        let p = self.peer(node, self.plan.lanes[lane].receiver)?;
+        let side = p.side(lane)?;
+        let (ix, incarnation) = (side.ix?, side.incarnation?);
+        match p.out.offer(|| now, ix, &headers(draft.id, draft.headers), body, promise) {
+            Ok(seq) => {
+                let told = if mode == Mode::WriteBehind { Told::Accepted } else { Told::Nothing };
+                let sent = Sent::new((draft.id, draft.len, draft.headers), mode, told, at, process);
+                trace!(self, "node {node}: lane {lane} takes {seq} {mode:?}, {} bytes, id {}", draft.len, draft.id);
+                self.checker.offered(lane, incarnation, seq, sent);
+                Some(seq)
+            }
+            Err(error) => {
+                p.starved |= error == OfferError::Full;
+                self.hits.hit(if error == OfferError::Full { Hit::Full } else { Hit::LaneFull });
+                None
+            }
+        }
+    }
+
+    fn send_direct(&mut self, node: usize, lane: LaneNo) {
+        let draft = self.draft(8);
+        let payload = body(draft.id, draft.len);
+        let def = &self.plan.lanes[lane];
+        let (peer, source, topic) = (def.receiver, def.source.clone(), def.topic.clone());
+        let Some(p) = self.peer(node, peer) else { return };
+        let ix = p.out.add_lane(&source, &topic);
+        if let Some(side) = p.side(lane) {
+            side.ix = Some(ix);
+        }
+        match p.out.offer_direct(ix, &headers(draft.id, draft.headers), Body::Borrowed(&payload)) {
+            Ok(()) => {
+                self.checker.offered_direct(lane, draft.id, draft.len, draft.headers);
+                self.hits.hit(Hit::AtMostOnce);
+            }
+            Err(OfferError::Unreachable) => self.hits.hit(Hit::Unreachable),
+            Err(_) => {
+                p.starved = true;
+                self.hits.hit(Hit::Full);
+            }
+        }
+        self.drive(node, peer);
+    }
+
+    fn send_group(&mut self, node: usize, mine: &[LaneNo]) {
+        let mut lanes = Vec::new();
+        for _ in 0..3 {
+            let lane = mine[self.rng.index(mine.len())];
+            if !lanes.contains(&lane) && self.is_open(node, lane) {
+                lanes.push(lane);
+            }
+        }
+        if self.nodes[node].process.is_none() {
+            return;
+        }
+        let process = self.process_no(node);
+        let (mut members, mut rows, mut full) = (Vec::new(), Vec::new(), false);
+        for lane in lanes {
+            let peer = self.plan.lanes[lane].receiver;
+            let Some(seq) = self.offer(node, lane, Mode::GroupCommitted, Promise::Group) else {
+                full = true;
+                break;
+            };
+            let Some(p) = self.peer(node, peer) else { return };
+            let Some(side) = p.side(lane) else { return };
+            let (Some(ix), Some(key), Some(incarnation)) = (side.ix, side.key, side.incarnation) else { return };
+            rows.push((lane, key, p.out.group_rows(ix, seq)));
+            members.push((peer, lane, ix, incarnation, seq));
+        }
+        let id = self.next_id;
+        self.next_id += 1;
+        let request = Request { node, process, op: Op::Append { rows }, reply: ReplyTo::Group(id) };
+        let fall_back = self.rng.chance(500);
+        let group = Group { node, process, members, request: request.clone(), fall_back, told: false };
+        if full {
+            return self.finish_group(group, None);
+        }
+        if self.rng.chance(200) {
+            return self.finish_group(group, Some(false));
+        }
+        if !group.members.is_empty() {
+            trace!(self, "node {node}: group {id} of {:?}", group.members);
+            self.groups.insert(id, group);
+            self.submit(request);
+        }
+    }
+
+    fn clear(&mut self, node: usize, lane: LaneNo) {
+        let peer = self.plan.lanes[lane].receiver;
+        let process = self.process_no(node);
+        let Some(key) = self.peer(node, peer).and_then(|p| p.side(lane)).and_then(|s| s.key) else { return };
+        self.hits.hit(Hit::ClearedLane);
+        self.submit(Request { node, process, op: Op::Clear { lane, key }, reply: ReplyTo::Clear { peer } });
+    }
+
+    fn forget(&mut self, node: usize, lane: LaneNo) {
+        let peer = self.plan.lanes[lane].receiver;
+        let process = self.process_no(node);
+        let Some(p) = self.peer(node, peer) else { return };
+        let Some(side) = p.side(lane) else { return };
+        let (Some(key), Some(ix)) = (side.key, side.ix) else { return };
+        p.out.remove_lane(ix);
+        // What the machine said before it forgot the lane still counts.
+        self.drive(node, peer);
+        let Some(side) = self.peer(node, peer).and_then(|p| p.side(lane)) else { return };
+        side.reset();
+        self.hits.hit(Hit::ForgottenLane);
+        trace!(self, "node {node}: forgets lane {lane}");
+        self.checker.forget(lane);
+        self.submit(Request { node, process, op: Op::Forget { lane, key }, reply: ReplyTo::Forget });
+    }
+
+    // ---- subscribers ----
+
+    pub(crate) fn subscribe(&mut self, node: usize, topic: Topic) {
+        let in_flight = [1, 1, 2, 5][self.rng.index(4)];
+        let timeout = self.rng.chance(300).then(|| Duration::from_millis(30));
+        let handler = Handler { in_flight, timeout };
+        let Some(process) = &mut self.nodes[node].process else { return };
+        if process.handlers.contains_key(&topic) {
+            return;
+        }
+        process.handlers.insert(topic.clone(), handler);
+        self.hits.hit(Hit::Subscribed);
+        trace!(self, "node {node}: subscribes to {topic:?} with {handler:?}");
+        for peer in 0..self.plan.nodes {
+            let Some(p) = self.peer(node, peer) else { continue };
+            p.inn.subscribe(topic.clone(), handler);
+            p.inn.announce(topic.clone(), true);
+            self.drive(node, peer);
+        }
+    }
+
+    fn unsubscribe(&mut self, node: usize, topic: &Topic) {
+        let Some(process) = &mut self.nodes[node].process else { return };
+        if process.handlers.remove(topic).is_none() {
+            return;
+        }
+        self.hits.hit(Hit::Unsubscribed);
+        trace!(self, "node {node}: unsubscribes from {topic:?}");
+        let (now, random) = (self.instant(), self.rng.next());
+        for peer in 0..self.plan.nodes {
+            let Some(p) = self.peer(node, peer) else { continue };
+            p.inn.unsubscribe(topic);
+            p.inn.announce(topic.clone(), false);
+            let mut returned: Vec<_> =
+                p.handed.keys().copied().filter(|(slot, _)| p.inn.lane(*slot).topic() == topic).collect();
+            returned.sort();
+            for (slot, token) in &returned {
+                p.handed.remove(&(*slot, *token));
+                p.inn.handle_answer(now, *slot, *token, Answer::Returned, random);
+            }
+            for _ in returned {
+                self.hits.hit(Hit::Returned);
+            }
+            self.drive(node, peer);
+        }
+    }
+
+    fn resubscribe(&mut self, node: usize) {
+        let topic = self.plan.topics[self.rng.index(self.plan.topics.len())].clone();
+        let has = self.nodes[node].process.as_ref().is_some_and(|p| p.handlers.contains_key(&topic));
+        if has {
+            self.unsubscribe(node, &topic);
+        } else {
+            self.hits.hit(Hit::TopicWithoutHandler);
+            self.subscribe(node, topic);
+        }
+    }
+
+    pub(crate) fn subscribe_all(&mut self, node: usize) {
+        for topic in self.plan.topics.clone() {
+            self.subscribe(node, topic);
+        }
+    }
+
+    /// A message reaches its subscriber, who will answer.
+    pub(crate) fn hand_over(&mut self, node: usize, peer: usize, delivery: HandOver) {
+        let lane = self.lane_of[&delivery.lane];
+        trace!(self, "node {node} from {peer}: lane {lane} hands over {delivery:?}");
+        if (self.plan.lanes[lane].sender, self.plan.lanes[lane].receiver) != (peer, node) {
+            self.checker.fail(2, format!("lane {lane}: delivered at node {node} from {peer}"));
+        }
+        let topic = self.plan.lanes[lane].topic.clone();
+        let handler = self.nodes[node].process.as_ref().and_then(|p| p.handlers.get(&topic).copied());
+        let Some(handler) = handler else {
+            return self.checker.fail(13, format!("lane {lane}: handed over without a subscriber"));
+        };
+        let id = match delivery.place {
+            Some(place) => {
+                if delivery.redelivered {
+                    self.hits.hit(Hit::RedeliveredHandOver);
+                }
+                if delivery.attempt > 1 {
+                    self.hits.hit(Hit::LaterAttempt);
+                }
+                self.checker.handed_over(lane, place, delivery.redelivered, &delivery.message).map(|(id, _)| id)
+            }
+            None => {
+                self.hits.hit(Hit::DirectHandOver);
+                self.checker.handed_over_direct(lane, &delivery.message)
+            }
+        };
+        let Some(id) = id else { return };
+        self.next_id += 1;
+        let (stamp, now) = (self.next_id, self.now);
+        let HandOver { slot, token, place, .. } = delivery;
+        let Some(p) = self.peer(node, peer) else { return };
+        p.handed.retain(|_, h| h.until.is_none_or(|until| until > now));
+        let until = handler.timeout.map(|t| now + t);
+        p.handed.insert((slot, token), Handed { stamp, lane, place, until });
+        let handed = p.handed.keys().filter(|(s, _)| *s == slot).count();
+        if handed > handler.in_flight as usize {
+            self.checker.fail(5, format!("lane {lane}: {handed} messages are with a subscriber of {handler:?}"));
+        }
+        self.decide(node, peer, (slot, token, stamp), id, handler);
+    }
+
+    fn decide(&mut self, node: usize, peer: usize, (slot, token, stamp): (Slot, u64, u64), id: u64, handler: Handler) {
+        let process = self.process_no(node);
+        let poison = self.plan.poison && id % POISON_EVERY == 0;
+        let reason = || "cannot".to_owned();
+        let answer = if poison {
+            self.hits.hit(Hit::Poison);
+            Answer::Failed { delay: None, reason: reason() }
+        } else if self.rng.chance(self.plan.nack) {
+            let delay = self.rng.chance(400).then(|| self.rng.millis(0, 30));
+            self.hits.hit(if delay.is_some() { Hit::NackWithDelay } else { Hit::Nack });
+            Answer::Failed { delay, reason: reason() }
+        } else {
+            Answer::Done
+        };
+        let mut wait = match self.rng.below(3) {
+            0 => Duration::ZERO,
+            1 => self.rng.micros(10, 500),
+            _ if self.plan.slow_handlers => self.rng.millis(1, 25),
+            _ => self.rng.micros(10, 3000),
+        };
+        if handler.timeout.is_some() && self.rng.chance(self.plan.nack / 4) {
+            self.hits.hit(Hit::HandlerTimeout);
+            wait += Duration::from_millis(40);
+        }
+        self.after(wait, Coming::Answer { node, process, peer, slot, token, stamp, answer });
+    }
+
+    pub(crate) fn answered(&mut self, node: usize, peer: usize, slot: Slot, token: u64, stamp: u64, answer: Answer) {
+        let (now, virtual_now, random) = (self.instant(), self.now, self.rng.next());
+        let Some(p) = self.peer(node, peer) else { return };
+        let current = p.handed.get(&(slot, token));
+        let Some(handed) = current.filter(|h| h.stamp == stamp && h.until.is_none_or(|u| u > virtual_now)) else {
+            return;
+        };
+        let (lane, place) = (handed.lane, handed.place);
+        p.handed.remove(&(slot, token));
+        trace!(self, "node {node} from {peer}: lane {lane} {place:?} is answered {answer:?}");
+        if let (Answer::Done, Some(place)) = (&answer, place) {
+            self.checker.handled(lane, place);
+        }
+        if let Some(p) = self.peer(node, peer) {
+            p.inn.handle_answer(now, slot, token, answer, random);
+        }
+        self.drive(node, peer);
+    }
+}
