@@ -218,7 +218,7 @@ impl Checker {
 
     /// The lane's queue was cleared, or the lane forgotten: what is not handled may be gone.
     pub(crate) fn forget(&mut self, lane: LaneNo) {
-        for sent in self.lanes[lane].sent.values_mut().filter(|s| !s.handled) {
+        for sent in self.lanes[lane].sent.values_mut().filter(|s| !s.passed) {
             sent.forgotten = true;
         }
     }
@@ -276,6 +276,9 @@ impl Checker {
 
     pub(crate) fn row_trimmed(&mut self, lane: LaneNo, incarnation: Incarnation, seq: Seq) {
         let Some(sent) = self.get(lane, incarnation, seq) else { return };
+        if sent.forgotten || sent.refused {
+            return;
+        }
         if !sent.handled && !sent.letter {
             return self.fail(8, format!("lane {lane}: the row of {seq} went before it was handled"));
         }
@@ -419,7 +422,7 @@ impl Checker {
         for (place, sent) in history.sent.range(from..=to) {
             if !Self::is_over(sent) {
                 wrong = wrong.or(Some((*place, "it was handled")));
-            } else if sent.handled && !sent.passed && !sent.sent_plain {
+            } else if sent.handled && !sent.forgotten && !sent.passed && !sent.sent_plain {
                 wrong = wrong.or(Some((*place, "its cursor was committed")));
             }
         }

@@ -83,7 +83,7 @@ pub(crate) enum ReplyTo {
     Trim { peer: usize },
     Refuse { peer: usize, lane: liner::wire::frame::LaneIx },
     Clear { peer: usize },
-    Forget,
+    Forget { peer: usize },
     Receive { peer: usize, slot: liner::wire::inbound::Slot },
     Advance { peer: usize, slot: liner::wire::inbound::Slot },
     Attempt { peer: usize, slot: liner::wire::inbound::Slot, token: u64 },
