@@ -338,7 +338,8 @@ impl Checker {
         if let Some((guarantee, what)) = wrong {
             self.fail(guarantee, format!("lane {lane}: {seq} {what}"));
         }
-        if before == 0 {
+        // An append that was under way may bring a cleared message back, behind later ones.
+        if before == 0 && !self.lanes[lane].sent[&at].forgotten {
             if self.lanes[lane].first.is_some_and(|first| first > at) {
                 self.fail(4, format!("lane {lane}: {at:?} comes first after {:?}", self.lanes[lane].first));
             }
@@ -432,6 +433,12 @@ impl Checker {
     }
 
     // ---- the end ----
+
+    /// Whether a row may stay: its message was cleared, and an append that was under way brought it back.
+    pub(crate) fn may_stay(&self, lane: LaneNo, incarnation: Incarnation, seq: Seq) -> bool {
+        let place = self.place(lane, incarnation, seq);
+        place.and_then(|place| self.lanes[lane].sent.get(&place)).is_some_and(|sent| sent.forgotten)
+    }
 
     /// Why the run is not at its end yet.
     pub(crate) fn unfinished(&self) -> Option<String> {

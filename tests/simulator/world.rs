@@ -393,8 +393,10 @@ impl World {
             return Some(format!("group {group} has no outcome"));
         }
         for (at, store) in self.stores.iter().enumerate() {
-            if let Some((lane, l)) = store.send.iter().find(|(_, l)| !l.rows.is_empty()) {
-                return Some(format!("lane {lane}: {} rows are left in store {at}", l.rows.len()));
+            for (lane, l) in &store.send {
+                if let Some((seq, _)) = l.rows.iter().find(|(s, r)| !self.checker.may_stay(*lane, r.incarnation, **s)) {
+                    return Some(format!("lane {lane}: the row of {seq} is left in store {at}"));
+                }
             }
         }
         for (at, node) in self.nodes.iter().enumerate() {
