@@ -78,7 +78,7 @@ impl Plan {
             told_max_message,
             pipe_bytes: rng.index(2000) + 150,
             active: rng.millis(300, 1500),
-            work_every: [300, 1000, 3000, 8000][rng.index(4)],
+            work_every: [1000, 4000, 8000, 20_000][rng.index(4)],
             crash: sometimes(rng, 60),
             crash_inside: sometimes(rng, 60),
             clean_stop: sometimes(rng, 40),

@@ -161,7 +161,7 @@ impl World {
             if peer == node {
                 continue;
             }
-            let wait = self.rng.millis(0, 10);
+            let wait = self.rng.millis(0, 4);
             self.after(wait, Coming::Dial { node, process: number, peer });
             // What waits in the queue goes without any new send: an actor opens the lanes its store lists.
             let lanes: Vec<_> = self.peer(node, peer).map(|p| p.lanes.iter().map(|l| l.no).collect()).unwrap_or_default();
