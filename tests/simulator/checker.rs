@@ -452,19 +452,20 @@ impl Checker {
     /// What can only be judged at the end.
     pub(crate) fn at_end(&mut self) {
         for lane in 0..self.lanes.len() {
-            let mut lost: Option<Place> = None;
+            // The earliest accepted of those lost. A group may be accepted later than what was numbered behind it.
+            let mut lost: Option<(Place, Duration)> = None;
             let mut gap = None;
             for (place, sent) in &self.lanes[lane].sent {
                 let settled = sent.forgotten || sent.letter || sent.refused || sent.told != Told::Accepted;
-                if lost.is_some_and(|l| l.0 != place.0) {
+                if lost.is_some_and(|(l, _)| l.0 != place.0) {
                     lost = None;
                 }
                 if settled {
                     continue;
                 }
                 if sent.lost && sent.handed == 0 {
-                    lost = lost.or(Some(*place));
-                } else if let Some(lost) = lost {
+                    lost = Some(lost.filter(|(_, at)| *at <= sent.at).unwrap_or((*place, sent.at)));
+                } else if let Some((lost, _)) = lost.filter(|(_, at)| *at <= sent.at) {
                     gap = gap.or(Some((lost, *place)));
                 }
             }

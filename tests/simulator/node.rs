@@ -602,8 +602,8 @@ impl World {
                 self.trimmed(node, *peer, *lane, *key, None);
                 Some(*peer)
             }
-            (ReplyTo::Refuse { peer, lane }, Op::Refuse { seq, .. }, Done::Size(size)) => {
-                self.peer(node, *peer)?.out.handle_refused(*lane, *seq, size);
+            (ReplyTo::Refuse { peer, lane }, Op::Refuse { seq, .. }, _) => {
+                self.peer(node, *peer)?.out.handle_refused(*lane, *seq);
                 Some(*peer)
             }
             (ReplyTo::Clear { peer }, Op::Clear { lane, key }, _) => {

@@ -76,6 +76,14 @@ pub(super) struct Rest {
     pub(super) flags: DataFlags,
 }
 
+/// A message that the receiver will never take.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Refused {
+    pub(super) seq: Seq,
+    /// `None`: it is not counted as pending, because it was cleared after it was sent.
+    pub(super) size: Option<usize>,
+}
+
 /// What the receiver still takes on this connection.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Credit {
@@ -147,7 +155,7 @@ pub(super) struct Lane {
     /// The store failed: not before this.
     pub(super) load_after: Option<Instant>,
     /// The receiver refused this message; nothing is sent until it is dead-lettered.
-    pub(super) refused: Option<Seq>,
+    pub(super) refused: Option<Refused>,
     /// Accepted and not acked.
     pub(super) pending: Amount,
     /// Whether the lane stands in the link's queue of lanes with something to send.
@@ -271,7 +279,7 @@ impl Lane {
 
     /// Whether an append of this lane may carry the message now.
     fn is_writable(&self, item: &Item) -> bool {
-        matches!(item.state, State::Accepted | State::Reserved { .. }) && self.refused != Some(item.seq)
+        matches!(item.state, State::Accepted | State::Reserved { .. }) && self.refused.is_none_or(|r| r.seq != item.seq)
     }
 
     /// The rows of the next append: everything accepted that only memory holds, and what waits for its commit, in number

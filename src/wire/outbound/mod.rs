@@ -28,7 +28,7 @@ use crate::wire::frame::{CloseCode, Frame, LaneIx, RefuseCode, Resume, ResumeAt}
 use crate::wire::heartbeat::{Heartbeat, Silence};
 use bytes::{Bytes, BytesMut};
 use inflight::{Kept, Segments, Sent};
-use lane::{Connection, Credit, Given, Item, Lane, State};
+use lane::{Connection, Credit, Given, Item, Lane, Refused, State};
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
@@ -681,7 +681,7 @@ impl Outbound {
         if seq <= l.acked || l.refused.is_some() {
             return Ok(());
         }
-        let cleared = !l.inflight.contains(seq);
+        let refused = Refused { seq, size: l.inflight.size(seq) };
         let rest = l.rest.take();
         l.rewind(seq.prev(), &mut self.segments);
         match rest {
@@ -690,11 +690,7 @@ impl Outbound {
             Some(rest) => l.credit.give_back(rest.message.size()),
             None => {}
         }
-        if cleared {
-            self.enqueue(lane);
-        } else {
-            self.refuse(lane, seq, code, text);
-        }
+        self.refuse(lane, refused, code, text);
         Ok(())
     }
 

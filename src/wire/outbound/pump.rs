@@ -226,7 +226,8 @@ impl Outbound {
             } else {
                 l.fresh.push_front(item);
             }
-            self.refuse(lane, seq, RefuseCode::TooLarge, format!("larger than the peer's {max_message} bytes"));
+            let refused = Refused { seq, size: Some(size) };
+            self.refuse(lane, refused, RefuseCode::TooLarge, format!("larger than the peer's {max_message} bytes"));
             return false;
         }
         skip_to(l, item.seq, &mut self.tx);
@@ -319,9 +320,10 @@ impl Outbound {
     }
 
     /// Stops a lane at a message that the receiver will never take.
-    pub(super) fn refuse(&mut self, lane: LaneIx, seq: Seq, code: RefuseCode, text: String) {
+    pub(super) fn refuse(&mut self, lane: LaneIx, refused: Refused, code: RefuseCode, text: String) {
         let Some(l) = lane_mut(&mut self.lanes, lane) else { return };
-        l.refused = Some(seq);
+        l.refused = Some(refused);
+        let seq = refused.seq;
         let fresh = l.fresh.iter().find(|i| i.seq == seq && i.state != State::Stored);
         let message = fresh.map(|i| i.message.clone());
         let incarnation = l.incarnation(seq);
@@ -329,17 +331,19 @@ impl Outbound {
     }
 
     /// The refused message was kept as a dead letter and its row removed: the lane goes on behind it.
-    pub fn handle_refused(&mut self, lane: LaneIx, seq: Seq, size: usize) {
-        let Some(l) = lane_mut(&mut self.lanes, lane).filter(|l| l.refused == Some(seq)) else { return };
-        l.refused = None;
-        l.pending.remove(size);
-        if let Some(at) = l.fresh.iter().position(|i| i.seq == seq) {
-            l.fresh.remove(at);
-            self.memory.remove(size);
+    pub fn handle_refused(&mut self, lane: LaneIx, seq: Seq) {
+        let Some(l) = lane_mut(&mut self.lanes, lane) else { return };
+        let Some(refused) = l.refused.take_if(|r| r.seq == seq) else { return };
+        if let Some(size) = refused.size {
+            l.pending.remove(size);
         }
-        if l.ready.front().is_some_and(|i| i.seq == seq) {
-            l.ready.pop_front();
-            l.ready_bytes -= size;
+        if let Some(at) = l.fresh.iter().position(|i| i.seq == seq)
+            && let Some(item) = l.fresh.remove(at)
+        {
+            self.memory.remove(item.message.size());
+        }
+        if let Some(item) = l.ready.pop_front_if(|i| i.seq == seq) {
+            l.ready_bytes -= item.message.size();
         }
         self.unblock(lane);
     }
