@@ -64,7 +64,7 @@ impl Plan {
         let shared = rng.chance(400);
         let store_of = (0..nodes).map(|n| if shared { 0 } else { n }).collect();
         let max_message: Vec<u64> = (0..nodes).map(|_| rng.between(250, 400)).collect();
-        let told_max_message = max_message.iter().map(|max| if rng.chance(300) { 600 } else { *max }).collect();
+        let told_max_message = max_message.iter().map(|max| if rng.chance(300) { *max + 70 } else { *max }).collect();
         let sometimes = |rng: &mut Rng, max: u64| if rng.chance(550) { rng.between(1, max) } else { 0 };
         Plan {
             nodes,

@@ -28,7 +28,7 @@ use crate::wire::frame::{CloseCode, Frame, LaneIx, RefuseCode, Resume, ResumeAt}
 use crate::wire::heartbeat::{Heartbeat, Silence};
 use bytes::{Bytes, BytesMut};
 use inflight::{Kept, Segments, Sent};
-use lane::{Connection, Credit, Given, Item, Lane, Refused, State};
+use lane::{Connection, Credit, Given, Item, Lane, State};
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
@@ -479,7 +479,7 @@ impl Outbound {
         l.ready.clear();
         l.ready_bytes = 0;
         l.loading = None;
-        l.refused = None;
+        l.refused.clear();
         let limit = l.fresh.front().map_or(l.next, |i| i.seq).prev();
         l.stored = l.stored.max(limit);
         l.cached = l.covered().max(l.stored);
@@ -678,10 +678,10 @@ impl Outbound {
         if at != seq || seq > l.sent {
             return Err(LinkError::BeyondSent);
         }
-        if seq <= l.acked || l.refused.is_some() {
+        if seq <= l.acked || l.refused.contains_key(&seq) {
             return Ok(());
         }
-        let refused = Refused { seq, size: l.inflight.size(seq) };
+        let size = l.inflight.size(seq);
         let rest = l.rest.take();
         l.rewind(seq.prev(), &mut self.segments);
         match rest {
@@ -690,7 +690,8 @@ impl Outbound {
             Some(rest) => l.credit.give_back(rest.message.size()),
             None => {}
         }
-        self.refuse(lane, refused, code, text);
+        l.refused.insert(seq, size);
+        self.refuse(lane, seq, code, text);
         Ok(())
     }
 

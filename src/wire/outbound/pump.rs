@@ -189,7 +189,7 @@ impl Outbound {
         let Link::Up { peer, .. } = &self.link else { return false };
         let max_message = peer.max_message;
         let Some(l) = lane_mut(&mut self.lanes, lane) else { return false };
-        if l.connection != Connection::Open || l.refused.is_some() {
+        if l.connection != Connection::Open || !l.refused.is_empty() {
             return false;
         }
         if l.rest.is_some() {
@@ -226,8 +226,8 @@ impl Outbound {
             } else {
                 l.fresh.push_front(item);
             }
-            let refused = Refused { seq, size: Some(size) };
-            self.refuse(lane, refused, RefuseCode::TooLarge, format!("larger than the peer's {max_message} bytes"));
+            l.refused.insert(seq, Some(size));
+            self.refuse(lane, seq, RefuseCode::TooLarge, format!("larger than the peer's {max_message} bytes"));
             return false;
         }
         skip_to(l, item.seq, &mut self.tx);
@@ -307,7 +307,7 @@ impl Outbound {
     fn load_lane(&mut self, lane: LaneIx) {
         let limit = self.config.page.messages / 2;
         let Some(l) = lane_mut(&mut self.lanes, lane) else { return };
-        let wanted = l.is_behind() && l.connection == Connection::Open && l.credit.allows() && l.refused.is_none();
+        let wanted = l.is_behind() && l.connection == Connection::Open && l.credit.allows() && l.refused.is_empty();
         if !wanted || l.loading.is_some() || l.load_after.is_some() || l.ready.len() as u64 > limit {
             return;
         }
@@ -320,10 +320,8 @@ impl Outbound {
     }
 
     /// Stops a lane at a message that the receiver will never take.
-    pub(super) fn refuse(&mut self, lane: LaneIx, refused: Refused, code: RefuseCode, text: String) {
-        let Some(l) = lane_mut(&mut self.lanes, lane) else { return };
-        l.refused = Some(refused);
-        let seq = refused.seq;
+    pub(super) fn refuse(&mut self, lane: LaneIx, seq: Seq, code: RefuseCode, text: String) {
+        let Some(l) = self.get(lane) else { return };
         let fresh = l.fresh.iter().find(|i| i.seq == seq && i.state != State::Stored);
         let message = fresh.map(|i| i.message.clone());
         let incarnation = l.incarnation(seq);
@@ -333,8 +331,8 @@ impl Outbound {
     /// The refused message was kept as a dead letter and its row removed: the lane goes on behind it.
     pub fn handle_refused(&mut self, lane: LaneIx, seq: Seq) {
         let Some(l) = lane_mut(&mut self.lanes, lane) else { return };
-        let Some(refused) = l.refused.take_if(|r| r.seq == seq) else { return };
-        if let Some(size) = refused.size {
+        let Some(size) = l.refused.remove(&seq) else { return };
+        if let Some(size) = size {
             l.pending.remove(size);
         }
         if let Some(at) = l.fresh.iter().position(|i| i.seq == seq)
