@@ -147,11 +147,6 @@ impl Inflight {
         self.sent.push_back(sent);
     }
 
-    /// The last number sent, if anything is in flight.
-    pub(super) fn last(&self) -> Option<Seq> {
-        self.sent.back().map(|s| s.seq)
-    }
-
     /// The size of an entry; `None` when it was not sent, or was acked or cleared.
     pub(super) fn size(&self, seq: Seq) -> Option<usize> {
         let at = self.sent.binary_search_by_key(&seq, |s| s.seq).ok()?;

@@ -626,7 +626,7 @@ impl Outbound {
             let theirs =
                 at.received.and_then(|(incarnation, seq)| l.position(incarnation, seq)).unwrap_or(first.prev());
             // What an earlier process sent is not known here: it is sent again, and the receiver drops what it has.
-            let known = l.inflight.last().unwrap_or(l.acked).max(l.acked).max(first.prev());
+            let known = l.sent.max(first.prev());
             l.rewind(theirs.min(known), &mut self.segments);
             self.note_unstored(at.lane);
         }
@@ -638,7 +638,7 @@ impl Outbound {
         let Some(l) = lane_mut(&mut self.lanes, lane) else { return Ok(()) };
         let Some(through) = l.position(incarnation, seq) else { return Ok(()) };
         // What an earlier process sent is not counted here: it is sent once more, and the ack comes again.
-        let through = through.min(l.inflight.last().unwrap_or(l.acked));
+        let through = through.min(l.sent);
         if through <= l.acked {
             return Ok(());
         }
