@@ -355,7 +355,13 @@ impl Inbound {
         let lane = &mut self.lanes[slot.0];
         lane.session = None;
         match lane.knowledge {
-            _ if resume.spans.is_empty() => self.answer_resume(slot, &resume),
+            _ if resume.spans.is_empty() => {
+                // An older one that waits for the store is of a lane the sender has forgotten since.
+                if matches!(lane.knowledge, Knowledge::Reading(_)) {
+                    lane.knowledge = Knowledge::Unread;
+                }
+                self.answer_resume(slot, &resume);
+            }
             Knowledge::Known => self.answer_resume(slot, &resume),
             Knowledge::Unread => {
                 lane.knowledge = Knowledge::Reading(Box::new(resume));

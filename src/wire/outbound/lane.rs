@@ -37,8 +37,6 @@ pub(super) enum State {
     Reserved { deadline: Instant, synced: bool, given: Given },
     /// Waits for a commit that its caller runs (a group over several lanes).
     External,
-    /// Accepted after all, while a later group of the lane is under way whose rows do not have it: waits for that one.
-    Late,
     /// Committed, but an earlier one is not.
     Stored,
 }
@@ -328,7 +326,7 @@ impl Lane {
                     self.pending.add(item.message.size());
                 }
                 State::Accepted => {}
-                State::External | State::Late | State::Stored => continue,
+                State::External | State::Stored => continue,
             }
             item.state = State::Stored;
         }
@@ -344,16 +342,6 @@ impl Lane {
                 continue;
             }
             item.state = State::Stored;
-        }
-    }
-
-    /// A group ended: what was accepted late no longer waits for it.
-    pub(super) fn admit_late(&mut self) {
-        let last = self.fresh.iter().rposition(|i| i.state == State::External).map_or(0, |at| at + 1);
-        for item in self.fresh.range_mut(last..).filter(|i| i.state == State::Late) {
-            item.state = State::Accepted;
-            // Committed messages may stand behind it, and those are sent only when it is stored, too.
-            self.flush = true;
         }
     }
 
