@@ -14,14 +14,22 @@
 //!
 //! Futures returned here may be dropped at any time; the operation then happens entirely or not at all.
 
+mod chain;
+mod dead_letters;
+mod directory;
+mod error;
 pub mod memory;
+mod naming;
 mod row;
 pub mod sqlite;
 
-use crate::types::{Cursor, Epoch, Incarnation, LaneId, LaneName, Message, MessageId, NodeId, Seq, StoreId, Topic};
+pub use dead_letters::{DeadLetter, DeadLetterFilter, DeadLetterId, DeadLetterOrigin, DeadLetters};
+pub use directory::{Directory, Registration, Route, StoreFacts, TopicEntry};
+pub use error::{OpenError, StoreError};
+
+use crate::types::{Cursor, Epoch, Incarnation, LaneId, LaneName, Message, NodeId, Seq};
 use futures::future::BoxFuture;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// What every store operation returns.
 pub type StoreFuture<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
@@ -33,81 +41,6 @@ impl<T: Journal + Outbox + Inbox + DeadLetters + Directory> Store for T {}
 
 /// A store handle as the actors hold it.
 pub type SharedStore = Arc<dyn Store>;
-
-/// Why a store operation failed.
-#[derive(Debug, Clone, thiserror::Error)]
-#[non_exhaustive]
-pub enum StoreError {
-    /// Another writer held the store for longer than the busy timeout. Nothing was changed.
-    #[error("store is busy")]
-    Busy,
-    /// The medium is full or a quota is reached. Nothing was changed.
-    #[error("store is full: {0}")]
-    Full(Arc<str>),
-    /// A newer process of this node's name has registered. Nothing was changed, and nothing ever will be.
-    #[error("fenced: a newer process runs under this node's name")]
-    Fenced,
-    /// The store cannot be reached or read just now. Nothing was changed.
-    #[error("store is unavailable: {0}")]
-    Unavailable(Arc<str>),
-    /// The reply was lost: the operation happened entirely or not at all. Repeat it.
-    #[error("outcome unknown: {0}")]
-    Unknown(Arc<str>),
-    /// What is stored is not what this library writes, or is damaged.
-    #[error("store is damaged: {0}")]
-    Damaged(Arc<str>),
-}
-
-impl StoreError {
-    /// Whether repeating the operation later can succeed.
-    pub fn is_retryable(&self) -> bool {
-        !matches!(self, StoreError::Fenced | StoreError::Damaged(_))
-    }
-
-    /// Whether it is certain that nothing was changed.
-    pub fn is_definite(&self) -> bool {
-        !matches!(self, StoreError::Unknown(_))
-    }
-}
-
-/// Why a store could not be opened.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum OpenError {
-    /// The path is a directory, or cannot be created or read.
-    #[error("cannot open {path}: {reason}")]
-    Path {
-        /// The path as configured.
-        path: String,
-        /// What the system said.
-        reason: String,
-    },
-    /// The file is not a database, or a damaged one.
-    #[error("{path} is corrupt or not a database: {reason}")]
-    Corrupt {
-        /// The path as configured.
-        path: String,
-        /// What was found.
-        reason: String,
-    },
-    /// The file is a database of something else.
-    #[error("{path} belongs to another application")]
-    Foreign {
-        /// The path as configured.
-        path: String,
-    },
-    /// The store was written by a newer version that says this one must not read it.
-    #[error("store needs a reader of schema version {min_reader} or later, this is {ours}")]
-    Newer {
-        /// The oldest schema version that may read the store.
-        min_reader: u32,
-        /// The schema version of this library.
-        ours: u32,
-    },
-    /// The store failed while it was opened or migrated.
-    #[error("opening the store failed")]
-    Store(#[from] StoreError),
-}
 
 /// Proof of who writes: every write is refused once `node` has registered with a higher epoch.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -147,6 +80,13 @@ pub struct Amount {
     pub bytes: u64,
 }
 
+impl std::ops::AddAssign for Amount {
+    fn add_assign(&mut self, more: Amount) {
+        self.messages += more.messages;
+        self.bytes += more.bytes;
+    }
+}
+
 /// A lane as its sender finds it when it opens it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutboxLane {
@@ -154,11 +94,13 @@ pub struct OutboxLane {
     pub key: LaneKey,
     /// Its names.
     pub id: LaneId,
-    /// The incarnations that may still have messages queued, oldest first; the one just minted is last.
+    /// The incarnations that may still have messages queued, oldest first; the one just minted is last. A few that
+    /// gave no number the store knows of are listed too: a process that was killed may have sent without storing.
     pub spans: Vec<Span>,
-    /// The incarnation before the first span, if the lane had one.
+    /// The incarnation before the first span that gave numbers, if the lane had one.
     pub predecessor: Option<Incarnation>,
-    /// The number the next message gets: `spans.last().first`.
+    /// The number the next message gets, above every number the store has seen: where the last span starts, unless
+    /// this incarnation had been opened before and has given numbers since.
     pub next: Seq,
     /// Everything up to here was acked and trimmed.
     pub acked: Seq,
@@ -188,12 +130,12 @@ pub struct Page {
     pub end: bool,
 }
 
-/// How much [`Outbox::load`] may return; the first message comes whatever its size.
+/// How much [`Outbox::load`] may return; the first message comes whatever its size, so that every lane moves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PageLimit {
     /// At most so many messages.
     pub messages: usize,
-    /// Stop once so many bytes are read.
+    /// Of payloads and headers, at most so many bytes.
     pub bytes: usize,
 }
 
@@ -222,22 +164,27 @@ pub struct InboxLane {
 /// One change of queues or cursors.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Write {
-    /// Queue messages at the end of a lane. A message whose number is already there is left as it is.
+    /// Queue messages at the end of a lane of this sender. A message whose number is already there is left as it is,
+    /// and one whose number is acked is left out. A lane that its sender has not opened, or
+    /// has forgotten, fails the batch with [`StoreError::NoLane`].
     Append {
         /// The lane.
         lane: LaneKey,
         /// In number order.
         messages: Vec<Stored>,
     },
-    /// The receiver acked everything up to `through`: the rows go. Moves only forward.
+    /// The receiver acked everything up to `through`: the rows go. Moves only forward. Either side of the lane may write
+    /// it (a receiver that shares the store trims what it has handled). A lane that is not there has nothing to trim.
     Trim {
         /// The lane.
         lane: LaneKey,
         /// The last acked number.
         through: Seq,
     },
-    /// Everything up to `cursor` is handled. Moves only forward, and only when the stored incarnation is `expected`;
-    /// otherwise this one write is left out and reported in [`Committed::stale`]. Recorded attempts up to the cursor go.
+    /// Everything up to `cursor` is handled. Moves only forward within an incarnation, and only when the stored
+    /// incarnation is `expected`, or the cursor's own (so that a repeat is not stale); otherwise, and when the lane is
+    /// not there, this one write is left out and reported in [`Committed::stale`]. Recorded attempts up to the cursor
+    /// go, and those of the incarnation it leaves.
     Advance {
         /// The lane.
         lane: LaneKey,
@@ -297,7 +244,7 @@ pub trait Journal: Send + Sync {
 
 /// The sending side of a node's lanes.
 pub trait Outbox: Send + Sync {
-    /// The lanes this node has sent on, whether or not anything is queued.
+    /// The lanes this node has opened as a sender, in name order, whether or not anything is queued. Reads only.
     fn lanes<'a>(&'a self, sender: &'a NodeId) -> StoreFuture<'a, Vec<LaneId>>;
 
     /// Finds or creates the lane and adds `incarnation` as its newest span, unless it is already. After `Ok` the lane
@@ -312,7 +259,7 @@ pub trait Outbox: Send + Sync {
     /// The queued messages with numbers above `after`, in number order. Reads only.
     fn load(&self, lane: LaneKey, after: Seq, limit: PageLimit) -> StoreFuture<'_, Page>;
 
-    /// What waits, per lane of this sender. Reads only.
+    /// What waits, per lane of this sender, in lane order; lanes without anything are left out. Reads only.
     fn pending<'a>(&'a self, sender: &'a NodeId) -> StoreFuture<'a, Vec<PendingLane>>;
 
     /// Drops the queues of all lanes of this sender, and keeps lanes and numbers. Answers what was dropped.
@@ -326,173 +273,4 @@ pub trait Outbox: Send + Sync {
 pub trait Inbox: Send + Sync {
     /// Finds or creates the lane for its receiver.
     fn receive_lane<'a>(&'a self, fence: &'a Fence, lane: &'a LaneName) -> StoreFuture<'a, InboxLane>;
-}
-
-/// A dead letter's number in its store.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct DeadLetterId(pub(crate) i64);
-
-impl DeadLetterId {
-    /// The number as the store's table shows it.
-    pub const fn get(self) -> i64 {
-        self.0
-    }
-}
-
-/// Where a message died.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum DeadLetterOrigin {
-    /// This node's subscriber failed it too often. Replay hands it to the subscriber again.
-    Handler,
-    /// The receiver refused it for good. Replay appends it to its lane again.
-    Refused,
-}
-
-/// A message that could not be handled, and why.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DeadLetter {
-    /// Which message.
-    pub id: MessageId,
-    /// Where it died.
-    pub origin: DeadLetterOrigin,
-    /// The message.
-    pub message: Message,
-    /// The last reason given.
-    pub reason: String,
-    /// How often it was handed over.
-    pub attempts: u32,
-    /// When it died, in milliseconds since 1970.
-    pub died_ms: u64,
-}
-
-/// Which dead letters an operation is about.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct DeadLetterFilter {
-    /// Only these, if any are named.
-    pub ids: Vec<DeadLetterId>,
-    /// Only letters addressed to this topic.
-    pub topic: Option<Topic>,
-}
-
-/// What could not be handled.
-pub trait DeadLetters: Send + Sync {
-    /// This node's dead letters (as receiver for `Handler`, as sender for `Refused`) above `after`, in id order, at most
-    /// `limit`. Reads only.
-    fn dead_letters<'a>(
-        &'a self,
-        node: &'a NodeId,
-        filter: &'a DeadLetterFilter,
-        after: Option<DeadLetterId>,
-        limit: usize,
-    ) -> StoreFuture<'a, Vec<(DeadLetterId, DeadLetter)>>;
-
-    /// Deletes this node's dead letters that match. Answers how many.
-    fn purge_dead_letters<'a>(&'a self, fence: &'a Fence, filter: &'a DeadLetterFilter) -> StoreFuture<'a, u64>;
-}
-
-/// A node's start, as the directory sees it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Registration {
-    /// The epoch of this start: one more than the last.
-    pub epoch: Epoch,
-    /// Whether the process before this one released its registration (or there was none). After an unclean end,
-    /// attempts are recorded before redelivered messages are handed over.
-    pub clean: bool,
-}
-
-/// A node that serves a topic.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Route {
-    /// The node.
-    pub node: NodeId,
-    /// Where it listens; several addresses are one node.
-    pub addrs: Vec<String>,
-    /// `false` once its lease has expired. Routes without a lease never expire.
-    pub live: bool,
-}
-
-/// Everything the catalogue says about one topic.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct TopicEntry {
-    /// Who serves it, ordered by node name.
-    pub routes: Vec<Route>,
-    /// Nodes that unsubscribed from it: a lane to them is no route.
-    pub tombstones: Vec<NodeId>,
-}
-
-/// How safe a commit is on this store, as read back from it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StoreFacts {
-    /// The random number made with the store.
-    pub id: StoreId,
-    /// Backend and location, for people to read; never contains a secret.
-    pub description: String,
-    /// The settings that decide what survives, as the store reports them.
-    pub durability: String,
-    /// The largest message the store can hold, in bytes of payload and headers.
-    pub max_message: usize,
-}
-
-/// Who serves which topic where.
-pub trait Directory: Send + Sync {
-    /// What the store says of itself.
-    fn facts(&self) -> StoreFuture<'_, StoreFacts>;
-
-    /// A process starts under this name: takes the next epoch in one transaction and wins at once. From `Ok` on, every
-    /// write of an earlier process of this name is fenced. Takes no lease and publishes nothing yet.
-    fn register<'a>(&'a self, node: &'a NodeId) -> StoreFuture<'a, Registration>;
-
-    /// Publishes `addr` for `topic` under this node's name, removes its other addresses for the topic and a tombstone,
-    /// and takes or renews the node's lease. `subscription` marks topics other than the node's own.
-    fn publish<'a>(
-        &'a self,
-        fence: &'a Fence,
-        topic: &'a Topic,
-        addr: &'a str,
-        subscription: bool,
-        lease: Duration,
-    ) -> StoreFuture<'a, ()>;
-
-    /// Deletes every row of this node for `topic`, whatever the address and whoever wrote it, and leaves a tombstone.
-    fn unpublish<'a>(&'a self, fence: &'a Fence, topic: &'a Topic) -> StoreFuture<'a, ()>;
-
-    /// Adds a route without a lease, as an operator would: seeds. Does nothing when the row is there.
-    fn seed<'a>(&'a self, topic: &'a Topic, node: &'a NodeId, addr: &'a str) -> StoreFuture<'a, ()>;
-
-    /// Notes that another node unsubscribed from `topic`, or (`false`) serves it again. For stores that are not shared,
-    /// where tombstones travel on links.
-    fn set_tombstone<'a>(
-        &'a self,
-        fence: &'a Fence,
-        topic: &'a Topic,
-        node: &'a NodeId,
-        unsubscribed: bool,
-    ) -> StoreFuture<'a, ()>;
-
-    /// Extends this node's lease, by the store's clock.
-    fn renew<'a>(&'a self, fence: &'a Fence, lease: Duration) -> StoreFuture<'a, ()>;
-
-    /// A clean end: deletes the leased rows of this node and its lease, and marks the registration as released. The epoch
-    /// stays.
-    fn release<'a>(&'a self, fence: &'a Fence) -> StoreFuture<'a, ()>;
-
-    /// What the catalogue says about a topic now. Reads only.
-    fn topic<'a>(&'a self, topic: &'a Topic) -> StoreFuture<'a, TopicEntry>;
-
-    /// Deletes all rows of a topic, whoever wrote them. Answers how many.
-    fn clear_addresses<'a>(&'a self, fence: &'a Fence, topic: &'a Topic) -> StoreFuture<'a, u64>;
-
-    /// Deletes all rows that name `node`, and its remembered addresses. Answers how many.
-    fn forget_node<'a>(&'a self, fence: &'a Fence, node: &'a NodeId) -> StoreFuture<'a, u64>;
-
-    /// Resolves when the catalogue may have changed since the last call of `changed` on this handle resolved (the first
-    /// call: since the store was opened). Seen within 100 ms of the commit, by whatever process.
-    fn changed(&self) -> StoreFuture<'_, ()>;
-
-    /// Remembers where a peer that shook hands can be dialled, for [`Directory::peers`] after a restart.
-    fn remember_peer<'a>(&'a self, fence: &'a Fence, peer: &'a NodeId, addr: &'a str) -> StoreFuture<'a, ()>;
-
-    /// The peers remembered by this node, with their last address. Reads only.
-    fn peers<'a>(&'a self, node: &'a NodeId) -> StoreFuture<'a, Vec<(NodeId, String)>>;
 }

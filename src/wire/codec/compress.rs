@@ -26,7 +26,8 @@ pub fn compress(part: &[u8], level: i32) -> Option<Vec<u8>> {
 
 /// Decompresses one part that declares `raw_len` bytes, of which at most `cap` are taken.
 ///
-/// Streams: neither the window nor the output outgrows `raw_len`, and the output grows only with what comes out.
+/// Streams: a window larger than `raw_len` (rounded up to a power of two, at least 1 KiB) is refused, and the output
+/// grows only with what comes out.
 ///
 /// # Errors
 /// [`WireError::RawLength`] when too much is declared, [`WireError::Compression`] when the part is not one whole zstd
@@ -41,7 +42,7 @@ pub fn decompress(part: &[u8], raw_len: u32, cap: usize) -> Result<Bytes, WireEr
     let window_log = usize::BITS - raw.saturating_sub(1).leading_zeros();
     stream.window_log_max(window_log.max(MIN_WINDOW_LOG)).map_err(|_| WireError::Compression)?;
     let mut out = Vec::new();
-    let mut room = part.len().saturating_mul(EXPECTED_RATIO);
+    let mut room = part.len().saturating_mul(EXPECTED_RATIO).max(1);
     while out.len() < raw {
         let start = out.len();
         out.resize(raw.min(start.saturating_add(room)), 0);
@@ -85,7 +86,7 @@ mod tests {
 
     #[test]
     fn a_part_comes_back_whatever_its_size_and_level() {
-        for len in [64, 1000, 1024, 1025, 70_000, CAP] {
+        for len in [200, 1000, 1024, 1025, 70_000, CAP] {
             for level in [-5, 1, 3, 19] {
                 let raw = text(len);
                 let packed = compress(&raw, level).expect("repetitive text shrinks");
@@ -103,7 +104,13 @@ mod tests {
     fn what_does_not_shrink_is_left_alone() {
         assert_eq!(compress(b"", 1), None);
         assert_eq!(compress(b"short", 1), None);
-        let noise: Vec<u8> = (0..4096u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+        let mut state = 1u64;
+        let noise: Vec<u8> = std::iter::repeat_with(|| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            state.to_be_bytes()[0]
+        })
+        .take(4096)
+        .collect();
         assert_eq!(compress(&noise, 3), None);
     }
 
@@ -123,8 +130,12 @@ mod tests {
         assert!(bomb.len() < 8 << 10);
         assert!(decompress(&bomb, 100, CAP).is_err());
         // Without a content size in its header, only the output can tell.
-        let unsized_bomb = zstd::stream::encode_all(&vec![0; CAP][..], 3).expect("encodes");
-        assert_eq!(decompress(&unsized_bomb, len32(&vec![0; CAP]) - 1, CAP), Err(WireError::RawMismatch(1_048_575)));
+        let mut encoder = zstd::stream::Encoder::new(Vec::new(), 3).expect("level 3 exists");
+        encoder.window_log(MIN_WINDOW_LOG).expect("zstd knows it");
+        std::io::Write::write_all(&mut encoder, &vec![0; CAP]).expect("writes to memory");
+        let streamed = encoder.finish().expect("ends");
+        assert_eq!(decompress(&streamed, 1_048_575, CAP), Err(WireError::RawMismatch(1_048_575)));
+        assert_eq!(decompress(&streamed, 1_048_576, CAP).map(|raw| raw.len()), Ok(CAP));
     }
 
     #[test]

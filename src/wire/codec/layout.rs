@@ -6,7 +6,7 @@ use crate::wire::frame::{CloseCode, RefuseCode};
 pub const LEN_BYTES: usize = 4;
 
 /// Longest first frame of a connection, in bytes after its length field. A stranger can make a node hold no more than
-/// this; the largest `Hello` has 3,897 bytes.
+/// this; the largest `Hello` has 3,893 bytes.
 pub const FIRST_FRAME_MAX: u32 = 4 * 1024;
 
 /// Default for the longest frame, in bytes after its length field. Larger messages travel in parts.

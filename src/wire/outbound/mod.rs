@@ -143,7 +143,8 @@ pub enum Body<'a> {
 }
 
 impl Body<'_> {
-    fn bytes(&self) -> &[u8] {
+    /// The bytes.
+    pub fn bytes(&self) -> &[u8] {
         match self {
             Body::Shared(payload) => payload,
             Body::Borrowed(bytes) => bytes,
@@ -167,6 +168,8 @@ pub enum OfferError {
     LaneFull,
     /// At most once, and the peer cannot be reached: dropped.
     Unreachable,
+    /// At least once, and the lane's durable queue was not opened.
+    NotOpen,
 }
 
 /// How an append ended.
@@ -387,9 +390,19 @@ impl Outbound {
         self.lanes.iter().flatten().map(|l| (l.ix, &l.source, &l.topic))
     }
 
+    /// Whether a message that met [`OfferError::Full`] may be offered again; otherwise [`Event::Room`] will say so.
+    pub fn has_room(&self) -> bool {
+        !self.starved
+    }
+
     /// What memory holds for messages that are not stored.
     pub fn memory(&self) -> Amount {
         self.memory
+    }
+
+    /// Whether [`Outbound::poll_event`] has something.
+    pub fn has_events(&self) -> bool {
+        !self.events.is_empty() || !self.committing.is_empty()
     }
 
     /// Messages sent again so far.

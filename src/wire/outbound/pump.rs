@@ -30,7 +30,7 @@ impl Outbound {
     ) -> Result<Seq, OfferError> {
         let size = headers.encoded().len() + body.bytes().len();
         let Some(l) = lane_mut(&mut self.lanes, lane).filter(|l| l.is_durable()) else {
-            return Err(OfferError::LaneFull);
+            return Err(OfferError::NotOpen);
         };
         if !self.config.lane.has_room(l.pending, size) {
             return Err(OfferError::LaneFull);
@@ -87,8 +87,16 @@ impl Outbound {
     /// Whether a message of this size is encoded as one plain frame into the buffer as it stands.
     fn fits_buffer(&self, size: usize) -> bool {
         let Link::Up { peer, .. } = &self.link else { return false };
-        let plain = size <= self.config.part_bytes.min(self.config.compress_threshold);
+        let plain = size <= self.part_bytes().min(self.config.compress_threshold);
         plain && size as u64 <= peer.max_message && self.has_transmit_room()
+    }
+
+    /// A part fits the peer's largest frame with headers beside it.
+    fn part_bytes(&self) -> usize {
+        match &self.link {
+            Link::Up { peer, .. } => self.config.part_bytes.min(peer.max_frame as usize / 2),
+            Link::Down | Link::Dialing => self.config.part_bytes,
+        }
     }
 
     fn has_transmit_room(&self) -> bool {
@@ -265,7 +273,7 @@ impl Outbound {
     /// Encodes a whole message, or its first part. Answers whether it became one plain frame.
     fn send_message(&mut self, lane: LaneIx, seq: Seq, flags: DataFlags, message: &Message) -> bool {
         let payload = message.payload.as_bytes();
-        if payload.len() <= self.config.part_bytes && payload.len() <= self.config.compress_threshold {
+        if payload.len() <= self.part_bytes() && payload.len() <= self.config.compress_threshold {
             codec::encode_data(&data_frame(lane, flags, seq, &message.headers, payload), &mut self.tx);
             return true;
         }
@@ -278,10 +286,11 @@ impl Outbound {
 
     /// Encodes the next part of a large message.
     fn send_part(&mut self, lane: LaneIx) {
+        let part_bytes = self.part_bytes();
         let Some(l) = lane_mut(&mut self.lanes, lane) else { return };
         let Some(mut rest) = l.rest.take() else { return };
         let payload = rest.message.payload.as_bytes();
-        let end = payload.len().min(rest.offset + self.config.part_bytes);
+        let end = payload.len().min(rest.offset + part_bytes);
         let part = &payload[rest.offset..end];
         let headers = if rest.offset == 0 { rest.message.headers.clone() } else { Headers::EMPTY };
         let mut data = data_frame(lane, rest.flags, rest.seq, &headers, part);

@@ -1,0 +1,132 @@
+//! AckTracker: how far every lane is acked, who waits for that, and the deletes that follow.
+//!
+//! Acks arrive far more often than rows need to go. While one delete runs, floors only rise; when it is done, one batch
+//! of ranged deletes follows for all lanes that moved.
+
+use super::store::Commit;
+use crate::stores::{LaneKey, Write};
+use crate::types::{NodeId, Seq};
+use actix::prelude::*;
+use futures::channel::oneshot;
+use std::collections::HashMap;
+
+/// A receiver is done with everything up to `through`.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Acked {
+    pub(super) lane: LaneKey,
+    pub(super) through: Seq,
+}
+
+/// What one link heard at once.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(super) struct AckedBatch(pub(super) Vec<Acked>);
+
+/// Answered when everything that is deletable has been deleted.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(super) struct Settled;
+
+/// A link came to rest: nothing is waiting for its acks any more, or it is lost.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(super) struct Resting(pub(super) NodeId);
+
+/// Answered when each of these links has come to rest.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(super) struct AllResting(pub(super) Vec<NodeId>);
+
+/// See the [module](self).
+pub(super) struct AckTracker {
+    store: Recipient<Commit>,
+    /// Floors that are not in the store yet.
+    due: HashMap<LaneKey, Seq>,
+    busy: bool,
+    settled: Vec<oneshot::Sender<()>>,
+    resting: Vec<(Vec<NodeId>, oneshot::Sender<()>)>,
+}
+
+impl AckTracker {
+    pub(super) fn new(store: Recipient<Commit>) -> Self {
+        AckTracker { store, due: HashMap::new(), busy: false, settled: Vec::new(), resting: Vec::new() }
+    }
+
+    fn trim(&mut self, ctx: &mut Context<Self>) {
+        if self.busy {
+            return;
+        }
+        if self.due.is_empty() {
+            for waiter in self.settled.drain(..) {
+                let _ = waiter.send(());
+            }
+            return;
+        }
+        self.busy = true;
+        let writes = self.due.drain().map(|(lane, through)| Write::Trim { lane, through }).collect();
+        let done = self.store.send(Commit::persistent(writes)).into_actor(self);
+        // A commit that is given up for good concerns a fenced or damaged store: the system ends anyway.
+        ctx.spawn(done.map(|_, actor, ctx| {
+            actor.busy = false;
+            actor.trim(ctx);
+        }));
+    }
+}
+
+impl Actor for AckTracker {
+    type Context = Context<Self>;
+}
+
+impl Handler<AckedBatch> for AckTracker {
+    type Result = ();
+
+    fn handle(&mut self, AckedBatch(acks): AckedBatch, ctx: &mut Self::Context) {
+        for Acked { lane, through } in acks {
+            let floor = self.due.entry(lane).or_insert(through);
+            *floor = (*floor).max(through);
+        }
+        self.trim(ctx);
+    }
+}
+
+impl Handler<Settled> for AckTracker {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, _: Settled, ctx: &mut Self::Context) -> Self::Result {
+        let (waiter, settled) = oneshot::channel();
+        self.settled.push(waiter);
+        self.trim(ctx);
+        Box::pin(async move {
+            let _ = settled.await;
+        })
+    }
+}
+
+impl Handler<Resting> for AckTracker {
+    type Result = ();
+
+    fn handle(&mut self, Resting(peer): Resting, _: &mut Self::Context) {
+        for (peers, _) in &mut self.resting {
+            peers.retain(|p| *p != peer);
+        }
+        for (_, waiter) in self.resting.extract_if(.., |(peers, _)| peers.is_empty()) {
+            let _ = waiter.send(());
+        }
+    }
+}
+
+impl Handler<AllResting> for AckTracker {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, AllResting(peers): AllResting, _: &mut Self::Context) -> Self::Result {
+        let (waiter, rested) = oneshot::channel();
+        if peers.is_empty() {
+            let _ = waiter.send(());
+        } else {
+            self.resting.push((peers, waiter));
+        }
+        Box::pin(async move {
+            let _ = rested.await;
+        })
+    }
+}

@@ -1,0 +1,170 @@
+//! The topics in use: what the store's catalogue, handshakes and lanes say of each, made into one board per topic.
+
+use super::link::Link;
+use super::node::Node;
+use super::routes::{Board, Standing, Target};
+use crate::stores::TopicEntry;
+use crate::types::{NodeId, Topic};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+/// What is known of one topic.
+pub(super) struct TopicState {
+    pub(super) board: Arc<Board>,
+    /// As the catalogue has it; `None` until it was read.
+    entry: Option<TopicEntry>,
+    /// Nodes that said in a handshake, or on a link, that they serve it.
+    learnt: BTreeSet<NodeId>,
+    /// Nodes that said they do not any more.
+    withdrawn: BTreeSet<NodeId>,
+    /// Nodes with a lane for it.
+    lanes: BTreeSet<NodeId>,
+}
+
+/// The topics in use, and where peers were met.
+#[derive(Default)]
+pub(super) struct Catalogue {
+    topics: HashMap<Topic, TopicState>,
+    met: HashMap<NodeId, String>,
+}
+
+impl Catalogue {
+    pub(super) fn topic(&mut self, topic: &Topic) -> &mut TopicState {
+        self.topics.entry(topic.clone()).or_insert_with(|| TopicState {
+            board: Arc::new(Board::new(topic.clone())),
+            entry: None,
+            learnt: BTreeSet::new(),
+            withdrawn: BTreeSet::new(),
+            lanes: BTreeSet::new(),
+        })
+    }
+
+    pub(super) fn get(&self, topic: &Topic) -> Option<&TopicState> {
+        self.topics.get(topic)
+    }
+
+    pub(super) fn topics(&self) -> Vec<Topic> {
+        self.topics.keys().cloned().collect()
+    }
+
+    pub(super) fn boards(&self) -> impl Iterator<Item = &Arc<Board>> {
+        self.topics.values().map(|t| &t.board)
+    }
+
+    /// A peer said where it listens, and which topic is its own.
+    pub(super) fn met(&mut self, node: &NodeId, topic: &Topic, addr: String) {
+        if !addr.is_empty() {
+            self.met.insert(node.clone(), addr);
+        }
+        self.serves(node, topic, true);
+    }
+
+    /// Where a peer said it listens.
+    pub(super) fn met_at(&self, node: &NodeId) -> Option<&String> {
+        self.met.get(node)
+    }
+
+    pub(super) fn remember(&mut self, node: NodeId, addr: String) {
+        self.met.entry(node).or_insert(addr);
+    }
+
+    /// A peer serves a topic, or does not any more.
+    pub(super) fn serves(&mut self, node: &NodeId, topic: &Topic, serves: bool) {
+        let state = self.topic(topic);
+        if serves {
+            state.withdrawn.remove(node);
+            state.learnt.insert(node.clone());
+        } else {
+            state.learnt.remove(node);
+            state.withdrawn.insert(node.clone());
+        }
+    }
+
+    pub(super) fn has_lane(&mut self, node: &NodeId, topic: &Topic) {
+        self.topic(topic).lanes.insert(node.clone());
+    }
+
+    /// Everything known of a node goes.
+    pub(super) fn forget(&mut self, node: &NodeId) {
+        self.met.remove(node);
+        for state in self.topics.values_mut() {
+            state.learnt.remove(node);
+            state.lanes.remove(node);
+        }
+    }
+
+    /// A topic's messages go to this node no more, until the topic is looked up again.
+    pub(super) fn drop_target(&mut self, topic: &Topic, node: &NodeId) {
+        if let Some(state) = self.topics.get_mut(topic) {
+            state.entry = None;
+            state.board.remove(node);
+        }
+    }
+
+    pub(super) fn forget_lane(&mut self, node: &NodeId, topic: &Topic) {
+        let state = self.topic(topic);
+        state.learnt.remove(node);
+        state.lanes.remove(node);
+    }
+}
+
+impl TopicState {
+    /// The catalogue was read.
+    pub(super) fn update(&mut self, entry: TopicEntry) {
+        // A catalogue row is newer than what a link said before the row was written again.
+        for route in &entry.routes {
+            if !entry.tombstones.contains(&route.node) {
+                self.withdrawn.remove(&route.node);
+            }
+        }
+        self.entry = Some(entry);
+    }
+
+    pub(super) fn was_read(&self) -> bool {
+        self.entry.is_some()
+    }
+
+    /// Makes the board anew. `link` finds or starts the link to a node, given the addresses it may have.
+    pub(super) fn rebuild(
+        &mut self,
+        node: &Node,
+        met: &HashMap<NodeId, String>,
+        mut link: impl FnMut(&NodeId, Vec<String>) -> Arc<Link>,
+    ) {
+        let entry = self.entry.clone().unwrap_or_default();
+        let gone = |n: &NodeId| *n == node.id || self.withdrawn.contains(n) || entry.tombstones.contains(n);
+        let mut ways: BTreeMap<NodeId, (Standing, Vec<String>)> = BTreeMap::new();
+        for route in entry.routes.iter().filter(|r| !gone(&r.node)) {
+            let standing = if route.live { Standing::Live } else { Standing::Expired };
+            ways.insert(route.node.clone(), (standing, route.addrs.clone()));
+        }
+        for peer in self.learnt.iter().filter(|n| !gone(n)) {
+            ways.entry(peer.clone()).or_insert((Standing::Live, Vec::new()));
+        }
+        for peer in self.lanes.iter().filter(|n| !gone(n)) {
+            ways.entry(peer.clone()).or_insert((Standing::Remembered, Vec::new()));
+        }
+        let topic = self.board.topic.clone();
+        let target = |(peer, (standing, mut addrs)): (NodeId, (Standing, Vec<String>))| {
+            if let Some(met) = met.get(&peer).filter(|met| !addrs.contains(met)) {
+                addrs.push(met.clone());
+            }
+            let link = link(&peer, addrs);
+            let (lane, _) = link.add_lane(&node.topic, &topic);
+            Target { link, lane, standing }
+        };
+        let targets = ways.into_iter().map(target).collect();
+        self.board.set(targets);
+    }
+}
+
+impl Catalogue {
+    /// Makes a topic's board anew. See [`TopicState::rebuild`].
+    pub(super) fn rebuild(&mut self, node: &Node, topic: &Topic, link: impl FnMut(&NodeId, Vec<String>) -> Arc<Link>) {
+        self.topic(topic);
+        let Catalogue { topics, met } = self;
+        if let Some(state) = topics.get_mut(topic) {
+            state.rebuild(node, met, link);
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! Sockets: dialling, the handshake on both sides, and the read and write loops. No protocol beyond the first frames.
+
+use super::node::{Node, random};
+use crate::types::NodeId;
+use crate::wire::codec::{self, Decoder};
+use crate::wire::error::{LinkError, WireError};
+use crate::wire::frame::{CloseCode, Frame, Hello, Welcome};
+use crate::wire::handshake::{self, KnownPeer, Local, Refusal};
+use bytes::{Bytes, BytesMut};
+use std::future::Future;
+use std::io;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpStream, lookup_host};
+use tokio::time::timeout;
+
+/// Why a connection could not be made, or ended.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ConnectionError {
+    #[error("no address is known")]
+    NoAddress,
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    #[error("no answer in time")]
+    Timeout,
+    #[error("closed by the peer")]
+    Closed,
+    #[error("{0}")]
+    Link(#[from] LinkError),
+    #[error("refused by the peer: {1}")]
+    Refused(CloseCode, String),
+    #[error("refused here: {0}")]
+    Refusal(#[from] Refusal),
+    #[error("not a handshake")]
+    NotAHandshake,
+}
+
+impl From<WireError> for ConnectionError {
+    fn from(error: WireError) -> Self {
+        ConnectionError::Link(error.into())
+    }
+}
+
+/// A connection whose handshake is done, with what was read beyond it.
+pub(super) struct Connection {
+    pub(super) stream: TcpStream,
+    pub(super) decoder: Decoder,
+}
+
+fn local(node: &Node) -> Local {
+    Local {
+        node: node.id.clone(),
+        topic: node.topic.clone(),
+        addr: node.published.clone(),
+        store: node.facts.id,
+        epoch: node.fence.epoch,
+        max_frame: node.config.limits.max_frame,
+        max_message: node.config.limits.max_message,
+    }
+}
+
+fn nonce() -> [u8; 16] {
+    let mut nonce = [0; 16];
+    nonce[..8].copy_from_slice(&random().to_le_bytes());
+    nonce[8..].copy_from_slice(&random().to_le_bytes());
+    nonce
+}
+
+async fn send(stream: &mut TcpStream, frame: &Frame<'_>) -> io::Result<()> {
+    let mut out = BytesMut::new();
+    codec::encode(frame, &mut out);
+    stream.write_all(&out).await
+}
+
+/// The chunk with the first frame; the decoder keeps what follows.
+async fn first_chunk(stream: &mut TcpStream, decoder: &mut Decoder) -> Result<Bytes, ConnectionError> {
+    loop {
+        if let Some(chunk) = decoder.next_chunk()? {
+            return Ok(chunk);
+        }
+        if stream.read_buf(decoder.read_buf()).await? == 0 {
+            return Err(ConnectionError::Closed);
+        }
+    }
+}
+
+/// Dials `peer` at each of its addresses, and each address a name resolves to, until one answers as that peer.
+pub(super) async fn dial(
+    node: &Node,
+    peer: &NodeId,
+    addrs: &[String],
+) -> Result<(Connection, Welcome), ConnectionError> {
+    let limit = node.config.timing.connect_timeout;
+    let mut last = ConnectionError::NoAddress;
+    for addr in addrs {
+        let resolved = match timeout(limit, lookup_host(addr)).await {
+            Ok(Ok(resolved)) => resolved.collect::<Vec<_>>(),
+            Ok(Err(error)) => {
+                last = error.into();
+                continue;
+            }
+            Err(_) => {
+                last = ConnectionError::Timeout;
+                continue;
+            }
+        };
+        for target in resolved {
+            let attempt = async {
+                let stream = TcpStream::connect(target).await?;
+                stream.set_nodelay(true)?;
+                greet(node, peer, stream).await
+            };
+            match timeout(limit, attempt).await {
+                Ok(Ok(connected)) => return Ok(connected),
+                Ok(Err(error)) => last = error,
+                Err(_) => last = ConnectionError::Timeout,
+            }
+        }
+    }
+    Err(last)
+}
+
+async fn greet(node: &Node, peer: &NodeId, mut stream: TcpStream) -> Result<(Connection, Welcome), ConnectionError> {
+    let hello = handshake::hello(&local(node), peer.clone(), nonce());
+    send(&mut stream, &Frame::Hello(hello.clone())).await?;
+    let mut decoder = Decoder::new(node.config.limits.max_frame);
+    let chunk = first_chunk(&mut stream, &mut decoder).await?;
+    let welcome = match codec::decode(&chunk, u32::MAX)? {
+        Some((Frame::Welcome(welcome), _)) => welcome,
+        Some((Frame::Close { code, text }, _)) => return Err(ConnectionError::Refused(code, text)),
+        _ => return Err(ConnectionError::NotAHandshake),
+    };
+    handshake::check_welcome(&hello, &welcome)?;
+    Ok((Connection { stream, decoder }, welcome))
+}
+
+/// Reads the first frame of an accepted connection.
+pub(super) async fn read_hello(node: &Node, mut stream: TcpStream) -> Result<(Connection, Hello), ConnectionError> {
+    stream.set_nodelay(true)?;
+    let mut decoder = Decoder::new(node.config.limits.max_frame);
+    let chunk = first_chunk(&mut stream, &mut decoder).await?;
+    match codec::decode(&chunk, u32::MAX)? {
+        Some((Frame::Hello(hello), _)) => Ok((Connection { stream, decoder }, hello)),
+        _ => Err(ConnectionError::NotAHandshake),
+    }
+}
+
+/// Answers a hello, with a welcome or with the reason why not.
+pub(super) async fn answer_hello(
+    node: &Node,
+    connection: &mut Connection,
+    hello: &Hello,
+    known: Option<&KnownPeer>,
+) -> Result<(), ConnectionError> {
+    match handshake::negotiate(hello, &local(node), known, nonce()) {
+        Ok(welcome) => Ok(send(&mut connection.stream, &Frame::Welcome(welcome)).await?),
+        Err(refusal) => {
+            send(&mut connection.stream, &refusal.clone().into_frame()).await?;
+            Err(refusal.into())
+        }
+    }
+}
+
+/// Reads until the connection ends, handing on chunks of whole frames. The next read starts when the last chunk is
+/// dealt with, so that a slow consumer is felt by the peer's socket, not in memory here.
+pub(super) async fn read_loop<R, F>(
+    mut reader: R,
+    mut decoder: Decoder,
+    mut take: impl FnMut(Bytes) -> F,
+) -> ConnectionError
+where
+    R: AsyncRead + Unpin,
+    F: Future<Output = Result<(), ConnectionError>>,
+{
+    loop {
+        loop {
+            match decoder.next_chunk() {
+                Ok(Some(chunk)) => {
+                    if let Err(error) = take(chunk).await {
+                        return error;
+                    }
+                }
+                Ok(None) => break,
+                Err(error) => return error.into(),
+            }
+        }
+        match reader.read_buf(decoder.read_buf()).await {
+            Ok(0) => return ConnectionError::Closed,
+            Ok(_) => {}
+            Err(error) => return error.into(),
+        }
+    }
+}
+
+/// Writes what `next` yields until the connection ends; `idle` resolves when there may be more.
+pub(super) async fn write_loop<W, F>(
+    mut writer: W,
+    mut next: impl FnMut() -> Option<Bytes>,
+    mut idle: impl FnMut() -> F,
+) -> ConnectionError
+where
+    W: AsyncWrite + Unpin,
+    F: Future<Output = ()>,
+{
+    loop {
+        while let Some(bytes) = next() {
+            if let Err(error) = writer.write_all(&bytes).await {
+                return error.into();
+            }
+        }
+        idle().await;
+    }
+}

@@ -1,0 +1,325 @@
+//! How a system starts and ends.
+
+use super::ack_tracker::{AckTracker, AllResting, Settled};
+use super::listener::Listener;
+use super::messages::{MeshEvent, Shutdown, ShutdownReport};
+use super::node::{Counters, Node};
+use super::sender::Stop;
+use super::sending::open_lane;
+use super::session::{Close, Drain, SessionPeers};
+use super::store::StoreActor;
+use super::system::{CatalogueChanged, LinerSystem};
+use super::threads::Threads;
+use crate::config::{Config, Names, StoreConfig};
+use crate::error::{AdminError, SpawnError};
+use crate::stores::sqlite::{SqliteOptions, SqliteStore};
+use crate::stores::{Fence, OpenError, SharedStore, StoreError};
+use crate::types::{LaneId, NodeId, Topic};
+use actix::prelude::*;
+use std::future::Future;
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+use tokio::time::{sleep, timeout_at};
+
+/// The lease is renewed, and topics in use are read again, so often within one lease.
+const RENEWALS: u32 = 3;
+
+/// Opens the store a configuration names. Blocks for as long as that takes.
+pub(super) fn open_store(config: &StoreConfig) -> Result<SharedStore, OpenError> {
+    Ok(match config {
+        StoreConfig::Memory(store) => Arc::new(store.clone()),
+        StoreConfig::Sqlite(path) => Arc::new(SqliteStore::open(path, SqliteOptions::default())?),
+    })
+}
+
+/// Binds the listen address, if this node may listen there.
+fn bind(config: &Config) -> Result<TcpListener, SpawnError> {
+    let failed = |source| SpawnError::Bind { addr: config.listen.clone(), source };
+    let addrs: Vec<SocketAddr> = config.listen.to_socket_addrs().map_err(failed)?.collect();
+    if let Some(open) = addrs.iter().find(|a| !a.ip().is_loopback()).filter(|_| !config.allow_insecure_network) {
+        return Err(SpawnError::NotLoopback(*open));
+    }
+    let socket = TcpListener::bind(&addrs[..]).map_err(failed)?;
+    socket.set_nonblocking(true).map_err(failed)?;
+    Ok(socket)
+}
+
+/// What peers are told: the bound address, or the advertised one with the bound port in place of 0.
+fn published(config: &Config, bound: SocketAddr) -> String {
+    match config.advertise.as_deref().map(|addr| addr.rsplit_once(':')) {
+        Some(Some((host, "0"))) => format!("{host}:{}", bound.port()),
+        _ => config.advertise.clone().unwrap_or_else(|| bound.to_string()),
+    }
+}
+
+impl LinerSystem {
+    /// Starts a node: opens its store, binds, registers under its name, and starts its actors on threads of its own. Works
+    /// inside an actix system, where it uses that system, and anywhere else, where it starts one.
+    ///
+    /// A process that runs under the same name on the same store is fenced from here on: it stops by itself.
+    ///
+    /// Dropping the future before it resolves may leave the name registered, which harms nobody.
+    ///
+    /// # Errors
+    /// [`SpawnError`]: the first thing that went wrong. Nothing runs then.
+    pub async fn spawn(config: Config) -> Result<Addr<LinerSystem>, SpawnError> {
+        let names = config.names()?;
+        let socket = bind(&config)?;
+        let bound = socket.local_addr().map_err(|source| SpawnError::Bind { addr: config.listen.clone(), source })?;
+        let store = open_store(&config.store)?;
+        let node = Arc::new(register(config, &names, store, bound).await?);
+        let threads = Threads::start(node.config.link_threads).await?;
+        let system = start(node.clone(), threads, socket);
+        let lease = node.config.timing.lease;
+        if let Err(error) = node.store.publish(&node.fence, &node.topic, &node.published, false, lease).await {
+            let _ = system.send(Shutdown::now()).await;
+            return Err(error.into());
+        }
+        tracing::info!(node = %node.id, topic = %node.topic, addr = %node.published, "node started");
+        Ok(system)
+    }
+}
+
+async fn register(config: Config, names: &Names, store: SharedStore, bound: SocketAddr) -> Result<Node, SpawnError> {
+    let facts = store.facts().await?;
+    let registration = store.register(&names.node).await?;
+    for (topic, node, addr) in &names.seeds {
+        store.seed(topic, node, addr).await?;
+    }
+    Ok(Node {
+        id: names.node.clone(),
+        topic: names.topic.clone(),
+        fence: Fence { node: names.node.clone(), epoch: registration.epoch },
+        unclean: !registration.clean,
+        published: published(&config, bound),
+        config,
+        store,
+        facts,
+        bound,
+        counters: Counters::default(),
+        closing: AtomicBool::new(false),
+        events: OnceLock::new(),
+    })
+}
+
+fn start(node: Arc<Node>, threads: Threads, socket: TcpListener) -> Addr<LinerSystem> {
+    let core = threads.core.clone();
+    LinerSystem::start_in_arbiter(&core, move |ctx| {
+        let _ = node.events.set(ctx.address().recipient());
+        let store = StoreActor::new(node.clone()).start();
+        let acks = AckTracker::new(store.clone().recipient()).start();
+        let talks_to = SessionPeers {
+            store: store.clone().recipient(),
+            open: store.clone().recipient(),
+            system: ctx.address().recipient(),
+        };
+        let (shared, links) = (node.clone(), threads.links.clone());
+        let listener =
+            Listener::start_in_arbiter(&threads.links[0], move |_| Listener::new(shared, socket, talks_to, links));
+        LinerSystem::new(node, threads, store, acks, listener)
+    })
+}
+
+/// What an earlier process left: lanes, those of them with something queued, and the addresses of peers.
+struct Left {
+    lanes: Vec<LaneId>,
+    queued: Vec<LaneId>,
+    peers: Vec<(NodeId, String)>,
+}
+
+async fn left(node: Arc<Node>) -> Result<Left, StoreError> {
+    let lanes = node.store.lanes(&node.id).await?;
+    let queued = node.store.pending(&node.id).await?.into_iter().map(|p| p.lane).collect();
+    let peers = node.store.peers(&node.id).await?;
+    Ok(Left { lanes, queued, peers })
+}
+
+impl LinerSystem {
+    /// Takes up what an earlier process left, and keeps the lease and the catalogue current from here on.
+    pub(super) fn begin(&mut self, ctx: &mut Context<Self>) {
+        self.take_up(ctx);
+        let interval = self.node.config.timing.lease / RENEWALS;
+        ctx.run_interval(interval, |actor, ctx| {
+            actor.renew(ctx);
+            // A lease that expires changes no row, so nobody is told of it.
+            actor.refresh_all(ctx);
+        });
+        let (node, system) = (self.node.clone(), ctx.address());
+        let watch = async move {
+            while !node.is_closing() {
+                match node.store.changed().await {
+                    Ok(()) => system.do_send(CatalogueChanged),
+                    Err(error) => {
+                        node.store_failed(&error);
+                        sleep(node.config.timing.store_retry).await;
+                    }
+                }
+            }
+        };
+        ctx.spawn(watch.into_actor(self));
+    }
+
+    fn take_up(&mut self, ctx: &mut Context<Self>) {
+        let left = left(self.node.clone()).into_actor(self);
+        ctx.spawn(left.map(|left, actor, ctx| match left {
+            Ok(left) => actor.resume(ctx, left),
+            Err(error) => {
+                actor.node.store_failed(&error);
+                ctx.run_later(actor.node.config.timing.store_retry, Self::take_up);
+            }
+        }));
+    }
+
+    fn resume(&mut self, ctx: &mut Context<Self>, left: Left) {
+        for (peer, addr) in left.peers {
+            self.catalogue.remember(peer.clone(), addr.clone());
+            self.link(ctx, &peer, vec![addr]);
+        }
+        for lane in &left.lanes {
+            self.catalogue.has_lane(lane.receiver(), lane.topic());
+        }
+        for lane in left.queued {
+            let link = self.link(ctx, lane.receiver(), Vec::new());
+            let (ix, _) = link.add_lane(lane.source(), lane.topic());
+            let open = self.store.clone().recipient();
+            let node = self.node.clone();
+            let opened = async move {
+                while let Err(error) = open_lane(&open, &link, ix).await {
+                    node.store_failed(&error);
+                    if !error.is_retryable() {
+                        return;
+                    }
+                    sleep(node.config.timing.store_retry).await;
+                }
+            };
+            ctx.spawn(opened.into_actor(self));
+        }
+        self.refresh_all(ctx);
+    }
+
+    fn renew(&mut self, ctx: &mut Context<Self>) {
+        let node = self.node.clone();
+        let renewal = async move {
+            if let Err(error) = node.store.renew(&node.fence, node.config.timing.lease).await {
+                node.store_failed(&error);
+            }
+        };
+        ctx.spawn(renewal.into_actor(self));
+    }
+
+    /// Remembers where a peer listens, for the next start.
+    pub(super) fn remember(&mut self, ctx: &mut Context<Self>, peer: NodeId, addr: String) {
+        if addr.is_empty() {
+            return;
+        }
+        let node = self.node.clone();
+        let remembered = async move {
+            if let Err(error) = node.store.remember_peer(&node.fence, &peer, &addr).await {
+                node.store_failed(&error);
+            }
+        };
+        ctx.spawn(remembered.into_actor(self));
+    }
+
+    /// Notes in this node's own store that a peer unsubscribed, or serves a topic again.
+    pub(super) fn note_tombstone(&mut self, ctx: &mut Context<Self>, peer: NodeId, topic: Topic, serves: bool) {
+        let event = if serves { MeshEvent::PeerSubscribed } else { MeshEvent::PeerUnsubscribed };
+        self.node.event(event(peer.clone(), topic.clone()));
+        let node = self.node.clone();
+        let noted = async move {
+            if let Err(error) = node.store.set_tombstone(&node.fence, &topic, &peer, !serves).await {
+                node.store_failed(&error);
+            }
+        };
+        ctx.spawn(noted.into_actor(self));
+    }
+
+    // ---- the end ----
+
+    fn close(&mut self, ctx: &mut Context<Self>) {
+        self.close_queues();
+        for peer in self.peers.values() {
+            peer.sender.do_send(Stop);
+        }
+        self.listener.do_send(Close);
+        ctx.stop();
+    }
+
+    /// A newer process has the name: nothing may be written any more.
+    pub(super) fn stop_fenced(&mut self, ctx: &mut Context<Self>) {
+        if !self.node.closing.swap(true, Ordering::AcqRel) {
+            self.close(ctx);
+        }
+    }
+
+    /// Waits until links that are up have their acks, or the deadline.
+    fn wait_for_acks(&self, deadline: Instant) -> impl Future<Output = ()> + use<> {
+        let busy = self.peers.iter().filter(|(_, p)| p.link.is_up() && p.link.has_work());
+        let resting = self.acks.send(AllResting(busy.map(|(peer, _)| peer.clone()).collect()));
+        async move {
+            let _ = timeout_at(deadline.into(), resting).await;
+        }
+    }
+
+    fn pending(&self) -> u64 {
+        let lanes = self.peers.values().flat_map(|p| p.link.pending());
+        lanes.map(|(_, _, amount)| amount.messages).sum()
+    }
+
+    /// Writes what only memory holds. Answers how many messages the store did not take.
+    fn persist(&self) -> impl Future<Output = u64> + use<> {
+        let links: Vec<_> = self.peers.values().map(|p| p.link.clone()).collect();
+        let deadline = Instant::now() + PERSIST_PATIENCE;
+        async move {
+            let mut lost = 0;
+            for link in links {
+                if timeout_at(deadline.into(), link.flush()).await.is_err() {
+                    lost += link.memory().messages;
+                }
+            }
+            lost
+        }
+    }
+}
+
+/// How long a shutdown waits for the store to take what only memory holds.
+const PERSIST_PATIENCE: Duration = Duration::from_secs(5);
+
+impl Handler<Shutdown> for LinerSystem {
+    type Result = ResponseActFuture<Self, Result<ShutdownReport, AdminError>>;
+
+    fn handle(&mut self, Shutdown { deadline }: Shutdown, _: &mut Self::Context) -> Self::Result {
+        if self.node.closing.swap(true, Ordering::AcqRel) {
+            return Box::pin(fut::ready(Err(AdminError::Closed)));
+        }
+        let deadline = Instant::now() + deadline;
+        let before = self.pending();
+        let drained = self.listener.send(Drain);
+        let handlers = async move {
+            let _ = timeout_at(deadline.into(), drained).await;
+        };
+        let ended = handlers
+            .into_actor(self)
+            .then(move |(), actor, _| actor.wait_for_acks(deadline).into_actor(actor))
+            .then(|(), actor, _| actor.persist().into_actor(actor))
+            .then(|lost, actor, _| {
+                let settled = actor.acks.send(Settled);
+                let node = actor.node.clone();
+                let release = async move {
+                    let _ = timeout_at((Instant::now() + PERSIST_PATIENCE).into(), settled).await;
+                    (lost, node.store.release(&node.fence).await)
+                };
+                release.into_actor(actor)
+            })
+            .map(move |(dropped, released), actor, ctx| {
+                let persisted = actor.pending().saturating_sub(dropped);
+                let drained = before.saturating_sub(persisted + dropped);
+                actor.close(ctx);
+                released?;
+                Ok(ShutdownReport { drained, persisted, dropped })
+            });
+        Box::pin(ended)
+    }
+}

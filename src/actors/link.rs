@@ -1,0 +1,388 @@
+//! The shared end of a link: the sending machine behind one short lock, and those who wait for its answers.
+//!
+//! Whoever sends takes the lock for the time it takes to encode a message into the transmit buffer. The write loop takes
+//! it to swap that buffer. Nothing is awaited, and no store is asked, under it.
+
+use super::messages::Receipt;
+use super::node::{Node, count};
+use crate::error::SendError;
+use crate::stores::{LaneKey, OutboxLane, StoreError};
+use crate::types::{Headers, Incarnation, LaneId, LaneName, MessageId, NodeId, Seq, Topic};
+use crate::wire::error::LinkError;
+use crate::wire::frame::LaneIx;
+use crate::wire::outbound::{
+    Amount, AppendOutcome, Body, Event, LaneRecord, Numbered, OfferError, Outbound, PeerLimits, Promise, Rejection,
+};
+use actix::prelude::{Message, Recipient};
+use bytes::Bytes;
+use futures::channel::oneshot;
+use parking_lot::Mutex;
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+use tokio::sync::Notify;
+
+/// There is something for the sender to do.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub(super) struct Drive;
+
+/// Who waits for a commit.
+pub(super) type Waiter = oneshot::Sender<Result<Receipt, SendError>>;
+
+/// At-most-once messages have no number.
+const NO_INCARNATION: Incarnation = Incarnation::new(0);
+
+struct LaneEnd {
+    id: LaneId,
+    /// Known once the lane was opened in the store.
+    key: Option<LaneKey>,
+    /// In number order.
+    waiters: VecDeque<(Seq, Waiter)>,
+}
+
+struct State {
+    outbound: Outbound,
+    lanes: Vec<LaneEnd>,
+    /// A `Drive` is on its way.
+    scheduled: bool,
+    /// The sender's timer covers what only memory holds.
+    armed: bool,
+    /// The store's last error, for those it concerns.
+    store_error: Option<StoreError>,
+}
+
+/// The shared end of a link.
+pub(super) struct Link {
+    pub(super) peer: NodeId,
+    node: Arc<Node>,
+    state: Mutex<State>,
+    up: AtomicBool,
+    /// Where the peer can be dialled, as far as known.
+    addrs: Mutex<Vec<String>>,
+    /// There is something to transmit.
+    pub(super) transmit: Notify,
+    /// There is room again.
+    pub(super) room: Notify,
+    /// The store has everything that only memory held.
+    pub(super) stored: Notify,
+    sender: OnceLock<Recipient<Drive>>,
+}
+
+impl Link {
+    pub(super) fn new(peer: NodeId, node: Arc<Node>) -> Self {
+        let state = State {
+            outbound: Outbound::new(node.outbound()),
+            lanes: Vec::new(),
+            scheduled: false,
+            armed: false,
+            store_error: None,
+        };
+        Link {
+            peer,
+            node,
+            state: Mutex::new(state),
+            up: AtomicBool::new(false),
+            addrs: Mutex::new(Vec::new()),
+            transmit: Notify::new(),
+            room: Notify::new(),
+            stored: Notify::new(),
+            sender: OnceLock::new(),
+        }
+    }
+
+    /// The actor that drives this link. Set once, before anything is offered.
+    pub(super) fn attach(&self, sender: Recipient<Drive>) {
+        let _ = self.sender.set(sender);
+    }
+
+    pub(super) fn is_up(&self) -> bool {
+        self.up.load(Ordering::Acquire)
+    }
+
+    pub(super) fn addrs(&self) -> Vec<String> {
+        self.addrs.lock().clone()
+    }
+
+    /// Answers whether they changed.
+    pub(super) fn set_addrs(&self, addrs: Vec<String>) -> bool {
+        let mut current = self.addrs.lock();
+        let changed = *current != addrs;
+        *current = addrs;
+        changed
+    }
+
+    // ---- lanes ----
+
+    /// Finds or adds the lane from `source` to `topic`.
+    pub(super) fn add_lane(&self, source: &Topic, topic: &Topic) -> (LaneIx, LaneId) {
+        let mut state = self.state.lock();
+        let ix = state.outbound.add_lane(source, topic);
+        if ix.0 as usize == state.lanes.len() {
+            let name = LaneName {
+                sender: self.node.id.clone(),
+                source: source.clone(),
+                receiver: self.peer.clone(),
+                topic: topic.clone(),
+            };
+            state.lanes.push(LaneEnd { id: LaneId::new(name), key: None, waiters: VecDeque::new() });
+        }
+        (ix, state.lanes[ix.0 as usize].id.clone())
+    }
+
+    pub(super) fn open_lane(&self, lane: LaneIx, record: OutboxLane) {
+        let mut state = self.state.lock();
+        state.lanes[lane.0 as usize].key = Some(record.key);
+        let pending = Amount { messages: record.pending.messages, bytes: record.pending.bytes };
+        let record = LaneRecord {
+            spans: record.spans.iter().map(|s| (s.incarnation, s.first)).collect(),
+            predecessor: record.predecessor,
+            next: record.next,
+            acked: record.acked,
+            pending,
+        };
+        state.outbound.open_lane(lane, record);
+        self.schedule(&mut state);
+    }
+
+    pub(super) fn is_durable(&self, lane: LaneIx) -> bool {
+        self.state.lock().outbound.is_durable(lane)
+    }
+
+    /// The lane's key in the store and its names; the key is there once the lane was opened.
+    pub(super) fn lane(&self, lane: LaneIx) -> (Option<LaneKey>, LaneId) {
+        let state = self.state.lock();
+        let end = &state.lanes[lane.0 as usize];
+        (end.key, end.id.clone())
+    }
+
+    pub(super) fn lanes(&self) -> Vec<(LaneIx, LaneId)> {
+        let state = self.state.lock();
+        state.outbound.lanes().map(|(ix, ..)| (ix, state.lanes[ix.0 as usize].id.clone())).collect()
+    }
+
+    pub(super) fn remove_lane(&self, lane: LaneIx) {
+        let mut state = self.state.lock();
+        state.outbound.remove_lane(lane);
+        self.schedule(&mut state);
+    }
+
+    pub(super) fn clear(&self) {
+        let mut state = self.state.lock();
+        let lanes: Vec<_> = state.outbound.lanes().map(|(ix, ..)| ix).collect();
+        for lane in lanes {
+            state.outbound.clear_lane(lane);
+        }
+        self.schedule(&mut state);
+    }
+
+    // ---- sending ----
+
+    fn receipt(state: &State, lane: LaneIx, seq: Seq) -> Receipt {
+        let incarnation = state.outbound.incarnation(lane).filter(|_| seq > Seq::ZERO).unwrap_or(NO_INCARNATION);
+        Receipt { id: MessageId { lane: state.lanes[lane.0 as usize].id.clone(), incarnation, seq } }
+    }
+
+    /// Offers an at-least-once message. With [`Promise::Stored`], `waiter` hears of the commit; otherwise the receipt is
+    /// good at once.
+    pub(super) fn offer(
+        &self,
+        lane: LaneIx,
+        headers: &Headers,
+        body: Body<'_>,
+        promise: Promise,
+        waiter: Option<&mut Option<Waiter>>,
+    ) -> Result<Receipt, OfferError> {
+        let mut state = self.state.lock();
+        let seq = state.outbound.offer(Instant::now, lane, headers, body, promise)?;
+        if let Some(waiter) = waiter.and_then(Option::take) {
+            state.lanes[lane.0 as usize].waiters.push_back((seq, waiter));
+        }
+        if !state.armed || promise != Promise::WriteBehind {
+            self.schedule(&mut state);
+        }
+        let receipt = Self::receipt(&state, lane, seq);
+        drop(state);
+        self.transmit.notify_one();
+        Ok(receipt)
+    }
+
+    /// Offers an at-most-once message. One that cannot be sent is dropped and counted.
+    pub(super) fn offer_direct(&self, lane: LaneIx, headers: &Headers, body: Body<'_>) -> Result<Receipt, OfferError> {
+        let mut state = self.state.lock();
+        match state.outbound.offer_direct(lane, headers, body) {
+            Ok(()) => {}
+            Err(OfferError::Unreachable) => count(&self.node.counters.dropped, 1),
+            Err(full) => return Err(full),
+        }
+        let receipt = Self::receipt(&state, lane, Seq::ZERO);
+        drop(state);
+        self.transmit.notify_one();
+        Ok(receipt)
+    }
+
+    /// The rows a group append must write for this link.
+    pub(super) fn group_rows(&self, lane: LaneIx, seq: Seq) -> Vec<Numbered> {
+        self.state.lock().outbound.group_rows(lane, seq)
+    }
+
+    pub(super) fn finish_group(&self, lane: LaneIx, seq: Seq, committed: Option<bool>) {
+        let mut state = self.state.lock();
+        state.outbound.finish_group(lane, seq, committed);
+        self.schedule(&mut state);
+        drop(state);
+        self.transmit.notify_one();
+    }
+
+    fn schedule(&self, state: &mut State) {
+        if !std::mem::replace(&mut state.scheduled, true)
+            && let Some(sender) = self.sender.get()
+        {
+            sender.do_send(Drive);
+        }
+    }
+
+    // ---- for the sender ----
+
+    /// Lets time pass and collects what is to be done, and when to come back.
+    pub(super) fn drive(&self, now: Instant) -> (Vec<Event>, Option<Instant>) {
+        let mut state = self.state.lock();
+        state.scheduled = false;
+        state.outbound.handle_timeout(now);
+        let mut events = Vec::new();
+        while let Some(event) = state.outbound.poll_event() {
+            match event {
+                Event::Accepted { lane, through } => Self::accepted(&mut state, lane, through),
+                Event::Rejected { lane, seq, why } => Self::rejected(&mut state, lane, seq, why),
+                Event::Indeterminate { lane, seq } => Self::answer(&mut state, lane, seq, SendError::Indeterminate),
+                event => events.push(event),
+            }
+        }
+        state.armed = state.outbound.has_unstored();
+        if !state.armed {
+            self.stored.notify_waiters();
+        }
+        (events, state.outbound.poll_timeout())
+    }
+
+    fn accepted(state: &mut State, lane: LaneIx, through: Seq) {
+        while let Some((seq, waiter)) = state.lanes[lane.0 as usize].waiters.pop_front_if(|(seq, _)| *seq <= through) {
+            let _ = waiter.send(Ok(Self::receipt(state, lane, seq)));
+        }
+    }
+
+    fn rejected(state: &mut State, lane: LaneIx, seq: Seq, why: Rejection) {
+        let error = match (why, &state.store_error) {
+            (Rejection::Store, Some(error)) => SendError::Store(error.clone()),
+            (Rejection::Store | Rejection::Deadline, _) => SendError::Deadline,
+        };
+        Self::answer(state, lane, seq, error);
+    }
+
+    fn answer(state: &mut State, lane: LaneIx, seq: Seq, error: SendError) {
+        let waiters = &mut state.lanes[lane.0 as usize].waiters;
+        if let Ok(at) = waiters.binary_search_by_key(&seq, |(seq, _)| *seq)
+            && let Some((_, waiter)) = waiters.remove(at)
+        {
+            let _ = waiter.send(Err(error));
+        }
+    }
+
+    pub(super) fn appended(&self, lane: LaneIx, outcome: AppendOutcome, error: Option<StoreError>) {
+        let mut state = self.state.lock();
+        state.store_error = error;
+        state.outbound.handle_append(Instant::now(), lane, outcome);
+    }
+
+    pub(super) fn loaded(&self, lane: LaneIx, id: u64, page: Option<(Vec<Numbered>, bool)>) {
+        self.state.lock().outbound.handle_loaded(Instant::now(), lane, id, page);
+    }
+
+    pub(super) fn refused(&self, lane: LaneIx, seq: Seq) {
+        self.state.lock().outbound.handle_refused(lane, seq);
+    }
+
+    pub(super) fn dialing(&self) {
+        self.state.lock().outbound.handle_dialing();
+    }
+
+    pub(super) fn dial_failed(&self) {
+        self.state.lock().outbound.handle_dial_failed();
+    }
+
+    pub(super) fn connected(&self, peer: PeerLimits) {
+        self.state.lock().outbound.handle_connected(Instant::now(), peer);
+        self.up.store(true, Ordering::Release);
+    }
+
+    pub(super) fn disconnected(&self) {
+        self.up.store(false, Ordering::Release);
+        self.state.lock().outbound.handle_disconnected(Instant::now());
+    }
+
+    /// Takes whole frames off the connection.
+    pub(super) fn receive(&self, chunk: &Bytes) -> Result<(), LinkError> {
+        let mut state = self.state.lock();
+        state.outbound.handle_heard(Instant::now());
+        for frame in crate::wire::codec::frames(chunk) {
+            state.outbound.handle_frame(frame?)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn poll_transmit(&self) -> Option<Bytes> {
+        let mut state = self.state.lock();
+        let bytes = state.outbound.poll_transmit();
+        // Filling the buffer may have used up what memory holds of a queue.
+        if state.outbound.has_events() {
+            self.schedule(&mut state);
+        }
+        bytes
+    }
+
+    // ---- looking in ----
+
+    /// Writes what only memory holds, and waits until the store has it.
+    pub(super) async fn flush(&self) {
+        loop {
+            let stored = self.stored.notified();
+            {
+                let mut state = self.state.lock();
+                if !state.outbound.has_unstored() {
+                    return;
+                }
+                state.outbound.flush();
+                self.schedule(&mut state);
+            }
+            stored.await;
+        }
+    }
+
+    /// Whether a message that was sent away may be offered again.
+    pub(super) fn has_room(&self) -> bool {
+        self.state.lock().outbound.has_room()
+    }
+
+    pub(super) fn has_work(&self) -> bool {
+        self.state.lock().outbound.has_work()
+    }
+
+    /// Each lane with whether it is open in the store, and what is accepted and not acked on it.
+    pub(super) fn pending(&self) -> Vec<(LaneId, bool, Amount)> {
+        let state = self.state.lock();
+        let outbound = &state.outbound;
+        let lane = |ix: LaneIx| (state.lanes[ix.0 as usize].id.clone(), outbound.is_durable(ix), outbound.pending(ix));
+        outbound.lanes().map(|(ix, ..)| lane(ix)).collect()
+    }
+
+    /// What only memory holds.
+    pub(super) fn memory(&self) -> Amount {
+        self.state.lock().outbound.memory()
+    }
+
+    /// Messages sent again so far.
+    pub(super) fn redelivered(&self) -> u64 {
+        self.state.lock().outbound.redelivered()
+    }
+}

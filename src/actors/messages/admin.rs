@@ -1,0 +1,287 @@
+//! Looking into a system, administering it, and ending it.
+
+use super::ToTopic;
+use crate::error::AdminError;
+use crate::stores::{Amount, DeadLetter, DeadLetterFilter, DeadLetterId, StoreFacts};
+use crate::types::{LaneId, NameError, NodeId, Topic};
+use actix::prelude::{Message as ActixMessage, Recipient};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+macro_rules! topic_message {
+    ($(#[$doc:meta])* $name:ident -> $result:literal) => {
+        $(#[$doc])*
+        #[derive(Debug, ActixMessage)]
+        #[rtype(result = $result)]
+        pub struct $name {
+            pub(crate) topic: Result<Topic, NameError>,
+        }
+
+        impl $name {
+            /// About `topic`.
+            pub fn new(topic: impl ToTopic) -> Self {
+                $name { topic: topic.to_topic() }
+            }
+        }
+    };
+}
+
+topic_message! {
+    /// Reads the catalogue of a topic again, now. Not needed in normal operation: changes are seen within 100 ms.
+    RefreshAddresses -> "Result<Vec<Address>, AdminError>"
+}
+
+topic_message! {
+    /// The addresses of a topic as the catalogue has them. An unknown topic has none.
+    ListAddresses -> "Result<Vec<Address>, AdminError>"
+}
+
+/// One address of a topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Address {
+    /// Who listens there.
+    pub node: NodeId,
+    /// Where.
+    pub addr: String,
+    /// Whether the node's lease is in force, or it has none.
+    pub live: bool,
+}
+
+/// How many at-least-once messages were accepted and not acked, in memory or stored.
+#[derive(Debug, Clone, Copy, ActixMessage)]
+#[rtype(result = "Result<u64, AdminError>")]
+pub struct PendingCount;
+
+/// The same, per lane.
+#[derive(Debug, Clone, Copy, ActixMessage)]
+#[rtype(result = "Result<Vec<PeerPending>, AdminError>")]
+pub struct PendingByPeer;
+
+/// What waits on one lane.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PeerPending {
+    /// The lane.
+    pub lane: LaneId,
+    /// An address of the receiver; empty when none is known.
+    pub addr: String,
+    /// How much.
+    pub amount: Amount,
+}
+
+/// Drops everything this node has accepted and its receivers have not acked. Lanes stay. Answers what was dropped.
+#[derive(Debug, Clone, Copy, ActixMessage)]
+#[rtype(result = "Result<Amount, AdminError>")]
+pub struct ClearStoredMessages;
+
+/// Deletes the catalogue rows of this node's own topic. Answers how many.
+#[derive(Debug, Clone, Copy, ActixMessage)]
+#[rtype(result = "Result<u64, AdminError>")]
+pub struct ClearAddresses;
+
+/// Gives up on a node: drops the queues of all lanes to it, and its routes.
+#[derive(Debug, ActixMessage)]
+#[rtype(result = "Result<Forgotten, AdminError>")]
+pub struct ForgetPeer {
+    pub(crate) node: Result<NodeId, NameError>,
+}
+
+impl ForgetPeer {
+    /// Gives up on `node`.
+    pub fn new(node: &str) -> Self {
+        ForgetPeer { node: NodeId::new(node) }
+    }
+}
+
+/// Gives up on one topic of a node: drops the queue of the lane, and the route.
+#[derive(Debug, ActixMessage)]
+#[rtype(result = "Result<Forgotten, AdminError>")]
+pub struct ForgetLane {
+    pub(crate) node: Result<NodeId, NameError>,
+    pub(crate) topic: Result<Topic, NameError>,
+}
+
+impl ForgetLane {
+    /// Gives up on `topic` of `node`.
+    pub fn new(node: &str, topic: impl ToTopic) -> Self {
+        ForgetLane { node: NodeId::new(node), topic: topic.to_topic() }
+    }
+}
+
+/// What was given up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Forgotten {
+    /// Lanes.
+    pub lanes: u64,
+    /// Catalogue rows.
+    pub routes: u64,
+    /// Messages that were queued.
+    pub dropped: Amount,
+}
+
+/// Lists dead letters: messages this node's subscribers failed, and messages of this node that receivers refused.
+#[derive(Debug, Clone, ActixMessage)]
+#[rtype(result = "Result<Vec<(DeadLetterId, DeadLetter)>, AdminError>")]
+pub struct ListDeadLetters {
+    /// Which.
+    pub filter: DeadLetterFilter,
+    /// Only those after this one, to page on.
+    pub after: Option<DeadLetterId>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+impl Default for ListDeadLetters {
+    fn default() -> Self {
+        ListDeadLetters { filter: DeadLetterFilter::default(), after: None, limit: 1000 }
+    }
+}
+
+/// Tries dead letters again: those that a subscriber failed are handed to it, outside lane order; those that a receiver
+/// refused are appended to their lane. A letter goes once it is handled, or accepted again.
+#[derive(Debug, Clone, Default, ActixMessage)]
+#[rtype(result = "Result<Replayed, AdminError>")]
+pub struct ReplayDeadLetters {
+    /// Which.
+    pub filter: DeadLetterFilter,
+}
+
+/// What a replay did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Replayed {
+    /// Handled, or accepted again.
+    pub done: u64,
+    /// Failed again: they stay.
+    pub failed: u64,
+}
+
+/// Deletes dead letters. Answers how many.
+#[derive(Debug, Clone, Default, ActixMessage)]
+#[rtype(result = "Result<u64, AdminError>")]
+pub struct PurgeDeadLetters {
+    /// Which.
+    pub filter: DeadLetterFilter,
+}
+
+/// Sends every [`MeshEvent`] from now on to an actor, until it is gone.
+#[derive(Debug, ActixMessage)]
+#[rtype(result = "()")]
+pub struct WatchEvents(pub Recipient<MeshEvent>);
+
+/// Something an operator may want to know.
+#[derive(Debug, Clone, ActixMessage)]
+#[rtype(result = "()")]
+#[non_exhaustive]
+pub enum MeshEvent {
+    /// A link to a peer is up.
+    PeerUp(NodeId),
+    /// A link to a peer is lost; it is dialled again.
+    PeerDown(NodeId, String),
+    /// A peer serves a topic.
+    PeerSubscribed(NodeId, Topic),
+    /// A peer unsubscribed from a topic.
+    PeerUnsubscribed(NodeId, Topic),
+    /// A store operation failed; it is tried again.
+    StoreError(String),
+    /// A lane's numbering started anew at its sender: duplicates are possible.
+    LaneRestarted(LaneId),
+    /// A message became a dead letter.
+    DeadLettered(LaneId, String),
+    /// Sends to a topic wait for room, or are rejected for want of it.
+    BackPressure(Topic),
+    /// A newer process runs under this node's name; this one stops.
+    Fenced,
+    /// A node of the same name on another store was turned away, or turned this one away.
+    NameConflict(NodeId),
+}
+
+/// What the system counts and holds.
+#[derive(Debug, Clone, Copy, ActixMessage)]
+#[rtype(result = "Result<StatsReport, AdminError>")]
+pub struct Stats;
+
+/// A snapshot. Counters run from the start of the system.
+#[derive(Debug, Clone)]
+pub struct StatsReport {
+    /// This node.
+    pub node: NodeId,
+    /// Where it listens.
+    pub bound: SocketAddr,
+    /// What it publishes.
+    pub published: String,
+    /// What the store says of itself.
+    pub store: StoreFacts,
+    /// Messages accepted.
+    pub accepted: u64,
+    /// Messages handed over.
+    pub delivered: u64,
+    /// Messages answered with `Ok`.
+    pub handled: u64,
+    /// Accepted messages that were acked.
+    pub acked: u64,
+    /// Messages sent again.
+    pub redelivered: u64,
+    /// Answers that were nacks.
+    pub nacked: u64,
+    /// Messages that became dead letters.
+    pub dead_lettered: u64,
+    /// At-most-once messages dropped here.
+    pub dropped: u64,
+    /// Duplicates recognised and dropped.
+    pub duplicates: u64,
+    /// Payload and header bytes accepted.
+    pub bytes_accepted: u64,
+    /// Payload and header bytes handed over.
+    pub bytes_delivered: u64,
+    /// Accepted and not acked.
+    pub pending: u64,
+    /// Age of the oldest stored message that is not acked.
+    pub oldest_pending: Option<Duration>,
+    /// Sends that wait for a route, a lane or room.
+    pub waiting_sends: usize,
+    /// Every link.
+    pub links: Vec<LinkStats>,
+}
+
+/// One link.
+#[derive(Debug, Clone)]
+pub struct LinkStats {
+    /// The peer.
+    pub peer: NodeId,
+    /// Whether it is up.
+    pub up: bool,
+    /// Accepted and not acked.
+    pub pending: Amount,
+    /// Of these, in memory only.
+    pub memory: Amount,
+}
+
+/// Ends the system: refuses new sends, lets running handlers end, commits cursors, sends acks, waits for the acks of
+/// connected peers, writes the rest to the store, withdraws the routes and closes.
+#[derive(Debug, Clone, Copy, ActixMessage)]
+#[rtype(result = "Result<ShutdownReport, AdminError>")]
+pub struct Shutdown {
+    pub(crate) deadline: Duration,
+}
+
+impl Shutdown {
+    /// Waits for handlers and acks up to `deadline`.
+    pub fn drain(deadline: Duration) -> Self {
+        Shutdown { deadline }
+    }
+
+    /// Waits for nothing but the store.
+    pub fn now() -> Self {
+        Shutdown { deadline: Duration::ZERO }
+    }
+}
+
+/// What a shutdown did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ShutdownReport {
+    /// Accepted messages that were acked while it waited.
+    pub drained: u64,
+    /// Accepted messages that stay in the store.
+    pub persisted: u64,
+    /// At-most-once messages, and accepted ones the store did not take, that are lost.
+    pub dropped: u64,
+}

@@ -1,0 +1,15 @@
+//! Every message of the public interface, with its reply.
+
+mod admin;
+mod send;
+mod subscribe;
+
+pub use admin::{
+    Address, ClearAddresses, ClearStoredMessages, ForgetLane, ForgetPeer, Forgotten, LinkStats, ListAddresses,
+    ListDeadLetters, MeshEvent, PeerPending, PendingByPeer, PendingCount, PurgeDeadLetters, RefreshAddresses,
+    ReplayDeadLetters, Replayed, Shutdown, ShutdownReport, Stats, StatsReport, WatchEvents,
+};
+pub use send::{GetPublisher, Receipt, SendAll, SendBatch, SendTo, ToTopic};
+pub(crate) use send::{Options, Outgoing};
+pub use subscribe::{BatchNack, Delivery, DeliveryBatch, Nack, Receive, Subscribe, Subscription, Unsubscribe};
+pub(crate) use subscribe::{Sink, SubscriptionGuard};

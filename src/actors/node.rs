@@ -1,0 +1,144 @@
+//! What all actors of one system share: who the node is, its store, its counters. Set up once, read by everybody.
+
+use super::messages::MeshEvent;
+use crate::config::{Config, Durability};
+use crate::stores::{Fence, SharedStore, StoreError, StoreFacts};
+use crate::types::{NodeId, Topic};
+use crate::wire::inbound::InboundConfig;
+use crate::wire::outbound::{Amount, OutboundConfig};
+use actix::Recipient;
+use std::net::SocketAddr;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// The transmit buffer of a link: enough to fill the socket while the next one is written.
+const TRANSMIT_BYTES: usize = 1 << 20;
+/// Large payloads are cut into parts of this size, so that they hold up neither other lanes nor heartbeats.
+const PART_BYTES: usize = 1 << 20;
+/// Rows of one append, and messages of one load. Larger ones gain little and hold the store for longer.
+const APPEND_MESSAGES: usize = 4096;
+const PAGE_MESSAGES: u64 = 2048;
+const PAGE_BYTES: u64 = 4 << 20;
+
+/// What is counted for [`Stats`](crate::Stats).
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) accepted: AtomicU64,
+    pub(crate) bytes_accepted: AtomicU64,
+    pub(crate) delivered: AtomicU64,
+    pub(crate) bytes_delivered: AtomicU64,
+    pub(crate) handled: AtomicU64,
+    pub(crate) nacked: AtomicU64,
+    pub(crate) acked: AtomicU64,
+    pub(crate) dead_lettered: AtomicU64,
+    pub(crate) dropped: AtomicU64,
+    pub(crate) duplicates: AtomicU64,
+}
+
+/// Adds to a counter that nothing is decided by.
+pub(crate) fn count(counter: &AtomicU64, n: u64) {
+    counter.fetch_add(n, Ordering::Relaxed);
+}
+
+pub(crate) struct Node {
+    pub(crate) id: NodeId,
+    pub(crate) topic: Topic,
+    pub(crate) config: Config,
+    pub(crate) store: SharedStore,
+    pub(crate) fence: Fence,
+    pub(crate) facts: StoreFacts,
+    /// The process before this one died: attempts are recorded.
+    pub(crate) unclean: bool,
+    pub(crate) bound: SocketAddr,
+    pub(crate) published: String,
+    pub(crate) counters: Counters,
+    /// No new sends.
+    pub(crate) closing: AtomicBool,
+    /// Where events go: the system, which hands them on to watchers.
+    pub(crate) events: OnceLock<Recipient<MeshEvent>>,
+}
+
+impl Node {
+    pub(crate) fn event(&self, event: MeshEvent) {
+        tracing::debug!(node = %self.id, ?event);
+        if let Some(recipient) = self.events.get() {
+            recipient.do_send(event);
+        }
+    }
+
+    pub(crate) fn store_failed(&self, error: &StoreError) {
+        tracing::warn!(node = %self.id, %error, "store operation failed");
+        match error {
+            StoreError::Fenced => self.event(MeshEvent::Fenced),
+            error => self.event(MeshEvent::StoreError(error.to_string())),
+        }
+    }
+
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Acquire)
+    }
+
+    /// The largest message that can be sent with this durability, in bytes.
+    pub(crate) fn max_message(&self, durability: Option<Durability>) -> u64 {
+        let configured = self.config.limits.max_message;
+        durability.map_or(configured, |_| configured.min(self.facts.max_message as u64))
+    }
+
+    pub(crate) fn outbound(&self) -> OutboundConfig {
+        let limits = &self.config.limits;
+        let amount = |messages, bytes| Amount { messages, bytes };
+        OutboundConfig {
+            max_delay: self.config.timing.max_delay,
+            memory: amount(limits.link_messages, limits.link_bytes),
+            direct: amount(limits.direct_messages, limits.direct_bytes),
+            lane: amount(limits.lane_messages, limits.lane_bytes),
+            transmit_bytes: TRANSMIT_BYTES,
+            page: amount(PAGE_MESSAGES, PAGE_BYTES),
+            append_messages: APPEND_MESSAGES,
+            compress_threshold: limits.compress_threshold,
+            part_bytes: self.part_bytes(),
+            heartbeat: self.config.timing.heartbeat,
+            store_retry: self.config.timing.store_retry,
+        }
+    }
+
+    pub(crate) fn inbound(&self) -> InboundConfig {
+        let (limits, timing) = (&self.config.limits, &self.config.timing);
+        InboundConfig {
+            window_messages: limits.window_messages,
+            window_bytes: limits.window_bytes,
+            max_message: limits.max_message,
+            max_part: limits.max_frame as usize,
+            max_lanes: limits.max_lanes,
+            max_attempts: limits.max_attempts,
+            nack_first: timing.nack_first,
+            nack_cap: timing.nack_cap,
+            max_delay: timing.max_delay,
+            heartbeat: timing.heartbeat,
+            record_attempts: self.unclean,
+        }
+    }
+
+    /// A part with headers and frame around it stays below the largest frame.
+    fn part_bytes(&self) -> usize {
+        PART_BYTES.min(self.config.limits.max_frame as usize / 2)
+    }
+}
+
+/// The time for people to read.
+pub(crate) fn wall_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// 64 random bits.
+///
+/// Falls back to the address-space and clock randomness of the hasher where the system has no random source: what is
+/// drawn needs to be unlikely to repeat, not secret.
+pub(crate) fn random() -> u64 {
+    getrandom::u64().unwrap_or_else(|_| {
+        use std::hash::{BuildHasher, RandomState};
+        RandomState::new().hash_one(wall_ms())
+    })
+}

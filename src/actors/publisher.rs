@@ -1,0 +1,186 @@
+//! Publisher: the fast path to one topic.
+
+use super::messages::{Options, Outgoing, Receipt, SendTo};
+use super::node::Node;
+use super::routes::{Board, Offered};
+use super::sending::durability;
+use super::system::LinerSystem;
+use crate::config::Mode;
+use crate::error::SendError;
+use crate::types::{EmptyPayload, Headers, Topic};
+use crate::wire::outbound::Body;
+use actix::Addr;
+use actix::dev::Request;
+use bytes::Bytes;
+use futures::FutureExt;
+use futures::channel::oneshot;
+use futures::executor::block_on;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+/// Sends to one topic without a message to an actor: the payload is encoded straight into the link's buffer. It means
+/// the same as [`SendTo`], and messages sent both ways on one lane are ordered by acceptance.
+///
+/// Clones are cheap; any thread may use one, inside a runtime or not.
+///
+/// ```no_run
+/// # async fn example(system: actix::Addr<liner::LinerSystem>) -> Result<(), Box<dyn std::error::Error>> {
+/// let billing = system.send(liner::GetPublisher::new("billing")).await??;
+/// let receipt = billing.send(b"invoice 7").await?;
+/// println!("accepted as {}", receipt.id);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Publisher {
+    node: Arc<Node>,
+    board: Arc<Board>,
+    system: Addr<LinerSystem>,
+    options: Options,
+}
+
+/// What came of trying the fast path.
+pub(super) enum Fast {
+    Done(Result<Receipt, SendError>),
+    Committing(oneshot::Receiver<Result<Receipt, SendError>>),
+    /// It must wait its turn.
+    Blocked,
+}
+
+/// Offers a message without waiting for anything.
+pub(super) fn fast(node: &Node, board: &Board, headers: &Headers, body: &Body<'_>, options: Options) -> Fast {
+    let mode = options.mode.unwrap_or(node.config.mode);
+    let size = (headers.encoded().len() + body.bytes().len()) as u64;
+    let max = node.max_message(durability(mode));
+    if node.is_closing() {
+        return Fast::Done(Err(SendError::Closed));
+    }
+    if body.bytes().is_empty() {
+        return Fast::Done(Err(EmptyPayload.into()));
+    }
+    if size > max {
+        return Fast::Done(Err(SendError::TooLarge { size, max }));
+    }
+    if board.waiting.load(Ordering::Acquire) > 0 {
+        return Fast::Blocked;
+    }
+    match mode {
+        Mode::AtMostOnce | Mode::AtLeastOnce(crate::Durability::WriteBehind) => {
+            match board.offer(node, headers, body, mode, None, &mut None) {
+                Ok(Offered::Accepted(receipt)) => Fast::Done(Ok(receipt)),
+                _ => Fast::Blocked,
+            }
+        }
+        Mode::AtLeastOnce(_) => {
+            let (waiter, commit) = oneshot::channel();
+            let deadline = Instant::now() + options.deadline.unwrap_or(node.config.timing.send_deadline);
+            match board.offer(node, headers, body, mode, Some(deadline), &mut Some(waiter)) {
+                Ok(_) => Fast::Committing(commit),
+                Err(_) => Fast::Blocked,
+            }
+        }
+    }
+}
+
+impl Publisher {
+    pub(super) fn new(node: Arc<Node>, board: Arc<Board>, system: Addr<LinerSystem>, options: Options) -> Self {
+        Publisher { node, board, system, options }
+    }
+
+    /// The topic it sends to.
+    pub fn topic(&self) -> &Topic {
+        &self.board.topic
+    }
+
+    /// Sends a message to one of the topic's nodes. It is offered when this is called, so that messages are accepted in
+    /// the order of the calls; the future resolves when the chosen level holds. Dropping the future changes nothing.
+    ///
+    /// # Errors
+    /// As for [`SendTo`].
+    pub fn send(&self, payload: impl AsRef<[u8]>) -> Sending {
+        self.send_with(&Headers::EMPTY, payload)
+    }
+
+    /// The same with headers.
+    ///
+    /// # Errors
+    /// As for [`SendTo`].
+    pub fn send_with(&self, headers: &Headers, payload: impl AsRef<[u8]>) -> Sending {
+        let payload = payload.as_ref();
+        Sending(match fast(&self.node, &self.board, headers, &Body::Borrowed(payload), self.options) {
+            Fast::Done(result) => Progress::Done(Some(result)),
+            Fast::Committing(commit) => Progress::Committing(commit),
+            Fast::Blocked => Progress::Queued(Box::pin(self.queue(headers, payload))),
+        })
+    }
+
+    /// Sends from a thread without a runtime, and waits as long as [`Publisher::send`] would.
+    ///
+    /// # Errors
+    /// As for [`SendTo`].
+    pub fn send_blocking(&self, payload: impl AsRef<[u8]>) -> Result<Receipt, SendError> {
+        block_on(self.send(payload))
+    }
+
+    /// Sends an at-most-once or write-behind message without waiting.
+    ///
+    /// # Errors
+    /// [`SendError::QueueFull`] when it would have to wait, or the mode needs a commit; otherwise as for [`SendTo`].
+    pub fn try_send(&self, payload: impl AsRef<[u8]>) -> Result<Receipt, SendError> {
+        let mode = self.options.mode.unwrap_or(self.node.config.mode);
+        if !matches!(mode, Mode::AtMostOnce | Mode::AtLeastOnce(crate::Durability::WriteBehind)) {
+            return Err(SendError::QueueFull);
+        }
+        match fast(&self.node, &self.board, &Headers::EMPTY, &Body::Borrowed(payload.as_ref()), self.options) {
+            Fast::Done(result) => result,
+            Fast::Committing(_) | Fast::Blocked => Err(SendError::QueueFull),
+        }
+    }
+
+    /// The slow path: through the system, behind whatever waits there already.
+    fn queue(&self, headers: &Headers, payload: &[u8]) -> Request<LinerSystem, SendTo> {
+        let outgoing = Outgoing { headers: headers.clone(), payload: Bytes::copy_from_slice(payload) };
+        let topic = Ok(self.board.topic.clone());
+        self.system.clone().send(SendTo { topic, outgoing, options: self.options })
+    }
+}
+
+enum Progress {
+    Done(Option<Result<Receipt, SendError>>),
+    Committing(oneshot::Receiver<Result<Receipt, SendError>>),
+    Queued(Pin<Box<Request<LinerSystem, SendTo>>>),
+}
+
+/// A message on its way to being accepted: resolves to its receipt, once. Dropping it does not withdraw the message.
+#[must_use = "a message may be refused"]
+pub struct Sending(Progress);
+
+impl Future for Sending {
+    type Output = Result<Receipt, SendError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let closed = Err(SendError::Closed);
+        match &mut self.0 {
+            Progress::Done(result) => Poll::Ready(result.take().unwrap_or(closed)),
+            Progress::Committing(commit) => commit.poll_unpin(cx).map(|result| result.unwrap_or(closed)),
+            Progress::Queued(sent) => sent.as_mut().poll(cx).map(|result| result.unwrap_or(closed)),
+        }
+    }
+}
+
+impl fmt::Debug for Sending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Sending")
+    }
+}
+
+impl fmt::Debug for Publisher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Publisher").field("topic", &self.board.topic).field("options", &self.options).finish()
+    }
+}

@@ -1,0 +1,120 @@
+//! Trying dead letters again.
+
+use super::link::Link;
+use super::messages::{Delivery, DeliveryBatch, Nack, Replayed, Sink};
+use super::node::Node;
+use super::sender::{gone, stored};
+use super::sending::open_lane;
+use super::store::{Commit, OpenOutbox};
+use crate::error::AdminError;
+use crate::stores::{DeadLetter, DeadLetterFilter, DeadLetterId, DeadLetterOrigin, StoreError, Write};
+use crate::types::{LaneId, Topic};
+use crate::wire::frame::LaneIx;
+use crate::wire::outbound::{Body, Promise};
+use actix::prelude::*;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+/// Letters read at a time.
+const PAGE: usize = 256;
+
+/// Who takes a topic's messages here.
+#[derive(Debug, Message)]
+#[rtype(result = "Option<Sink>")]
+pub(super) struct FindSink(pub(super) Topic);
+
+/// The link and lane that a message of this node goes on.
+#[derive(Debug, Message)]
+#[rtype(result = "LaneEnd")]
+pub(super) struct FindLane(pub(super) LaneId);
+
+/// One end of a lane.
+pub(super) struct LaneEnd {
+    pub(super) link: Arc<Link>,
+    pub(super) lane: LaneIx,
+}
+
+/// What a replay needs.
+pub(super) struct Replay {
+    pub(super) node: Arc<Node>,
+    pub(super) store: Recipient<Commit>,
+    pub(super) open: Recipient<OpenOutbox>,
+    pub(super) system: Addr<super::system::LinerSystem>,
+}
+
+/// Tries all letters that match, once each.
+pub(super) async fn replay(context: Replay, filter: DeadLetterFilter) -> Result<Replayed, AdminError> {
+    let mut replayed = Replayed::default();
+    let mut after = None;
+    loop {
+        let node = &context.node;
+        let letters = node.store.dead_letters(&node.id, &filter, after, PAGE).await?;
+        let Some((last, _)) = letters.last() else { return Ok(replayed) };
+        after = Some(*last);
+        for (id, letter) in letters {
+            let done = match letter.origin {
+                DeadLetterOrigin::Handler => context.hand_over(id, letter).await?,
+                DeadLetterOrigin::Refused => context.append(id, letter).await?,
+            };
+            if done {
+                replayed.done += 1;
+            } else {
+                replayed.failed += 1;
+            }
+        }
+    }
+}
+
+impl Replay {
+    async fn commit(&self, writes: Vec<Write>) -> Result<(), StoreError> {
+        let commit = Commit { writes, synced: false, persistent: false };
+        self.store.send(commit).await.unwrap_or_else(|e| Err(gone(&e))).map(|_| ())
+    }
+
+    /// To the subscriber that failed it. The letter goes once it is handled.
+    async fn hand_over(&self, id: DeadLetterId, letter: DeadLetter) -> Result<bool, AdminError> {
+        let topic = letter.id.lane.topic().clone();
+        let Ok(Some(sink)) = self.system.send(FindSink(topic)).await else { return Ok(false) };
+        let delivery = Delivery {
+            id: letter.id,
+            attempt: letter.attempts + 1,
+            redelivered: true,
+            headers: letter.message.headers,
+            payload: letter.message.payload,
+        };
+        if !handled(&sink, delivery).await {
+            return Ok(false);
+        }
+        self.commit(vec![Write::RemoveDeadLetter(id)]).await?;
+        Ok(true)
+    }
+
+    /// To its lane again, under a new number. The letter goes in the same transaction.
+    async fn append(&self, id: DeadLetterId, letter: DeadLetter) -> Result<bool, AdminError> {
+        let found = self.system.send(FindLane(letter.id.lane)).await;
+        let Ok(LaneEnd { link, lane }) = found else { return Ok(false) };
+        open_lane(&self.open, &link, lane).await?;
+        let body = Body::Shared(letter.message.payload);
+        let Ok(receipt) = link.offer(lane, &letter.message.headers, body, Promise::Group, None) else {
+            return Ok(false);
+        };
+        let Some(key) = link.lane(lane).0 else { return Ok(false) };
+        let seq = receipt.id.seq;
+        let append = Write::Append { lane: key, messages: stored(link.group_rows(lane, seq)) };
+        let result = self.commit(vec![append, Write::RemoveDeadLetter(id)]).await;
+        link.finish_group(lane, seq, result.is_ok().then_some(true));
+        result?;
+        Ok(true)
+    }
+}
+
+async fn handled(sink: &Sink, delivery: Delivery) -> bool {
+    match sink {
+        Sink::Callback(callback) => {
+            let called = catch_unwind(AssertUnwindSafe(|| callback(&delivery)));
+            called.unwrap_or_else(|_| Err(Nack::new("the callback panicked"))).is_ok()
+        }
+        Sink::Actor(recipient) => matches!(recipient.send(delivery).await, Ok(Ok(()))),
+        Sink::Batch(recipient) => matches!(recipient.send(DeliveryBatch(vec![delivery])).await, Ok(Ok(()))),
+    }
+}

@@ -1,0 +1,169 @@
+//! Where a topic's messages can go, as everybody who sends sees it: a snapshot per topic, read without a lock.
+
+use super::link::{Link, Waiter};
+use super::messages::Receipt;
+use super::node::{Node, count};
+use crate::config::{Durability, Mode};
+use crate::types::{Headers, NodeId, Topic};
+use crate::wire::frame::LaneIx;
+use crate::wire::outbound::{Body, OfferError, Promise};
+use arc_swap::ArcSwap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+/// How good a way a target is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Standing {
+    /// The catalogue names it.
+    Live,
+    /// The catalogue names it, but its lease has expired.
+    Expired,
+    /// It was released, and a lane remembers it: at-least-once messages still go there.
+    Remembered,
+}
+
+/// One node that a topic's messages can go to.
+#[derive(Clone)]
+pub(super) struct Target {
+    pub(super) link: Arc<Link>,
+    pub(super) lane: LaneIx,
+    pub(super) standing: Standing,
+}
+
+/// A topic and its targets.
+pub(super) struct Board {
+    pub(super) topic: Topic,
+    targets: ArcSwap<Vec<Target>>,
+    /// Whose turn it is.
+    next: AtomicUsize,
+    /// Sends that wait in this topic's queue; a later one must not overtake them.
+    pub(super) waiting: AtomicUsize,
+}
+
+/// A message that was offered.
+pub(super) enum Offered {
+    Accepted(Receipt),
+    /// The waiter hears of the commit.
+    Committing,
+}
+
+/// Why no target took a message.
+pub(super) enum Blocked {
+    /// There is no target.
+    NoRoute,
+    /// The target's lane is not open in the store yet.
+    NotOpen(Target),
+    /// The target has no room just now.
+    Full(Arc<Link>),
+    /// Every target's outbox limit is reached.
+    LaneFull,
+}
+
+impl Board {
+    pub(super) fn new(topic: Topic) -> Self {
+        Board { topic, targets: ArcSwap::default(), next: AtomicUsize::new(0), waiting: AtomicUsize::new(0) }
+    }
+
+    pub(super) fn set(&self, targets: Vec<Target>) {
+        self.targets.store(Arc::new(targets));
+    }
+
+    /// The targets a mode may use: those of the best standing there is. At most once never goes to a released node.
+    pub(super) fn targets(&self, mode: Mode) -> Vec<Target> {
+        let targets = self.targets.load();
+        let usable = |t: &&Target| mode != Mode::AtMostOnce || t.standing != Standing::Remembered;
+        let best = targets.iter().filter(usable).map(|t| t.standing).min();
+        targets.iter().filter(|t| Some(t.standing) == best).cloned().collect()
+    }
+
+    /// Every node of the topic: whatever its lease, and only if there is none, those that lanes remember.
+    pub(super) fn every(&self, mode: Mode) -> Vec<Target> {
+        let targets = self.targets.load();
+        let named: Vec<_> = targets.iter().filter(|t| t.standing != Standing::Remembered).cloned().collect();
+        if named.is_empty() { self.targets(mode) } else { named }
+    }
+
+    /// The next of some targets, one with a live link if there is any.
+    pub(super) fn pick(&self, targets: &[Target]) -> Option<Target> {
+        let turn = self.next.fetch_add(1, Ordering::Relaxed);
+        let in_turn = || (0..targets.len()).map(|at| &targets[(turn + at) % targets.len()]);
+        in_turn().find(|t| t.link.is_up()).or_else(|| in_turn().next()).cloned()
+    }
+
+    pub(super) fn remove(&self, node: &NodeId) {
+        let targets = self.targets.load();
+        self.set(targets.iter().filter(|t| t.link.peer != *node).cloned().collect());
+    }
+
+    /// Offers a message to the next target, those with a live link first. `waiter` is taken, and `deadline` needed, only
+    /// when the message waits for a commit.
+    pub(super) fn offer(
+        &self,
+        node: &Node,
+        headers: &Headers,
+        body: &Body<'_>,
+        mode: Mode,
+        deadline: Option<Instant>,
+        waiter: &mut Option<Waiter>,
+    ) -> Result<Offered, Blocked> {
+        let targets = self.targets.load();
+        let turn = self.next.fetch_add(1, Ordering::Relaxed);
+        if let [only] = targets.as_slice() {
+            if mode == Mode::AtMostOnce && only.standing == Standing::Remembered {
+                return Err(Blocked::NoRoute);
+            }
+            return only.offer(node, headers, body, mode, deadline, waiter);
+        }
+        drop(targets);
+        let targets = self.targets(mode);
+        let mut blocked = Blocked::NoRoute;
+        let in_turn = || (0..targets.len()).map(|at| &targets[(turn + at) % targets.len()]);
+        let up_first = in_turn().filter(|t| t.link.is_up()).chain(in_turn().filter(|t| !t.link.is_up()));
+        for target in up_first {
+            match target.offer(node, headers, body, mode, deadline, waiter) {
+                Ok(offered) => return Ok(offered),
+                Err(Blocked::NotOpen(target)) => return Err(Blocked::NotOpen(target)),
+                Err(Blocked::LaneFull) if !matches!(blocked, Blocked::NoRoute) => {}
+                Err(other) => blocked = other,
+            }
+        }
+        Err(blocked)
+    }
+}
+
+impl Target {
+    pub(super) fn offer(
+        &self,
+        node: &Node,
+        headers: &Headers,
+        body: &Body<'_>,
+        mode: Mode,
+        deadline: Option<Instant>,
+        waiter: &mut Option<Waiter>,
+    ) -> Result<Offered, Blocked> {
+        let size = (headers.encoded().len() + body.bytes().len()) as u64;
+        let body = body.clone();
+        let offered = match mode {
+            Mode::AtMostOnce => self.link.offer_direct(self.lane, headers, body).map(Offered::Accepted),
+            Mode::AtLeastOnce(Durability::WriteBehind) => {
+                self.link.offer(self.lane, headers, body, Promise::WriteBehind, None).map(Offered::Accepted)
+            }
+            Mode::AtLeastOnce(durability) => {
+                let deadline = deadline.unwrap_or_else(Instant::now);
+                let promise = Promise::Stored { deadline, synced: durability == Durability::Synced };
+                self.link.offer(self.lane, headers, body, promise, Some(waiter)).map(|_| Offered::Committing)
+            }
+        };
+        match offered {
+            Ok(offered) => {
+                count(&node.counters.accepted, 1);
+                count(&node.counters.bytes_accepted, size);
+                Ok(offered)
+            }
+            Err(OfferError::NotOpen) => Err(Blocked::NotOpen(self.clone())),
+            Err(OfferError::LaneFull) => Err(Blocked::LaneFull),
+            Err(OfferError::Full | OfferError::Unreachable) => Err(Blocked::Full(self.link.clone())),
+        }
+    }
+}

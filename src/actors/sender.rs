@@ -1,0 +1,423 @@
+//! Sender: one per peer. It dials, backs off and dials again, carries bytes between the connection and the link's
+//! machine, and carries out what the machine asks for.
+
+use super::ack_tracker::{Acked, AckedBatch, Resting};
+use super::connection::{Connection, ConnectionError, dial, read_loop, write_loop};
+use super::link::{Drive, Link};
+use super::messages::MeshEvent;
+use super::node::{Node, count, random, wall_ms};
+use super::store::{Commit, Load};
+use crate::stores::{DeadLetter, DeadLetterOrigin, PageLimit, StoreError, Stored, Write};
+use crate::types::{Incarnation, Message as Body, MessageId, NodeId, Seq, Topic};
+use crate::wire::backoff::Backoff;
+use crate::wire::frame::{CloseCode, LaneIx, RefuseCode, Welcome};
+use crate::wire::outbound::{AppendOutcome, Event, Numbered, PeerLimits};
+use actix::prelude::*;
+use std::sync::Arc;
+use std::time::Instant;
+use tokio::task::JoinHandle;
+
+/// Dial now: an address is new, or the peer has just been heard of.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(super) struct DialNow;
+
+/// Close the connection and stop.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(super) struct Stop;
+
+/// A connection ended.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+struct Ended {
+    generation: u64,
+    reason: String,
+}
+
+/// Tells the system about a peer.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(super) enum PeerNews {
+    /// A handshake: where the peer listens, and its own topic.
+    Met { node: NodeId, topic: Topic, addr: String },
+    /// It serves the topic, or does not any more.
+    Serves { node: NodeId, topic: Topic, serves: bool },
+}
+
+/// Whom a sender talks to.
+#[derive(Clone)]
+pub(super) struct SenderPeers {
+    pub(super) store: Recipient<Commit>,
+    pub(super) load: Recipient<Load>,
+    pub(super) acks: Recipient<AckedBatch>,
+    pub(super) resting: Recipient<Resting>,
+    pub(super) system: Recipient<PeerNews>,
+}
+
+enum State {
+    /// Waits for the next attempt, or for an address.
+    Waiting,
+    Dialing,
+    Connected {
+        tasks: [JoinHandle<()>; 2],
+    },
+}
+
+/// See the [module](self).
+pub(super) struct Sender {
+    node: Arc<Node>,
+    link: Arc<Link>,
+    peers: SenderPeers,
+    state: State,
+    backoff: Backoff,
+    redial: Option<SpawnHandle>,
+    timer: Option<(Instant, SpawnHandle)>,
+    /// Counts connections, so that news of an old one is recognised.
+    generation: u64,
+}
+
+impl Sender {
+    pub(super) fn new(node: Arc<Node>, link: Arc<Link>, peers: SenderPeers) -> Self {
+        let timing = &node.config.timing;
+        let backoff = Backoff::new(timing.redial_first, timing.redial_cap);
+        Sender { node, link, peers, state: State::Waiting, backoff, redial: None, timer: None, generation: 0 }
+    }
+
+    // ---- the connection ----
+
+    fn dial(&mut self, ctx: &mut Context<Self>) {
+        if !matches!(self.state, State::Waiting) {
+            return;
+        }
+        if let Some(redial) = self.redial.take() {
+            ctx.cancel_future(redial);
+        }
+        let addrs = self.link.addrs();
+        if addrs.is_empty() {
+            return;
+        }
+        self.state = State::Dialing;
+        self.link.dialing();
+        let (node, peer) = (self.node.clone(), self.link.peer.clone());
+        let attempt = async move { dial(&node, &peer, &addrs).await };
+        ctx.spawn(attempt.into_actor(self).map(|result, actor, ctx| match result {
+            Ok((connection, welcome)) => actor.connected(ctx, connection, welcome),
+            Err(error) => actor.dial_failed(ctx, error),
+        }));
+    }
+
+    fn dial_failed(&mut self, ctx: &mut Context<Self>, error: ConnectionError) {
+        tracing::debug!(node = %self.node.id, peer = %self.link.peer, %error, "dialling failed");
+        match &error {
+            ConnectionError::Refused(CloseCode::Fenced, _) => self.node.event(MeshEvent::Fenced),
+            ConnectionError::Refused(CloseCode::NameConflict, _) => {
+                self.node.event(MeshEvent::NameConflict(self.node.id.clone()));
+            }
+            _ => {}
+        }
+        self.link.dial_failed();
+        self.wait(ctx);
+        self.drive(ctx);
+    }
+
+    fn wait(&mut self, ctx: &mut Context<Self>) {
+        self.state = State::Waiting;
+        let delay = self.backoff.next_delay(random());
+        self.redial = Some(ctx.run_later(delay, |actor, ctx| {
+            actor.redial = None;
+            actor.dial(ctx);
+        }));
+    }
+
+    fn connected(&mut self, ctx: &mut Context<Self>, connection: Connection, welcome: Welcome) {
+        self.backoff.reset();
+        self.generation += 1;
+        let generation = self.generation;
+        self.link.connected(PeerLimits { max_frame: welcome.max_frame, max_message: welcome.max_message });
+        let Connection { stream, decoder } = connection;
+        let (reader, writer) = stream.into_split();
+        let (link, addr) = (self.link.clone(), ctx.address());
+        let read = async move {
+            let take = |chunk| {
+                let received = link.receive(&chunk);
+                addr.do_send(Drive);
+                std::future::ready(received.map_err(ConnectionError::from))
+            };
+            let reason = read_loop(reader, decoder, take).await.to_string();
+            addr.do_send(Ended { generation, reason });
+        };
+        let (link, addr) = (self.link.clone(), ctx.address());
+        let write = async move {
+            let error = write_loop(writer, || link.poll_transmit(), || link.transmit.notified()).await;
+            addr.do_send(Ended { generation, reason: error.to_string() });
+        };
+        self.state = State::Connected { tasks: [actix_rt::spawn(read), actix_rt::spawn(write)] };
+        let peer = self.link.peer.clone();
+        tracing::info!(node = %self.node.id, %peer, "link up");
+        self.node.event(MeshEvent::PeerUp(peer.clone()));
+        self.peers.system.do_send(PeerNews::Met { node: peer, topic: welcome.topic, addr: welcome.addr });
+        self.drive(ctx);
+    }
+
+    fn disconnect(&mut self, ctx: &mut Context<Self>, reason: &str) {
+        let State::Connected { tasks } = &self.state else { return };
+        for task in tasks {
+            task.abort();
+        }
+        self.generation += 1;
+        self.link.disconnected();
+        let peer = self.link.peer.clone();
+        tracing::info!(node = %self.node.id, %peer, reason, "link lost");
+        self.node.event(MeshEvent::PeerDown(peer.clone(), reason.to_owned()));
+        self.peers.resting.do_send(Resting(peer));
+        self.wait(ctx);
+        self.drive(ctx);
+    }
+
+    // ---- the machine ----
+
+    fn drive(&mut self, ctx: &mut Context<Self>) {
+        let (events, deadline) = self.link.drive(Instant::now());
+        let mut acked = Vec::new();
+        for event in events {
+            if let Some(ack) = self.act(ctx, event) {
+                acked.push(ack);
+            }
+        }
+        if !acked.is_empty() {
+            self.peers.acks.do_send(AckedBatch(acked));
+            if self.node.is_closing() && !self.link.has_work() {
+                self.peers.resting.do_send(Resting(self.link.peer.clone()));
+            }
+        }
+        self.link.transmit.notify_one();
+        self.arm(ctx, deadline);
+    }
+
+    fn arm(&mut self, ctx: &mut Context<Self>, deadline: Option<Instant>) {
+        if self.timer.is_some_and(|(at, _)| Some(at) == deadline) {
+            return;
+        }
+        if let Some((_, timer)) = self.timer.take() {
+            ctx.cancel_future(timer);
+        }
+        self.timer = deadline.map(|at| {
+            let wait = at.saturating_duration_since(Instant::now());
+            let timer = ctx.run_later(wait, |actor, ctx| {
+                actor.timer = None;
+                actor.drive(ctx);
+            });
+            (at, timer)
+        });
+    }
+
+    fn act(&mut self, ctx: &mut Context<Self>, event: Event) -> Option<Acked> {
+        let peer = self.link.peer.clone();
+        tracing::trace!(node = %self.node.id, %peer, ?event);
+        match event {
+            Event::Append { lane, messages, synced } => self.append(ctx, lane, messages, synced),
+            Event::Load { lane, id, after } => self.load(ctx, lane, id, after),
+            Event::Acked { lane, through, amount } => {
+                count(&self.node.counters.acked, amount.messages);
+                return self.link.lane(lane).0.map(|lane| Acked { lane, through });
+            }
+            Event::Refused { lane, seq, incarnation, message, code, text } => {
+                self.refused(ctx, lane, Refusal { seq, incarnation, message, code, text });
+            }
+            Event::PeerSubscribed(topic) => {
+                self.peers.system.do_send(PeerNews::Serves { node: peer, topic, serves: true });
+            }
+            Event::PeerUnsubscribed(topic) => {
+                self.peers.system.do_send(PeerNews::Serves { node: peer, topic, serves: false });
+            }
+            Event::Dropped(n) => count(&self.node.counters.dropped, n),
+            Event::Room => self.link.room.notify_waiters(),
+            Event::PeerClosed(code, text) => {
+                if code == CloseCode::Fenced {
+                    self.node.event(MeshEvent::Fenced);
+                }
+                self.disconnect(ctx, &format!("closed by the peer: {code:?} {text}"));
+            }
+            Event::Silent => self.disconnect(ctx, "no sign of life"),
+            Event::Accepted { .. } | Event::Rejected { .. } | Event::Indeterminate { .. } => {}
+        }
+        None
+    }
+
+    fn append(&mut self, ctx: &mut Context<Self>, lane: LaneIx, messages: Vec<Numbered>, synced: bool) {
+        let (Some(key), _) = self.link.lane(lane) else { return };
+        let writes = vec![Write::Append { lane: key, messages: stored(messages) }];
+        let commit = self.peers.store.send(Commit { writes, synced, persistent: false });
+        ctx.spawn(commit.into_actor(self).map(move |result, actor, ctx| {
+            let (outcome, error) = append_outcome(result.unwrap_or_else(|e| Err(gone(&e))));
+            actor.link.appended(lane, outcome, error);
+            actor.drive(ctx);
+        }));
+    }
+
+    fn load(&mut self, ctx: &mut Context<Self>, lane: LaneIx, id: u64, after: Seq) {
+        let (Some(key), _) = self.link.lane(lane) else { return };
+        let page = self.node.outbound().page;
+        let limit = PageLimit {
+            messages: usize::try_from(page.messages).unwrap_or(usize::MAX),
+            bytes: usize::try_from(page.bytes).unwrap_or(usize::MAX),
+        };
+        let load = self.peers.load.send(Load { lane: key, after, limit });
+        ctx.spawn(load.into_actor(self).map(move |result, actor, ctx| {
+            let page = result.unwrap_or_else(|e| Err(gone(&e)));
+            if let Err(error) = &page {
+                actor.node.store_failed(error);
+            }
+            actor.link.loaded(lane, id, page.ok().map(|page| (numbered(page.messages), page.end)));
+            actor.drive(ctx);
+        }));
+    }
+
+    /// Keeps a refused message as a dead letter. Its body may have to be read first.
+    fn refused(&mut self, ctx: &mut Context<Self>, lane: LaneIx, refusal: Refusal) {
+        let (Some(key), id) = self.link.lane(lane) else { return };
+        if refusal.message.is_none() {
+            let limit = PageLimit { messages: 1, bytes: usize::MAX };
+            let load = self.peers.load.send(Load { lane: key, after: refusal.seq.prev(), limit });
+            ctx.spawn(load.into_actor(self).map(move |page, actor, ctx| match page {
+                Ok(Ok(page)) => {
+                    let found = page.messages.into_iter().find(|m| m.seq == refusal.seq);
+                    match found {
+                        Some(found) => {
+                            actor.refused(ctx, lane, Refusal { message: Some(found.message), ..refusal });
+                        }
+                        // Cleared meanwhile: there is nothing to keep.
+                        None => actor.settle_refused(ctx, lane, refusal.seq),
+                    }
+                }
+                Ok(Err(error)) if !error.is_retryable() => actor.node.store_failed(&error),
+                _ => {
+                    let wait = actor.node.config.timing.store_retry;
+                    ctx.run_later(wait, move |actor, ctx| actor.refused(ctx, lane, refusal));
+                }
+            }));
+            return;
+        }
+        let Some(message) = refusal.message else { return };
+        let reason = format!("{:?}: {}", refusal.code, refusal.text);
+        let letter = DeadLetter {
+            id: MessageId { lane: id.clone(), incarnation: refusal.incarnation, seq: refusal.seq },
+            origin: DeadLetterOrigin::Refused,
+            message,
+            reason: reason.clone(),
+            attempts: 0,
+            died_ms: wall_ms(),
+        };
+        let writes = vec![Write::DeadLetter(Box::new(letter)), Write::Remove { lane: key, seq: refusal.seq }];
+        let commit = self.peers.store.send(Commit::persistent(writes));
+        ctx.spawn(commit.into_actor(self).map(move |result, actor, ctx| {
+            if let Ok(Ok(_)) = result {
+                count(&actor.node.counters.dead_lettered, 1);
+                actor.node.event(MeshEvent::DeadLettered(id, reason));
+                actor.settle_refused(ctx, lane, refusal.seq);
+            }
+        }));
+    }
+
+    fn settle_refused(&mut self, ctx: &mut Context<Self>, lane: LaneIx, seq: Seq) {
+        self.link.refused(lane, seq);
+        self.drive(ctx);
+    }
+}
+
+/// What a receiver said when it refused a message.
+struct Refusal {
+    seq: Seq,
+    incarnation: Incarnation,
+    message: Option<Body>,
+    code: RefuseCode,
+    text: String,
+}
+
+/// Rows for the store.
+pub(super) fn stored(messages: Vec<Numbered>) -> Vec<Stored> {
+    let accepted_ms = wall_ms();
+    let row = |m: Numbered| Stored { seq: m.seq, incarnation: m.incarnation, accepted_ms, message: m.message };
+    messages.into_iter().map(row).collect()
+}
+
+fn numbered(rows: Vec<Stored>) -> Vec<Numbered> {
+    let message = |r: Stored| Numbered { seq: r.seq, incarnation: r.incarnation, message: r.message };
+    rows.into_iter().map(message).collect()
+}
+
+fn append_outcome<T>(result: Result<T, StoreError>) -> (AppendOutcome, Option<StoreError>) {
+    match result {
+        Ok(_) => (AppendOutcome::Done, None),
+        Err(error) if !error.is_definite() => (AppendOutcome::Unknown, Some(error)),
+        Err(error) if error.is_retryable() => (AppendOutcome::Failed, Some(error)),
+        Err(error) => (AppendOutcome::Fatal, Some(error)),
+    }
+}
+
+/// The store actor is gone: the system is ending.
+pub(super) fn gone(error: &MailboxError) -> StoreError {
+    StoreError::Unavailable(error.to_string().into())
+}
+
+impl Actor for Sender {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        self.dial(ctx);
+        self.drive(ctx);
+    }
+}
+
+impl Supervised for Sender {
+    fn restarting(&mut self, _: &mut Self::Context) {
+        if let State::Connected { tasks } = &self.state {
+            tasks.iter().for_each(JoinHandle::abort);
+            self.link.disconnected();
+        }
+        self.state = State::Waiting;
+        self.timer = None;
+        self.redial = None;
+    }
+}
+
+impl Handler<Drive> for Sender {
+    type Result = ();
+
+    fn handle(&mut self, _: Drive, ctx: &mut Self::Context) {
+        self.drive(ctx);
+    }
+}
+
+impl Handler<DialNow> for Sender {
+    type Result = ();
+
+    fn handle(&mut self, _: DialNow, ctx: &mut Self::Context) {
+        self.backoff.reset();
+        self.dial(ctx);
+    }
+}
+
+impl Handler<Ended> for Sender {
+    type Result = ();
+
+    fn handle(&mut self, ended: Ended, ctx: &mut Self::Context) {
+        if ended.generation == self.generation {
+            self.disconnect(ctx, &ended.reason);
+        }
+    }
+}
+
+impl Handler<Stop> for Sender {
+    type Result = ();
+
+    fn handle(&mut self, _: Stop, ctx: &mut Self::Context) {
+        if let State::Connected { tasks } = &self.state {
+            tasks.iter().for_each(JoinHandle::abort);
+            self.link.disconnected();
+        }
+        self.generation += 1;
+        ctx.terminate();
+    }
+}

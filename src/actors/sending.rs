@@ -1,0 +1,356 @@
+//! The slow path of sending: what waits for a route, for a lane to be opened, or for room.
+//!
+//! Each topic has one queue and one task that works it off in order, so that a send never overtakes an earlier one to
+//! the same topic. Waiting for a commit is not part of it: commits of many sends run together.
+
+use super::link::Link;
+use super::messages::{MeshEvent, Options, Outgoing, Receipt};
+use super::node::{Node, count, random};
+use super::routes::{Blocked, Board, Offered, Target};
+use super::sender::{gone, stored};
+use super::store::{Commit, OpenOutbox};
+use crate::config::{Durability, Mode, OnFull};
+use crate::error::{SendBatchError, SendError};
+use crate::stores::{StoreError, Write};
+use crate::types::{Incarnation, Message as Payload, Topic};
+use crate::wire::frame::LaneIx;
+use crate::wire::outbound::{Body, OfferError, Promise};
+use actix::prelude::*;
+use futures::channel::{mpsc, oneshot};
+use futures::{FutureExt, StreamExt};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+use tokio::time::timeout_at;
+
+/// Look a topic up in the store, now.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<(), StoreError>")]
+pub(super) struct Resolve(pub(super) Topic);
+
+type Reply<T> = oneshot::Sender<T>;
+
+/// Something that waits its turn.
+pub(super) enum Waiting {
+    One(Outgoing, Options, Reply<Result<Receipt, SendError>>),
+    All(Outgoing, Options, Reply<Result<Vec<Receipt>, SendError>>),
+    Batch(Vec<Outgoing>, Options, Reply<Result<Vec<Receipt>, SendBatchError>>),
+}
+
+/// What the queues of all topics share.
+#[derive(Clone)]
+pub(super) struct SendContext {
+    pub(super) node: Arc<Node>,
+    pub(super) store: Recipient<Commit>,
+    pub(super) open: Recipient<OpenOutbox>,
+    pub(super) resolve: Recipient<Resolve>,
+}
+
+/// A message that was accepted, or waits for its commit.
+enum Taken {
+    Now(Receipt),
+    Later(oneshot::Receiver<Result<Receipt, SendError>>),
+}
+
+impl Taken {
+    async fn receipt(self) -> Result<Receipt, SendError> {
+        match self {
+            Taken::Now(receipt) => Ok(receipt),
+            Taken::Later(receipt) => receipt.await.unwrap_or(Err(SendError::Closed)),
+        }
+    }
+}
+
+/// Works a topic's queue off, until nobody can add to it any more.
+pub(super) async fn work(context: SendContext, board: Arc<Board>, mut queue: mpsc::UnboundedReceiver<Waiting>) {
+    while let Some(waiting) = queue.next().await {
+        let worker = Worker { context: &context, board: &board };
+        match waiting {
+            Waiting::One(outgoing, options, reply) => match worker.one(outgoing, options).await {
+                Ok(Taken::Now(receipt)) => drop(reply.send(Ok(receipt))),
+                Ok(later) => drop(actix_rt::spawn(later.receipt().map(|result| reply.send(result)))),
+                Err(error) => drop(reply.send(Err(error))),
+            },
+            Waiting::All(outgoing, options, reply) => drop(reply.send(worker.all(outgoing, options).await)),
+            Waiting::Batch(messages, options, reply) => {
+                let (taken, error) = worker.batch(messages, options).await;
+                actix_rt::spawn(collect(taken, error).map(|result| reply.send(result)));
+            }
+        }
+        board.waiting.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// Awaits the commits of a batch.
+async fn collect(taken: Vec<Taken>, error: Option<SendError>) -> Result<Vec<Receipt>, SendBatchError> {
+    let mut accepted = Vec::with_capacity(taken.len());
+    for one in taken {
+        match one.receipt().await {
+            Ok(receipt) => accepted.push(receipt),
+            Err(error) => return Err(SendBatchError { accepted, error }),
+        }
+    }
+    match error {
+        None => Ok(accepted),
+        Some(error) => Err(SendBatchError { accepted, error }),
+    }
+}
+
+/// One send at the head of a topic's queue.
+struct Worker<'a> {
+    context: &'a SendContext,
+    board: &'a Arc<Board>,
+}
+
+impl Worker<'_> {
+    fn mode(&self, options: Options) -> Mode {
+        options.mode.unwrap_or(self.context.node.config.mode)
+    }
+
+    fn deadline(&self, options: Options) -> Instant {
+        Instant::now() + options.deadline.unwrap_or(self.context.node.config.timing.send_deadline)
+    }
+
+    fn check(&self, outgoing: Outgoing, mode: Mode) -> Result<Payload, SendError> {
+        if self.context.node.is_closing() {
+            return Err(SendError::Closed);
+        }
+        outgoing.check(self.context.node.max_message(durability(mode)))
+    }
+
+    async fn one(&self, outgoing: Outgoing, options: Options) -> Result<Taken, SendError> {
+        let mode = self.mode(options);
+        let message = self.check(outgoing, mode)?;
+        self.take(&message, mode, self.deadline(options)).await
+    }
+
+    async fn batch(&self, messages: Vec<Outgoing>, options: Options) -> (Vec<Taken>, Option<SendError>) {
+        let mode = self.mode(options);
+        let deadline = self.deadline(options);
+        let mut taken = Vec::with_capacity(messages.len());
+        let mut lane: Option<Target> = None;
+        for outgoing in messages {
+            let result = match self.check(outgoing, mode) {
+                Ok(message) => self.take_on(&mut lane, &message, mode, deadline).await,
+                Err(error) => Err(error),
+            };
+            match result {
+                Ok(one) => taken.push(one),
+                Err(error) => return (taken, Some(error)),
+            }
+        }
+        (taken, None)
+    }
+
+    /// Takes a message on whichever lane is next.
+    async fn take(&self, message: &Payload, mode: Mode, deadline: Instant) -> Result<Taken, SendError> {
+        loop {
+            let (waiter, commit) = oneshot::channel();
+            let mut waiter = Some(waiter);
+            let body = Body::Shared(message.payload.clone());
+            let node = &self.context.node;
+            match self.board.offer(node, &message.headers, &body, mode, Some(deadline), &mut waiter) {
+                Ok(Offered::Accepted(receipt)) => return Ok(Taken::Now(receipt)),
+                Ok(Offered::Committing) => return Ok(Taken::Later(commit)),
+                Err(blocked) => self.unblock(blocked, mode, deadline).await?,
+            }
+        }
+    }
+
+    /// Takes a message on one lane: the first that is chosen.
+    async fn take_on(
+        &self,
+        lane: &mut Option<Target>,
+        message: &Payload,
+        mode: Mode,
+        deadline: Instant,
+    ) -> Result<Taken, SendError> {
+        loop {
+            let targets = self.board.targets(mode);
+            let Some(target) = lane.clone().or_else(|| self.board.pick(&targets)) else {
+                self.unblock(Blocked::NoRoute, mode, deadline).await?;
+                continue;
+            };
+            *lane = Some(target.clone());
+            let (waiter, commit) = oneshot::channel();
+            let body = Body::Shared(message.payload.clone());
+            let node = &self.context.node;
+            match target.offer(node, &message.headers, &body, mode, Some(deadline), &mut Some(waiter)) {
+                Ok(Offered::Accepted(receipt)) => return Ok(Taken::Now(receipt)),
+                Ok(Offered::Committing) => return Ok(Taken::Later(commit)),
+                Err(blocked) => self.unblock(blocked, mode, deadline).await?,
+            }
+        }
+    }
+
+    /// Removes what stands in the way of a message, or says why that cannot be done.
+    async fn unblock(&self, blocked: Blocked, mode: Mode, deadline: Instant) -> Result<(), SendError> {
+        let node = &self.context.node;
+        match blocked {
+            Blocked::NoRoute => {
+                self.resolve(deadline).await?;
+                if self.board.targets(mode).is_empty() {
+                    return Err(SendError::NoRoute(self.board.topic.clone()));
+                }
+                Ok(())
+            }
+            Blocked::NotOpen(target) => self.open(&target, deadline).await,
+            Blocked::Full(_) | Blocked::LaneFull if node.config.on_full == OnFull::Reject => Err(SendError::QueueFull),
+            Blocked::LaneFull => Err(SendError::QueueFull),
+            Blocked::Full(link) => {
+                node.event(MeshEvent::BackPressure(self.board.topic.clone()));
+                self.wait_for_room(&link, deadline).await
+            }
+        }
+    }
+
+    async fn resolve(&self, deadline: Instant) -> Result<(), SendError> {
+        let look = self.context.resolve.send(Resolve(self.board.topic.clone()));
+        match timeout_at(deadline.into(), look).await {
+            Ok(Ok(Ok(()))) => Ok(()),
+            Ok(Ok(Err(error))) => Err(SendError::Store(error)),
+            Ok(Err(_)) => Err(SendError::Closed),
+            Err(_) => Err(SendError::Deadline),
+        }
+    }
+
+    async fn open(&self, target: &Target, deadline: Instant) -> Result<(), SendError> {
+        match timeout_at(deadline.into(), open_lane(&self.context.open, &target.link, target.lane)).await {
+            Ok(result) => result.map_err(SendError::Store),
+            Err(_) => Err(SendError::Deadline),
+        }
+    }
+
+    async fn wait_for_room(&self, link: &Arc<Link>, deadline: Instant) -> Result<(), SendError> {
+        let room = link.room.notified();
+        if link.has_room() {
+            return Ok(());
+        }
+        timeout_at(deadline.into(), room).await.map_err(|_| SendError::Deadline)
+    }
+
+    // ---- all ----
+
+    async fn all(&self, outgoing: Outgoing, options: Options) -> Result<Vec<Receipt>, SendError> {
+        let mode = self.mode(options);
+        let deadline = self.deadline(options);
+        let message = self.check(outgoing, mode)?;
+        if self.board.targets(mode).is_empty() {
+            self.unblock(Blocked::NoRoute, mode, deadline).await?;
+        }
+        match mode {
+            Mode::AtMostOnce => self.all_direct(&message, mode, deadline).await,
+            Mode::AtLeastOnce(durability) => {
+                let group = self.reserve(&message, mode, deadline).await?;
+                self.commit(group, durability, deadline).await
+            }
+        }
+    }
+
+    async fn all_direct(&self, message: &Payload, mode: Mode, deadline: Instant) -> Result<Vec<Receipt>, SendError> {
+        let mut receipts = Vec::new();
+        for target in self.board.targets(mode) {
+            let taken = self.take_on(&mut Some(target), message, mode, deadline).await?;
+            receipts.push(taken.receipt().await?);
+        }
+        Ok(receipts)
+    }
+
+    /// Gives the message a place on every lane of the topic, or on none.
+    async fn reserve(&self, message: &Payload, mode: Mode, deadline: Instant) -> Result<Group, SendError> {
+        loop {
+            let mut group = Group { node: self.context.node.clone(), places: Vec::new(), size: message.size() };
+            match group.reserve(&self.board.every(mode), message) {
+                Ok(()) => return Ok(group),
+                Err(blocked) => {
+                    group.finish(None);
+                    self.unblock(blocked, mode, deadline).await?;
+                }
+            }
+        }
+    }
+
+    async fn commit(&self, group: Group, durability: Durability, deadline: Instant) -> Result<Vec<Receipt>, SendError> {
+        if durability == Durability::WriteBehind {
+            return Ok(group.finish(Some(false)));
+        }
+        let commit = Commit { writes: group.rows(), synced: durability == Durability::Synced, persistent: true };
+        let commit = self.context.store.send(commit);
+        // The commit goes on whatever the caller does: only its end says whether the message exists.
+        let (done, answer) = oneshot::channel();
+        actix_rt::spawn(async move {
+            let result = commit.await.unwrap_or_else(|e| Err(gone(&e)));
+            let receipts = group.finish(result.is_ok().then_some(true));
+            let _ = done.send(result.map(|_| receipts));
+        });
+        match timeout_at(deadline.into(), answer).await {
+            Ok(Ok(result)) => result.map_err(SendError::Store),
+            Ok(Err(_)) => Err(SendError::Closed),
+            Err(_) => Err(SendError::Indeterminate),
+        }
+    }
+}
+
+/// One message with a place on several lanes.
+struct Group {
+    node: Arc<Node>,
+    places: Vec<(Arc<Link>, LaneIx, Receipt)>,
+    size: usize,
+}
+
+impl Group {
+    fn reserve(&mut self, targets: &[Target], message: &Payload) -> Result<(), Blocked> {
+        for target in targets {
+            let body = Body::Shared(message.payload.clone());
+            let offered = target.link.offer(target.lane, &message.headers, body, Promise::Group, None);
+            match offered {
+                Ok(receipt) => self.places.push((target.link.clone(), target.lane, receipt)),
+                Err(OfferError::NotOpen) => return Err(Blocked::NotOpen(target.clone())),
+                Err(OfferError::LaneFull) => return Err(Blocked::LaneFull),
+                Err(OfferError::Full | OfferError::Unreachable) => return Err(Blocked::Full(target.link.clone())),
+            }
+        }
+        Ok(())
+    }
+
+    fn rows(&self) -> Vec<Write> {
+        let rows = |(link, lane, receipt): &(Arc<Link>, LaneIx, Receipt)| {
+            let key = link.lane(*lane).0?;
+            Some(Write::Append { lane: key, messages: stored(link.group_rows(*lane, receipt.id.seq)) })
+        };
+        self.places.iter().filter_map(rows).collect()
+    }
+
+    /// See [`Outbound::finish_group`](crate::wire::outbound::Outbound::finish_group).
+    fn finish(self, committed: Option<bool>) -> Vec<Receipt> {
+        let finish = |(link, lane, receipt): (Arc<Link>, LaneIx, Receipt)| {
+            link.finish_group(lane, receipt.id.seq, committed);
+            receipt
+        };
+        let receipts: Vec<_> = self.places.into_iter().map(finish).collect();
+        if committed.is_some() {
+            count(&self.node.counters.accepted, receipts.len() as u64);
+            count(&self.node.counters.bytes_accepted, (receipts.len() * self.size) as u64);
+        }
+        receipts
+    }
+}
+
+/// Opens a lane in the store under an incarnation of its own, unless it is open.
+pub(super) async fn open_lane(open: &Recipient<OpenOutbox>, link: &Arc<Link>, lane: LaneIx) -> Result<(), StoreError> {
+    if link.is_durable(lane) {
+        return Ok(());
+    }
+    let (_, id) = link.lane(lane);
+    let request = OpenOutbox { lane: id, incarnation: Incarnation::new(random()) };
+    let record = open.send(request).await.unwrap_or_else(|e| Err(gone(&e)))?;
+    link.open_lane(lane, record);
+    Ok(())
+}
+
+pub(super) fn durability(mode: Mode) -> Option<Durability> {
+    match mode {
+        Mode::AtMostOnce => None,
+        Mode::AtLeastOnce(durability) => Some(durability),
+    }
+}

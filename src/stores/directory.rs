@@ -1,0 +1,117 @@
+//! The catalogue every node shares: starts and leases, who serves which topic where, remembered peers.
+
+use super::{Fence, StoreFuture};
+use crate::types::{Epoch, NodeId, StoreId, Topic};
+use std::time::Duration;
+
+/// A node's start, as the directory sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Registration {
+    /// The epoch of this start: one more than the last.
+    pub epoch: Epoch,
+    /// Whether the process before this one released its registration (or there was none). After an unclean end,
+    /// attempts are recorded before redelivered messages are handed over.
+    pub clean: bool,
+}
+
+/// A node that serves a topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Route {
+    /// The node.
+    pub node: NodeId,
+    /// Where it listens, published addresses before those of operators; several addresses are one node.
+    pub addrs: Vec<String>,
+    /// `false` once its lease has expired or a newer process of its name has registered. A node with a route without a
+    /// lease never expires.
+    pub live: bool,
+}
+
+/// Everything the catalogue says about one topic.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TopicEntry {
+    /// Who serves it, ordered by node name.
+    pub routes: Vec<Route>,
+    /// Nodes that unsubscribed from it, in name order: a lane to them is no route.
+    pub tombstones: Vec<NodeId>,
+}
+
+/// How safe a commit is on this store, as read back from it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoreFacts {
+    /// The random number made with the store.
+    pub id: StoreId,
+    /// Backend and location, for people to read; never contains a secret.
+    pub description: String,
+    /// The settings that decide what survives, as the store reports them.
+    pub durability: String,
+    /// The largest message the store can hold, in bytes of payload and headers.
+    pub max_message: usize,
+}
+
+/// The longest lease a store gives; longer ones are cut to it. A year is for ever, and fits every clock.
+pub(super) const MAX_LEASE: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// Who serves which topic where.
+pub trait Directory: Send + Sync {
+    /// What the store says of itself.
+    fn facts(&self) -> StoreFuture<'_, StoreFacts>;
+
+    /// A process starts under this name: takes the next epoch in one transaction and wins at once. From `Ok` on, every
+    /// write of an earlier process of this name is fenced. Takes no lease and publishes nothing yet.
+    fn register<'a>(&'a self, node: &'a NodeId) -> StoreFuture<'a, Registration>;
+
+    /// Publishes `addr` for `topic` under this node's name, removes the other addresses it published for the topic and
+    /// a tombstone, and takes or renews the node's lease. Rows without a lease (operators, seeds) stay as they are.
+    /// `subscription` marks topics other than the node's own.
+    fn publish<'a>(
+        &'a self,
+        fence: &'a Fence,
+        topic: &'a Topic,
+        addr: &'a str,
+        subscription: bool,
+        lease: Duration,
+    ) -> StoreFuture<'a, ()>;
+
+    /// Deletes every row of this node for `topic`, whatever the address and whoever wrote it, and leaves a tombstone. A
+    /// row that an operator or a seed adds later counts more than the tombstone.
+    fn unpublish<'a>(&'a self, fence: &'a Fence, topic: &'a Topic) -> StoreFuture<'a, ()>;
+
+    /// Adds a route without a lease, as an operator would: seeds. Does nothing when the row is there.
+    fn seed<'a>(&'a self, topic: &'a Topic, node: &'a NodeId, addr: &'a str) -> StoreFuture<'a, ()>;
+
+    /// Notes that another node unsubscribed from `topic`, or (`false`) serves it again. For stores that are not shared,
+    /// where tombstones travel on links. Such a tombstone counts although rows (seeds) name the node.
+    fn set_tombstone<'a>(
+        &'a self,
+        fence: &'a Fence,
+        topic: &'a Topic,
+        node: &'a NodeId,
+        unsubscribed: bool,
+    ) -> StoreFuture<'a, ()>;
+
+    /// Extends this node's lease, by the store's clock.
+    fn renew<'a>(&'a self, fence: &'a Fence, lease: Duration) -> StoreFuture<'a, ()>;
+
+    /// A clean end: deletes the leased rows of this node and its lease, and marks the registration as released. The epoch
+    /// stays.
+    fn release<'a>(&'a self, fence: &'a Fence) -> StoreFuture<'a, ()>;
+
+    /// What the catalogue says about a topic now. Reads only.
+    fn topic<'a>(&'a self, topic: &'a Topic) -> StoreFuture<'a, TopicEntry>;
+
+    /// Deletes all rows of a topic, whoever wrote them. Answers how many.
+    fn clear_addresses<'a>(&'a self, fence: &'a Fence, topic: &'a Topic) -> StoreFuture<'a, u64>;
+
+    /// Deletes all routes and tombstones that name `node`, and its remembered addresses. Answers how many in all.
+    fn forget_node<'a>(&'a self, fence: &'a Fence, node: &'a NodeId) -> StoreFuture<'a, u64>;
+
+    /// Resolves when the catalogue may have changed since the last call of `changed` on this handle resolved (the first
+    /// call: since the store was opened). Seen within 100 ms of the commit, by whatever process.
+    fn changed(&self) -> StoreFuture<'_, ()>;
+
+    /// Remembers where a peer that shook hands can be dialled, for [`Directory::peers`] after a restart.
+    fn remember_peer<'a>(&'a self, fence: &'a Fence, peer: &'a NodeId, addr: &'a str) -> StoreFuture<'a, ()>;
+
+    /// The peers remembered by this node, with their last address. Reads only.
+    fn peers<'a>(&'a self, node: &'a NodeId) -> StoreFuture<'a, Vec<(NodeId, String)>>;
+}

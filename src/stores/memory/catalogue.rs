@@ -1,0 +1,184 @@
+//! The catalogue half of the medium in memory: nodes and their leases, routes, tombstones, remembered peers.
+
+use crate::stores::directory::MAX_LEASE;
+use crate::stores::{Fence, Registration, Route, StoreError, TopicEntry};
+use crate::types::{Epoch, NodeId, Topic};
+use std::collections::BTreeMap;
+use std::task::Waker;
+use std::time::{Duration, Instant};
+
+#[derive(Debug, Default)]
+pub(super) struct Catalogue {
+    nodes: BTreeMap<NodeId, Node>,
+    /// Keyed (topic, address), as the table is: an address serves a topic for one node.
+    routes: BTreeMap<(Topic, String), Row>,
+    tombstones: BTreeMap<(Topic, NodeId), Tombstone>,
+    /// Keyed (who remembers, whom).
+    peers: BTreeMap<(NodeId, NodeId), String>,
+    /// Counts changes of what `topic` answers.
+    version: u64,
+    wakers: Vec<Waker>,
+}
+
+#[derive(Debug)]
+struct Node {
+    epoch: Epoch,
+    lease_until: Option<Instant>,
+    released: bool,
+}
+
+#[derive(Debug)]
+struct Row {
+    node: NodeId,
+    /// The epoch of the process that published the row under its lease; `None` for operators' rows and seeds.
+    lease: Option<Epoch>,
+}
+
+/// How a tombstone came here.
+#[derive(Debug, PartialEq, Eq)]
+enum Tombstone {
+    /// The node deleted its rows here, so a row that is here now is newer and counts more.
+    Unpublished,
+    /// A link brought the news; rows here are seeds and know nothing of it.
+    Told,
+}
+
+impl Catalogue {
+    pub(super) fn check(&self, fence: &Fence) -> Result<(), StoreError> {
+        match self.nodes.get(&fence.node) {
+            Some(node) if node.epoch > fence.epoch => Err(StoreError::Fenced),
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn version(&self) -> u64 {
+        self.version
+    }
+
+    pub(super) fn wake_on_change(&mut self, waker: &Waker) {
+        if !self.wakers.iter().any(|known| known.will_wake(waker)) {
+            self.wakers.push(waker.clone());
+        }
+    }
+
+    fn bump(&mut self) {
+        self.version += 1;
+        self.wakers.drain(..).for_each(Waker::wake);
+    }
+
+    pub(super) fn register(&mut self, node: &NodeId) -> Registration {
+        let unknown = Node { epoch: Epoch::new(0), lease_until: None, released: true };
+        let entry = self.nodes.entry(node.clone()).or_insert(unknown);
+        let clean = entry.released;
+        entry.epoch = Epoch::new(entry.epoch.get() + 1);
+        entry.released = false;
+        let epoch = entry.epoch;
+        self.bump();
+        Registration { epoch, clean }
+    }
+
+    pub(super) fn publish(&mut self, fence: &Fence, topic: &Topic, addr: &str, lease: Duration) {
+        self.routes.retain(|(of, at), row| of != topic || at == addr || row.node != fence.node || row.lease.is_none());
+        let row = self.routes.entry((topic.clone(), addr.to_owned()));
+        let row = row.or_insert_with(|| Row { node: fence.node.clone(), lease: Some(fence.epoch) });
+        if row.node != fence.node || row.lease.is_some() {
+            *row = Row { node: fence.node.clone(), lease: Some(fence.epoch) };
+        }
+        self.tombstones.remove(&(topic.clone(), fence.node.clone()));
+        self.renew(fence, lease);
+        self.bump();
+    }
+
+    pub(super) fn unpublish(&mut self, node: &NodeId, topic: &Topic) {
+        self.routes.retain(|(of, _), row| of != topic || row.node != *node);
+        self.tombstones.insert((topic.clone(), node.clone()), Tombstone::Unpublished);
+        self.bump();
+    }
+
+    pub(super) fn seed(&mut self, topic: &Topic, node: &NodeId, addr: &str) {
+        let row = self.routes.entry((topic.clone(), addr.to_owned()));
+        row.or_insert_with(|| Row { node: node.clone(), lease: None });
+        self.bump();
+    }
+
+    pub(super) fn set_tombstone(&mut self, topic: &Topic, node: &NodeId, unsubscribed: bool) {
+        let key = (topic.clone(), node.clone());
+        if unsubscribed {
+            self.tombstones.insert(key, Tombstone::Told);
+        } else {
+            self.tombstones.remove(&key);
+        }
+        self.bump();
+    }
+
+    pub(super) fn renew(&mut self, fence: &Fence, lease: Duration) {
+        let unknown = Node { epoch: fence.epoch, lease_until: None, released: false };
+        let node = self.nodes.entry(fence.node.clone()).or_insert(unknown);
+        let expired = node.lease_until.is_none_or(|until| until <= Instant::now());
+        node.lease_until = Some(Instant::now() + lease.min(MAX_LEASE));
+        if expired {
+            self.bump();
+        }
+    }
+
+    pub(super) fn release(&mut self, node: &NodeId) {
+        self.routes.retain(|_, row| row.node != *node || row.lease.is_none());
+        if let Some(entry) = self.nodes.get_mut(node) {
+            entry.lease_until = None;
+            entry.released = true;
+        }
+        self.bump();
+    }
+
+    pub(super) fn topic(&self, topic: &Topic) -> TopicEntry {
+        let mut by_node: BTreeMap<&NodeId, Vec<(&Row, &str)>> = BTreeMap::new();
+        for ((of, addr), row) in &self.routes {
+            if of == topic {
+                by_node.entry(&row.node).or_default().push((row, addr));
+            }
+        }
+        let tombstones = self
+            .tombstones
+            .iter()
+            .filter(|((of, node), origin)| of == topic && (**origin == Tombstone::Told || !by_node.contains_key(node)));
+        let tombstones = tombstones.map(|((_, node), _)| node.clone()).collect();
+        let routes = by_node.into_iter().map(|(node, mut rows)| {
+            rows.sort_by_key(|(row, addr)| (row.lease.is_none(), *addr));
+            let live = rows.iter().any(|(row, _)| self.is_live(row));
+            Route { node: node.clone(), addrs: rows.into_iter().map(|(_, addr)| addr.to_owned()).collect(), live }
+        });
+        TopicEntry { routes: routes.collect(), tombstones }
+    }
+
+    fn is_live(&self, row: &Row) -> bool {
+        let Some(epoch) = row.lease else { return true };
+        let Some(node) = self.nodes.get(&row.node) else { return false };
+        node.epoch == epoch && node.lease_until.is_some_and(|until| until > Instant::now())
+    }
+
+    pub(super) fn clear_addresses(&mut self, topic: &Topic) -> u64 {
+        let before = self.routes.len();
+        self.routes.retain(|(of, _), _| of != topic);
+        self.bump();
+        (before - self.routes.len()) as u64
+    }
+
+    pub(super) fn forget_node(&mut self, node: &NodeId) -> u64 {
+        let count = |catalogue: &Self| catalogue.routes.len() + catalogue.tombstones.len() + catalogue.peers.len();
+        let before = count(self);
+        self.routes.retain(|_, row| row.node != *node);
+        self.tombstones.retain(|(_, of), _| of != node);
+        self.peers.retain(|(_, peer), _| peer != node);
+        self.bump();
+        (before - count(self)) as u64
+    }
+
+    pub(super) fn remember_peer(&mut self, node: &NodeId, peer: &NodeId, addr: &str) {
+        self.peers.insert((node.clone(), peer.clone()), addr.to_owned());
+    }
+
+    pub(super) fn peers(&self, node: &NodeId) -> Vec<(NodeId, String)> {
+        let mine = self.peers.iter().filter(|((of, _), _)| of == node);
+        mine.map(|((_, peer), addr)| (peer.clone(), addr.clone())).collect()
+    }
+}

@@ -1,0 +1,117 @@
+//! Watching the catalogue: a thread with a connection of its own that polls while somebody waits, and only then.
+//!
+//! `PRAGMA data_version` costs a look at shared memory and changes with every commit of any other connection, in whatever
+//! process; only then is the catalogue's version read.
+
+use super::directory;
+use crate::stores::StoreError;
+use futures::channel::oneshot;
+use rusqlite::Connection;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// Half of the 100 ms within which a change is promised to be seen.
+const POLL: Duration = Duration::from_millis(50);
+
+struct Waiter {
+    /// The version its handle has seen.
+    since: i64,
+    reply: oneshot::Sender<Result<i64, StoreError>>,
+}
+
+/// The thread and the way to it; it ends when this is dropped.
+pub(super) struct Watcher {
+    waiters: Sender<Waiter>,
+    thread: JoinHandle<()>,
+}
+
+impl Watcher {
+    pub(super) fn start(db: Connection) -> std::io::Result<Watcher> {
+        let (waiters, arriving) = mpsc::channel();
+        let thread = std::thread::Builder::new()
+            .name("liner-watch".to_owned())
+            .spawn(move || Watch { db, data_version: None, waiters: Vec::new() }.serve(&arriving))?;
+        Ok(Watcher { waiters, thread })
+    }
+
+    /// Waits until the catalogue's version is another than `since`, and answers it.
+    pub(super) async fn changed(&self, since: i64) -> Result<i64, StoreError> {
+        let gone = || StoreError::Unavailable("store thread has ended".into());
+        let (reply, answer) = oneshot::channel();
+        self.waiters.send(Waiter { since, reply }).map_err(|_| gone())?;
+        answer.await.unwrap_or_else(|_| Err(gone()))
+    }
+
+    /// Waits until the thread has closed its connection.
+    pub(super) fn close(self) {
+        drop(self.waiters);
+        if self.thread.join().is_err() {
+            tracing::error!("the store's watcher panicked");
+        }
+    }
+}
+
+struct Watch {
+    db: Connection,
+    /// As last polled; `None` when the catalogue must be read whatever it is.
+    data_version: Option<i64>,
+    waiters: Vec<Waiter>,
+}
+
+impl Watch {
+    fn serve(mut self, arriving: &Receiver<Waiter>) {
+        loop {
+            let next = if self.waiters.is_empty() {
+                arriving.recv().map_err(|_| RecvTimeoutError::Disconnected)
+            } else {
+                arriving.recv_timeout(POLL)
+            };
+            match next {
+                Ok(waiter) => {
+                    self.waiters.push(waiter);
+                    self.data_version = None;
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+            self.waiters.retain(|waiter| !waiter.reply.is_canceled());
+            if !self.waiters.is_empty() {
+                self.poll();
+            }
+        }
+    }
+
+    fn poll(&mut self) {
+        match self.version() {
+            Ok(Some(version)) => self.answer(|waiter| (waiter.since != version).then_some(Ok(version))),
+            Ok(None) | Err(StoreError::Busy) => {}
+            Err(error) => self.answer(|_| Some(Err(error.clone()))),
+        }
+    }
+
+    /// The catalogue's version, if anything was committed since the last poll.
+    fn version(&mut self) -> Result<Option<i64>, StoreError> {
+        let data_version = self.data_version().map_err(|error| super::error::Failure::from(error).0)?;
+        if self.data_version == Some(data_version) {
+            return Ok(None);
+        }
+        let version = directory::version(&self.db).map_err(|failure| failure.0)?;
+        self.data_version = Some(data_version);
+        Ok(Some(version))
+    }
+
+    fn data_version(&self) -> rusqlite::Result<i64> {
+        self.db.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0))
+    }
+
+    fn answer(&mut self, result: impl Fn(&Waiter) -> Option<Result<i64, StoreError>>) {
+        for waiter in std::mem::take(&mut self.waiters) {
+            match result(&waiter) {
+                // A future dropped meanwhile has not seen the change, and the handle's next call is told.
+                Some(result) => drop(waiter.reply.send(result)),
+                None => self.waiters.push(waiter),
+            }
+        }
+    }
+}
