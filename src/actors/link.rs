@@ -299,8 +299,8 @@ impl Link {
         self.state.lock().outbound.handle_loaded(Instant::now(), lane, id, page);
     }
 
-    pub(super) fn refused(&self, lane: LaneIx, seq: Seq, size: usize) {
-        self.state.lock().outbound.handle_refused(lane, seq, size);
+    pub(super) fn refused(&self, lane: LaneIx, seq: Seq) {
+        self.state.lock().outbound.handle_refused(lane, seq);
     }
 
     pub(super) fn dialing(&self) {

@@ -288,7 +288,7 @@ impl Sender {
                             actor.refused(ctx, lane, Refusal { message: Some(found.message), ..refusal });
                         }
                         // Cleared meanwhile: there is nothing to keep.
-                        None => actor.settle_refused(ctx, lane, refusal.seq, 0),
+                        None => actor.settle_refused(ctx, lane, refusal.seq),
                     }
                 }
                 Ok(Err(error)) if !error.is_retryable() => actor.node.store_failed(&error),
@@ -300,7 +300,6 @@ impl Sender {
             return;
         }
         let Some(message) = refusal.message else { return };
-        let size = message.size();
         let reason = format!("{:?}: {}", refusal.code, refusal.text);
         let letter = DeadLetter {
             id: MessageId { lane: id.clone(), incarnation: refusal.incarnation, seq: refusal.seq },
@@ -316,13 +315,13 @@ impl Sender {
             if let Ok(Ok(_)) = result {
                 count(&actor.node.counters.dead_lettered, 1);
                 actor.node.event(MeshEvent::DeadLettered(id, reason));
-                actor.settle_refused(ctx, lane, refusal.seq, size);
+                actor.settle_refused(ctx, lane, refusal.seq);
             }
         }));
     }
 
-    fn settle_refused(&mut self, ctx: &mut Context<Self>, lane: LaneIx, seq: Seq, size: usize) {
-        self.link.refused(lane, seq, size);
+    fn settle_refused(&mut self, ctx: &mut Context<Self>, lane: LaneIx, seq: Seq) {
+        self.link.refused(lane, seq);
         self.drive(ctx);
     }
 }

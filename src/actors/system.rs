@@ -96,6 +96,10 @@ impl LinerSystem {
             return known.link.clone();
         }
         let link = Arc::new(Link::new(peer.clone(), self.node.clone()));
+        if !addrs.is_empty() {
+            // The sender dials as soon as it runs: an at-most-once message waits for that, too.
+            link.dialing();
+        }
         link.set_addrs(addrs);
         let talks_to = SenderPeers {
             store: self.store.clone().recipient(),

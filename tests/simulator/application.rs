@@ -239,10 +239,11 @@ impl World {
         self.drive(node, peer);
         let Some(side) = self.peer(node, peer).and_then(|p| p.side(lane)) else { return };
         side.reset();
+        side.forgetting = true;
         self.hits.hit(Hit::ForgottenLane);
         trace!(self, "node {node}: forgets lane {lane}");
         self.checker.forget(lane);
-        self.submit(Request { node, process, op: Op::Forget { lane, key }, reply: ReplyTo::Forget });
+        self.submit(Request { node, process, op: Op::Forget { lane, key }, reply: ReplyTo::Forget { peer } });
     }
 
     // ---- subscribers ----

@@ -224,7 +224,7 @@ impl Checker {
 
     /// The lane's queue was cleared, or the lane forgotten: what is not handled may be gone.
     pub(crate) fn forget(&mut self, lane: LaneNo) {
-        for sent in self.lanes[lane].sent.values_mut().filter(|s| !s.handled) {
+        for sent in self.lanes[lane].sent.values_mut().filter(|s| !s.passed) {
             sent.forgotten = true;
         }
     }
@@ -282,6 +282,9 @@ impl Checker {
 
     pub(crate) fn row_trimmed(&mut self, lane: LaneNo, incarnation: Incarnation, seq: Seq) {
         let Some(sent) = self.get(lane, incarnation, seq) else { return };
+        if sent.forgotten || sent.refused {
+            return;
+        }
         if !sent.handled && !sent.letter {
             return self.fail(8, format!("lane {lane}: the row of {seq} went before it was handled"));
         }
@@ -341,7 +344,8 @@ impl Checker {
         if let Some((guarantee, what)) = wrong {
             self.fail(guarantee, format!("lane {lane}: {seq} {what}"));
         }
-        if before == 0 {
+        // An append that was under way may bring a cleared message back, behind later ones.
+        if before == 0 && !self.lanes[lane].sent[&at].forgotten {
             if self.lanes[lane].first.is_some_and(|first| first > at) {
                 self.fail(4, format!("lane {lane}: {at:?} comes first after {:?}", self.lanes[lane].first));
             }
@@ -425,7 +429,7 @@ impl Checker {
         for (place, sent) in history.sent.range(from..=to) {
             if !Self::is_over(sent) {
                 wrong = wrong.or(Some((*place, "it was handled")));
-            } else if sent.handled && !sent.passed && !sent.sent_plain {
+            } else if sent.handled && !sent.forgotten && !sent.passed && !sent.sent_plain {
                 wrong = wrong.or(Some((*place, "its cursor was committed")));
             }
         }
@@ -435,6 +439,12 @@ impl Checker {
     }
 
     // ---- the end ----
+
+    /// Whether a row may stay: its message was cleared, and an append that was under way brought it back.
+    pub(crate) fn may_stay(&self, lane: LaneNo, incarnation: Incarnation, seq: Seq) -> bool {
+        let place = self.place(lane, incarnation, seq);
+        place.and_then(|place| self.lanes[lane].sent.get(&place)).is_some_and(|sent| sent.forgotten)
+    }
 
     /// Why the run is not at its end yet.
     pub(crate) fn unfinished(&self) -> Option<String> {
@@ -448,19 +458,20 @@ impl Checker {
     /// What can only be judged at the end.
     pub(crate) fn at_end(&mut self) {
         for lane in 0..self.lanes.len() {
-            let mut lost: Option<Place> = None;
+            // The earliest accepted of those lost. A group may be accepted later than what was numbered behind it.
+            let mut lost: Option<(Place, Duration)> = None;
             let mut gap = None;
             for (place, sent) in &self.lanes[lane].sent {
                 let settled = sent.forgotten || sent.letter || sent.refused || sent.told != Told::Accepted;
-                if lost.is_some_and(|l| l.0 != place.0) {
+                if lost.is_some_and(|(l, _)| l.0 != place.0) {
                     lost = None;
                 }
                 if settled {
                     continue;
                 }
                 if sent.lost && sent.handed == 0 {
-                    lost = lost.or(Some(*place));
-                } else if let Some(lost) = lost {
+                    lost = Some(lost.filter(|(_, at)| *at <= sent.at).unwrap_or((*place, sent.at)));
+                } else if let Some((lost, _)) = lost.filter(|(_, at)| *at <= sent.at) {
                     gap = gap.or(Some((lost, *place)));
                 }
             }

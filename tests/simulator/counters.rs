@@ -31,7 +31,7 @@ hits! {
     // Receiving.
     OpenLane, Advance, AdvanceStale, RecordAttempt, DeadLetter, DeadLetterWithCursor, DeadLetterWithoutCursor,
     DeadLetterOfDeath, LaneRestarted, RedeliveredHandOver, LaterAttempt, DirectHandOver, DuplicateDropped,
-    TopicWithoutHandler, CursorLifted,
+    TopicWithoutHandler,
 }
 
 /// Counts of all hits.

@@ -64,7 +64,7 @@ impl Plan {
         let shared = rng.chance(400);
         let store_of = (0..nodes).map(|n| if shared { 0 } else { n }).collect();
         let max_message: Vec<u64> = (0..nodes).map(|_| rng.between(250, 400)).collect();
-        let told_max_message = max_message.iter().map(|max| if rng.chance(300) { 600 } else { *max }).collect();
+        let told_max_message = max_message.iter().map(|max| if rng.chance(300) { *max + 70 } else { *max }).collect();
         let sometimes = |rng: &mut Rng, max: u64| if rng.chance(550) { rng.between(1, max) } else { 0 };
         Plan {
             nodes,
@@ -78,7 +78,7 @@ impl Plan {
             told_max_message,
             pipe_bytes: rng.index(2000) + 150,
             active: rng.millis(300, 1500),
-            work_every: [300, 1000, 3000, 8000][rng.index(4)],
+            work_every: [1000, 4000, 8000, 20_000][rng.index(4)],
             crash: sometimes(rng, 60),
             crash_inside: sometimes(rng, 60),
             clean_stop: sometimes(rng, 40),

@@ -143,7 +143,7 @@ impl World {
     fn cut(&mut self, conn: ConnNo) {
         for pipe in 0..2 {
             let len = self.conns[conn].pipes[pipe].bytes.len();
-            let keep = self.rng.index(len + 1);
+            let keep = if self.rng.chance(300) { len } else { self.rng.index(len + 1) };
             self.conns[conn].cut(pipe, keep);
             self.schedule(conn, 1 - pipe);
         }

@@ -64,6 +64,8 @@ pub(crate) struct LaneSide {
     pub(crate) key: Option<Key>,
     pub(crate) incarnation: Option<Incarnation>,
     pub(crate) opening: bool,
+    /// The store has not forgotten it yet: it must not be opened again.
+    pub(crate) forgetting: bool,
     trim: Option<Seq>,
     trimming: bool,
 }
@@ -92,7 +94,7 @@ pub(crate) struct Group {
 
 impl LaneSide {
     fn new(no: LaneNo) -> Self {
-        LaneSide { no, ix: None, key: None, incarnation: None, opening: false, trim: None, trimming: false }
+        LaneSide { no, ix: None, key: None, incarnation: None, opening: false, forgetting: false, trim: None, trimming: false }
     }
 
     /// The lane was forgotten.
@@ -156,7 +158,7 @@ impl World {
             if peer == node {
                 continue;
             }
-            let wait = self.rng.millis(0, 10);
+            let wait = self.rng.millis(0, 4);
             self.after(wait, Coming::Dial { node, process: number, peer });
             // What waits in the queue goes without any new send: an actor opens the lanes its store lists.
             let lanes: Vec<_> =
@@ -337,7 +339,7 @@ impl World {
         let (source, topic) = (def.source.clone(), def.topic.clone());
         let Some(p) = self.peer(node, peer) else { return };
         let ix = p.out.add_lane(&source, &topic);
-        let Some(side) = p.side(lane).filter(|s| !s.opening && s.key.is_none()) else { return };
+        let Some(side) = p.side(lane).filter(|s| !s.opening && !s.forgetting && s.key.is_none()) else { return };
         side.ix = Some(ix);
         side.opening = true;
         self.request(node, Op::Open { lane, incarnation }, ReplyTo::Open { peer });
@@ -601,8 +603,8 @@ impl World {
                 self.trimmed(node, *peer, *lane, *key, None);
                 Some(*peer)
             }
-            (ReplyTo::Refuse { peer, lane }, Op::Refuse { seq, .. }, Done::Size(size)) => {
-                self.peer(node, *peer)?.out.handle_refused(*lane, *seq, size);
+            (ReplyTo::Refuse { peer, lane }, Op::Refuse { seq, .. }, _) => {
+                self.peer(node, *peer)?.out.handle_refused(*lane, *seq);
                 Some(*peer)
             }
             (ReplyTo::Clear { peer }, Op::Clear { lane, key }, _) => {
@@ -610,6 +612,10 @@ impl World {
                 let ix = p.side(*lane).filter(|s| s.key == Some(*key))?.ix?;
                 p.out.clear_lane(ix);
                 self.checker.forget(*lane);
+                Some(*peer)
+            }
+            (ReplyTo::Forget { peer }, Op::Forget { lane, .. }, _) => {
+                self.peer(node, *peer)?.side(*lane)?.forgetting = false;
                 Some(*peer)
             }
             (ReplyTo::Receive { peer, slot }, _, Done::Received(cursor, attempts)) => {

@@ -58,7 +58,6 @@ pub(crate) enum Done {
     Plain,
     Opened(Key, LaneRecord),
     Page(Vec<Numbered>, bool),
-    Size(usize),
     Received(Option<Cursor>, Vec<(Incarnation, Seq, u32)>),
     Advanced(Result<(), Option<Cursor>>),
 }
@@ -83,7 +82,7 @@ pub(crate) enum ReplyTo {
     Trim { peer: usize },
     Refuse { peer: usize, lane: liner::wire::frame::LaneIx },
     Clear { peer: usize },
-    Forget,
+    Forget { peer: usize },
     Receive { peer: usize, slot: liner::wire::inbound::Slot },
     Advance { peer: usize, slot: liner::wire::inbound::Slot },
     Attempt { peer: usize, slot: liner::wire::inbound::Slot, token: u64 },
@@ -139,11 +138,10 @@ impl Store {
             Op::Refuse { lane, key, seq, incarnation, body } => {
                 let row = self.sending(*lane, *key).and_then(|l| l.rows.remove(seq));
                 let body = body.as_ref().or(row.as_ref().map(|r| &r.message));
-                let size = body.map_or(0, Message::size);
                 if body.is_some() {
                     self.letters.entry((*lane, incarnation.get(), *seq)).or_insert(1);
                 }
-                (Done::Size(size), vec![Effect::RowRefused(*lane, *incarnation, *seq)])
+                (Done::Plain, vec![Effect::RowRefused(*lane, *incarnation, *seq)])
             }
             Op::Clear { lane, key } => {
                 if let Some(l) = self.sending(*lane, *key) {

@@ -4,7 +4,7 @@ use crate::checker::{Checker, Told};
 use crate::counters::{Counters, Hit};
 use crate::faults::{MAX_DELAY, Plan, STORE_RETRY};
 use crate::network::{Conn, ConnNo};
-use crate::node::{Group, Node};
+use crate::node::{Group, Node, Process};
 use crate::rng::Rng;
 use crate::store::{Done, Effect, Outcome, Request, Store};
 use liner::LaneId;
@@ -158,11 +158,6 @@ impl World {
         self.base + self.now
     }
 
-    /// The virtual time of an instant.
-    pub(crate) fn time(&self, at: Instant) -> Duration {
-        at.saturating_duration_since(self.base)
-    }
-
     fn happen(&mut self, coming: Coming) {
         match coming {
             Coming::Timer { node, process, peer } => self.timer(node, process, peer),
@@ -314,6 +309,7 @@ impl World {
     /// The processes behind a node's name are gone; what they had given to the medium happens in part.
     pub(crate) fn crash(&mut self, node: usize) {
         let Some(process) = self.nodes[node].process.take() else { return };
+        self.count_duplicates(&process);
         self.hits.hit(Hit::Crash);
         trace!(self, "node {node}: crash of process {}", process.number);
         let store = self.plan.store_of[node];
@@ -331,7 +327,7 @@ impl World {
         self.groups.retain(|_, g| g.process != process.number);
         self.nodes[node].died = Some((process.number, self.now, false));
         self.break_connections(process.number);
-        let wait = self.rng.millis(1, 150);
+        let wait = if self.rng.chance(300) { self.rng.micros(0, 1000) } else { self.rng.millis(1, 150) };
         self.after(wait, Coming::Start { node });
     }
 
@@ -375,6 +371,11 @@ impl World {
     fn look_around(&mut self) {
         match self.unrest() {
             None => {
+                for node in 0..self.plan.nodes {
+                    if let Some(process) = self.nodes[node].process.take() {
+                        self.count_duplicates(&process);
+                    }
+                }
                 self.checker.at_end();
                 self.finished = true;
             }
@@ -382,6 +383,14 @@ impl World {
                 self.checker.fail(1, format!("no rest {PATIENCE:?} after the faults: {why}"));
             }
             Some(_) => self.after(Duration::from_millis(100), Coming::LookAround),
+        }
+    }
+
+    fn count_duplicates(&mut self, process: &Process) {
+        for peer in process.peers.iter().flatten() {
+            if peer.inn.counts().duplicates > 0 {
+                self.hits.hit(Hit::DuplicateDropped);
+            }
         }
     }
 
@@ -393,8 +402,10 @@ impl World {
             return Some(format!("group {group} has no outcome"));
         }
         for (at, store) in self.stores.iter().enumerate() {
-            if let Some((lane, l)) = store.send.iter().find(|(_, l)| !l.rows.is_empty()) {
-                return Some(format!("lane {lane}: {} rows are left in store {at}", l.rows.len()));
+            for (lane, l) in &store.send {
+                if let Some((seq, _)) = l.rows.iter().find(|(s, r)| !self.checker.may_stay(*lane, r.incarnation, **s)) {
+                    return Some(format!("lane {lane}: the row of {seq} is left in store {at}"));
+                }
             }
         }
         for (at, node) in self.nodes.iter().enumerate() {

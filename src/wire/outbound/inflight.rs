@@ -147,14 +147,10 @@ impl Inflight {
         self.sent.push_back(sent);
     }
 
-    /// Whether `seq` was sent and is not acked.
-    pub(super) fn contains(&self, seq: Seq) -> bool {
-        self.sent.binary_search_by_key(&seq, |s| s.seq).is_ok()
-    }
-
-    /// The last number sent, if anything is in flight.
-    pub(super) fn last(&self) -> Option<Seq> {
-        self.sent.back().map(|s| s.seq)
+    /// The size of an entry; `None` when it was not sent, or was acked or cleared.
+    pub(super) fn size(&self, seq: Seq) -> Option<usize> {
+        let at = self.sent.binary_search_by_key(&seq, |s| s.seq).ok()?;
+        self.sent.get(at).map(|s| s.size)
     }
 
     /// The entries kept in memory, oldest first.

@@ -14,7 +14,7 @@ use super::inflight::{Inflight, Kept, Segments, Sent};
 use super::{Accept, Amount, LaneRecord, Numbered};
 use crate::types::{Incarnation, Message, Seq, Topic};
 use crate::wire::frame::{DataFlags, LaneIx};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
 
 /// The lane on the present connection.
@@ -146,8 +146,9 @@ pub(super) struct Lane {
     pub(super) load_through: Seq,
     /// The store failed: not before this.
     pub(super) load_after: Option<Instant>,
-    /// The receiver refused this message; nothing is sent until it is dead-lettered.
-    pub(super) refused: Option<Seq>,
+    /// The receiver will never take these; nothing is sent until they are dead-lettered. With what each counts as pending:
+    /// nothing if it was cleared after it was sent.
+    pub(super) refused: BTreeMap<Seq, Option<usize>>,
     /// Accepted and not acked.
     pub(super) pending: Amount,
     /// Whether the lane stands in the link's queue of lanes with something to send.
@@ -183,7 +184,7 @@ impl Lane {
             loading: None,
             load_through: Seq::ZERO,
             load_after: None,
-            refused: None,
+            refused: BTreeMap::new(),
             pending: Amount::default(),
             queued: false,
         }
@@ -271,7 +272,7 @@ impl Lane {
 
     /// Whether an append of this lane may carry the message now.
     fn is_writable(&self, item: &Item) -> bool {
-        matches!(item.state, State::Accepted | State::Reserved { .. }) && self.refused != Some(item.seq)
+        matches!(item.state, State::Accepted | State::Reserved { .. }) && !self.refused.contains_key(&item.seq)
     }
 
     /// The rows of the next append: everything accepted that only memory holds, and what waits for its commit, in number
@@ -409,7 +410,7 @@ impl Lane {
     /// How the next accepted message of this lane would be taken.
     pub(super) fn accept(&self) -> Accept {
         let idle = self.ready.is_empty() && self.fresh.is_empty() && self.rest.is_none() && !self.is_behind();
-        if self.connection == Connection::Open && idle && self.refused.is_none() && self.credit.allows() {
+        if self.connection == Connection::Open && idle && self.refused.is_empty() && self.credit.allows() {
             Accept::Send
         } else {
             Accept::Queue

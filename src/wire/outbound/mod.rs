@@ -492,7 +492,7 @@ impl Outbound {
         l.ready.clear();
         l.ready_bytes = 0;
         l.loading = None;
-        l.refused = None;
+        l.refused.clear();
         let limit = l.fresh.front().map_or(l.next, |i| i.seq).prev();
         l.stored = l.stored.max(limit);
         l.cached = l.covered().max(l.stored);
@@ -639,7 +639,7 @@ impl Outbound {
             let theirs =
                 at.received.and_then(|(incarnation, seq)| l.position(incarnation, seq)).unwrap_or(first.prev());
             // What an earlier process sent is not known here: it is sent again, and the receiver drops what it has.
-            let known = l.inflight.last().unwrap_or(l.acked).max(l.acked).max(first.prev());
+            let known = l.sent.max(first.prev());
             l.rewind(theirs.min(known), &mut self.segments);
             self.note_unstored(at.lane);
         }
@@ -651,7 +651,7 @@ impl Outbound {
         let Some(l) = lane_mut(&mut self.lanes, lane) else { return Ok(()) };
         let Some(through) = l.position(incarnation, seq) else { return Ok(()) };
         // What an earlier process sent is not counted here: it is sent once more, and the ack comes again.
-        let through = through.min(l.inflight.last().unwrap_or(l.acked));
+        let through = through.min(l.sent);
         if through <= l.acked {
             return Ok(());
         }
@@ -691,10 +691,10 @@ impl Outbound {
         if at != seq || seq > l.sent {
             return Err(LinkError::BeyondSent);
         }
-        if seq <= l.acked || l.refused.is_some() {
+        if seq <= l.acked || l.refused.contains_key(&seq) {
             return Ok(());
         }
-        let cleared = !l.inflight.contains(seq);
+        let size = l.inflight.size(seq);
         let rest = l.rest.take();
         l.rewind(seq.prev(), &mut self.segments);
         match rest {
@@ -703,11 +703,8 @@ impl Outbound {
             Some(rest) => l.credit.give_back(rest.message.size()),
             None => {}
         }
-        if cleared {
-            self.enqueue(lane);
-        } else {
-            self.refuse(lane, seq, code, text);
-        }
+        l.refused.insert(seq, size);
+        self.refuse(lane, seq, code, text);
         Ok(())
     }
 

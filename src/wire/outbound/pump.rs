@@ -197,7 +197,7 @@ impl Outbound {
         let Link::Up { peer, .. } = &self.link else { return false };
         let max_message = peer.max_message;
         let Some(l) = lane_mut(&mut self.lanes, lane) else { return false };
-        if l.connection != Connection::Open || l.refused.is_some() {
+        if l.connection != Connection::Open || !l.refused.is_empty() {
             return false;
         }
         if l.rest.is_some() {
@@ -234,6 +234,7 @@ impl Outbound {
             } else {
                 l.fresh.push_front(item);
             }
+            l.refused.insert(seq, Some(size));
             self.refuse(lane, seq, RefuseCode::TooLarge, format!("larger than the peer's {max_message} bytes"));
             return false;
         }
@@ -315,7 +316,7 @@ impl Outbound {
     fn load_lane(&mut self, lane: LaneIx) {
         let limit = self.config.page.messages / 2;
         let Some(l) = lane_mut(&mut self.lanes, lane) else { return };
-        let wanted = l.is_behind() && l.connection == Connection::Open && l.credit.allows() && l.refused.is_none();
+        let wanted = l.is_behind() && l.connection == Connection::Open && l.credit.allows() && l.refused.is_empty();
         if !wanted || l.loading.is_some() || l.load_after.is_some() || l.ready.len() as u64 > limit {
             return;
         }
@@ -329,8 +330,7 @@ impl Outbound {
 
     /// Stops a lane at a message that the receiver will never take.
     pub(super) fn refuse(&mut self, lane: LaneIx, seq: Seq, code: RefuseCode, text: String) {
-        let Some(l) = lane_mut(&mut self.lanes, lane) else { return };
-        l.refused = Some(seq);
+        let Some(l) = self.get(lane) else { return };
         let fresh = l.fresh.iter().find(|i| i.seq == seq && i.state != State::Stored);
         let message = fresh.map(|i| i.message.clone());
         let incarnation = l.incarnation(seq);
@@ -338,17 +338,19 @@ impl Outbound {
     }
 
     /// The refused message was kept as a dead letter and its row removed: the lane goes on behind it.
-    pub fn handle_refused(&mut self, lane: LaneIx, seq: Seq, size: usize) {
-        let Some(l) = lane_mut(&mut self.lanes, lane).filter(|l| l.refused == Some(seq)) else { return };
-        l.refused = None;
-        l.pending.remove(size);
-        if let Some(at) = l.fresh.iter().position(|i| i.seq == seq) {
-            l.fresh.remove(at);
-            self.memory.remove(size);
+    pub fn handle_refused(&mut self, lane: LaneIx, seq: Seq) {
+        let Some(l) = lane_mut(&mut self.lanes, lane) else { return };
+        let Some(size) = l.refused.remove(&seq) else { return };
+        if let Some(size) = size {
+            l.pending.remove(size);
         }
-        if l.ready.front().is_some_and(|i| i.seq == seq) {
-            l.ready.pop_front();
-            l.ready_bytes -= size;
+        if let Some(at) = l.fresh.iter().position(|i| i.seq == seq)
+            && let Some(item) = l.fresh.remove(at)
+        {
+            self.memory.remove(item.message.size());
+        }
+        if let Some(item) = l.ready.pop_front_if(|i| i.seq == seq) {
+            l.ready_bytes -= item.message.size();
         }
         self.unblock(lane);
     }
