@@ -5,7 +5,8 @@ use crate::log::{Key, Log, Step};
 use crate::options::{Options, Part};
 use actix::prelude::*;
 use liner::{
-    Config, Delivery, GetPublisher, LinerSystem, Nack, PendingCount, Publisher, Receive, SendError, Sending, Shutdown,
+    Config, Delivery, GetPublisher, LinerSystem, ListAddresses, Nack, PendingCount, Publisher, Receive, SendError,
+    Sending, Shutdown,
 };
 use std::error::Error;
 use std::io;
@@ -72,6 +73,9 @@ async fn send(
     system: &Addr<LinerSystem>,
     end: oneshot::Receiver<()>,
 ) -> Result<(), Failure> {
+    while system.send(ListAddresses::new("sink")).await??.is_empty() {
+        sleep(TICK).await;
+    }
     let publisher = system.send(GetPublisher::new("sink")).await??;
     let (sent, receipts) = mpsc::channel(OUTSTANDING);
     let offering = offer(options, log, publisher, sent, end);

@@ -94,7 +94,16 @@ pub(crate) struct Group {
 
 impl LaneSide {
     fn new(no: LaneNo) -> Self {
-        LaneSide { no, ix: None, key: None, incarnation: None, opening: false, forgetting: false, trim: None, trimming: false }
+        LaneSide {
+            no,
+            ix: None,
+            key: None,
+            incarnation: None,
+            opening: false,
+            forgetting: false,
+            trim: None,
+            trimming: false,
+        }
     }
 
     /// The lane was forgotten.
