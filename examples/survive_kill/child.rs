@@ -161,7 +161,7 @@ impl Handler<Delivery> for Receiver {
         Box::pin(async move {
             noted.map_err(|error| Nack::new(error.to_string()))?;
             // The work: some messages take none, so that answers come out of order, too.
-            sleep(Duration::from_millis(key.number % 5)).await;
+            sleep(Duration::from_millis(key.number % 16)).await;
             log.write(Step::Handled, key).map_err(|error| Nack::new(error.to_string()))
         })
     }
