@@ -15,7 +15,7 @@ use crate::actors::node::Node;
 use crate::actors::publisher::{Fast, Publisher, fast};
 use crate::actors::routes::Board;
 use crate::actors::sender::{DialNow, PeerNews, Sender, SenderPeers};
-use crate::actors::sending::{Resolve, SendContext, Waiting, work};
+use crate::actors::sending::{Job, Resolve, SendContext, Waiting, work};
 use crate::actors::session::{Announce, SetHandler};
 use crate::actors::store::{OpenOutbox, StoreActor};
 use crate::actors::threads::Threads;
@@ -30,7 +30,6 @@ use futures::FutureExt;
 use futures::channel::{mpsc, oneshot};
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 /// One link and the actor that drives it.
 pub(in crate::actors) struct Peer {
@@ -63,6 +62,14 @@ pub struct LinerSystem {
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]
 pub(in crate::actors) struct CatalogueChanged;
+
+/// A publisher's send, for the queue of its topic. It has its place already.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(in crate::actors) struct Queue {
+    pub(in crate::actors) board: Arc<Board>,
+    pub(in crate::actors) waiting: Waiting,
+}
 
 impl LinerSystem {
     pub(in crate::actors) fn new(

@@ -9,15 +9,15 @@ impl LinerSystem {
     }
 
     /// Puts something into a topic's queue.
-    pub(super) fn queue(&mut self, ctx: &Context<Self>, board: &Arc<Board>, waiting: Waiting) -> Result<(), SendError> {
+    fn queue(&mut self, ctx: &Context<Self>, board: &Arc<Board>, job: Job) -> Result<(), SendError> {
         if self.node.is_closing() {
             return Err(SendError::Closed);
         }
-        if board.waiting.load(Ordering::Acquire) >= self.node.config.limits.waiting_sends {
-            self.node.event(MeshEvent::BackPressure(board.topic.clone()));
-            return Err(SendError::QueueFull);
-        }
-        board.waiting.fetch_add(1, Ordering::AcqRel);
+        let place = board.queue_up(&self.node)?;
+        self.enqueue(ctx, board, Waiting { job, place })
+    }
+
+    fn enqueue(&mut self, ctx: &Context<Self>, board: &Arc<Board>, waiting: Waiting) -> Result<(), SendError> {
         if !self.queues.contains_key(&board.topic) {
             let (queue, waits) = mpsc::unbounded();
             let open: Recipient<OpenOutbox> = self.store.clone().recipient();
@@ -40,7 +40,7 @@ impl LinerSystem {
     }
 
     pub(in crate::actors) fn waiting_sends(&self) -> usize {
-        self.catalogue.boards().map(|board| board.waiting.load(Ordering::Acquire)).sum()
+        self.catalogue.boards().map(|board| board.waiting()).sum()
     }
 
     pub(super) fn send_to(&mut self, ctx: &Context<Self>, send: SendTo) -> Answer<Result<Receipt, SendError>> {
@@ -59,7 +59,7 @@ impl LinerSystem {
             Fast::Committing(commit) => Answer::Later(commit),
             Fast::Blocked => {
                 let outgoing = Outgoing { headers: outgoing.headers, payload: payload.into_bytes() };
-                self.later(ctx, &board, |reply| Waiting::One(outgoing, options, reply))
+                self.later(ctx, &board, |reply| Job::One(outgoing, options, reply))
             }
         }
     }
@@ -68,10 +68,10 @@ impl LinerSystem {
         &mut self,
         ctx: &Context<Self>,
         board: &Arc<Board>,
-        waiting: impl FnOnce(oneshot::Sender<Result<T, SendError>>) -> Waiting,
+        job: impl FnOnce(oneshot::Sender<Result<T, SendError>>) -> Job,
     ) -> Answer<Result<T, SendError>> {
         let (reply, answer) = oneshot::channel();
-        match self.queue(ctx, board, waiting(reply)) {
+        match self.queue(ctx, board, job(reply)) {
             Ok(()) => Answer::Later(answer),
             Err(error) => Answer::Now(Err(error)),
         }
@@ -129,6 +129,17 @@ impl Handler<SendTo> for LinerSystem {
     }
 }
 
+impl Handler<Queue> for LinerSystem {
+    type Result = ();
+
+    /// When it cannot be queued, dropping it tells the caller that the system is closed.
+    fn handle(&mut self, Queue { board, waiting }: Queue, ctx: &mut Self::Context) {
+        if !self.node.is_closing() {
+            let _ = self.enqueue(ctx, &board, waiting);
+        }
+    }
+}
+
 impl Handler<SendAll> for LinerSystem {
     type Result = Answer<Result<Vec<Receipt>, SendError>>;
 
@@ -136,7 +147,7 @@ impl Handler<SendAll> for LinerSystem {
         match self.check_topic(topic) {
             Ok(topic) => {
                 let board = self.board(&topic);
-                self.later(ctx, &board, |reply| Waiting::All(outgoing, options, reply))
+                self.later(ctx, &board, |reply| Job::All(outgoing, options, reply))
             }
             Err(error) => Answer::Now(Err(error)),
         }
@@ -153,7 +164,7 @@ impl Handler<SendBatch> for LinerSystem {
             Err(error) => return refuse(error),
         };
         let (reply, answer) = oneshot::channel();
-        match self.queue(ctx, &board, Waiting::Batch(messages, options, reply)) {
+        match self.queue(ctx, &board, Job::Batch(messages, options, reply)) {
             Ok(()) => Answer::Later(answer),
             Err(error) => refuse(error),
         }
