@@ -200,7 +200,13 @@ impl Checker {
     }
 
     /// All of one incarnation that waited for their commit, up to `through`, are accepted.
-    pub(crate) fn accepted_through(&mut self, lane: LaneNo, incarnation: Incarnation, through: Seq, now: Duration) -> u64 {
+    pub(crate) fn accepted_through(
+        &mut self,
+        lane: LaneNo,
+        incarnation: Incarnation,
+        through: Seq,
+        now: Duration,
+    ) -> u64 {
         let Some(to) = self.place(lane, incarnation, through) else { return 0 };
         let mut accepted = 0;
         for (_, sent) in self.lanes[lane].sent.range_mut((to.0, Seq::ZERO)..=to) {

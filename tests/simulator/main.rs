@@ -56,7 +56,9 @@ fn number(name: &str) -> Option<u64> {
 /// Seeds that found something once: a number and what it found, one per line.
 fn kept() -> Vec<u64> {
     let lines = include_str!("seeds.txt").lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with('#'));
-    lines.map(|l| l.split_whitespace().next().and_then(|n| n.parse().ok()).expect("a line starts with a seed")).collect()
+    lines
+        .map(|l| l.split_whitespace().next().and_then(|n| n.parse().ok()).expect("a line starts with a seed"))
+        .collect()
 }
 
 fn show(seed: u64, violation: &str) -> String {

@@ -94,7 +94,16 @@ pub(crate) struct Group {
 
 impl LaneSide {
     fn new(no: LaneNo) -> Self {
-        LaneSide { no, ix: None, key: None, incarnation: None, opening: false, forgetting: false, trim: None, trimming: false }
+        LaneSide {
+            no,
+            ix: None,
+            key: None,
+            incarnation: None,
+            opening: false,
+            forgetting: false,
+            trim: None,
+            trimming: false,
+        }
     }
 
     /// The lane was forgotten.
@@ -142,11 +151,8 @@ impl World {
         self.nodes[node].epoch += 1;
         let epoch = Epoch::new(self.nodes[node].epoch);
         let record_attempts = std::mem::replace(&mut self.nodes[node].unclean, true);
-        let config = InboundConfig {
-            max_message: self.plan.max_message[node],
-            record_attempts,
-            ..self.plan.inbound.clone()
-        };
+        let config =
+            InboundConfig { max_message: self.plan.max_message[node], record_attempts, ..self.plan.inbound.clone() };
         let peers = (0..self.plan.nodes).map(|peer| (peer != node).then(|| self.new_peer(node, peer, &config)));
         let peers = peers.collect();
         let process = Process { number, epoch, peers, handlers: BTreeMap::new(), stopping: false };
@@ -164,7 +170,8 @@ impl World {
             let wait = self.rng.millis(0, 4);
             self.after(wait, Coming::Dial { node, process: number, peer });
             // What waits in the queue goes without any new send: an actor opens the lanes its store lists.
-            let lanes: Vec<_> = self.peer(node, peer).map(|p| p.lanes.iter().map(|l| l.no).collect()).unwrap_or_default();
+            let lanes: Vec<_> =
+                self.peer(node, peer).map(|p| p.lanes.iter().map(|l| l.no).collect()).unwrap_or_default();
             for lane in lanes {
                 let store = self.plan.store_of[node];
                 if self.stores[store].send.contains_key(&lane) {
@@ -212,9 +219,10 @@ impl World {
     fn try_to_end(&mut self, node: usize) {
         let Some(process) = self.nodes[node].process.as_ref().filter(|p| p.stopping) else { return };
         let number = process.number;
-        let busy = process.peers.iter().flatten().any(|p| {
-            p.out.has_unstored() || !p.inn.is_settled() || p.lanes.iter().any(|l| l.trimming || l.opening)
-        });
+        let busy =
+            process.peers.iter().flatten().any(|p| {
+                p.out.has_unstored() || !p.inn.is_settled() || p.lanes.iter().any(|l| l.trimming || l.opening)
+            });
         let store = &self.stores[self.plan.store_of[node]];
         if busy || store.queue.iter().any(|r| r.process == number) {
             return;
@@ -512,7 +520,9 @@ impl World {
     }
 
     fn trimmed(&mut self, node: usize, peer: usize, lane: LaneNo, key: Key, failed: Option<Seq>) {
-        let Some(side) = self.peer(node, peer).and_then(|p| p.side(lane)).filter(|s| s.key == Some(key)) else { return };
+        let Some(side) = self.peer(node, peer).and_then(|p| p.side(lane)).filter(|s| s.key == Some(key)) else {
+            return;
+        };
         side.trim = side.trim.max(failed);
         if side.trim.is_some() {
             self.trim_later(node, peer, lane);
