@@ -85,7 +85,12 @@ pub use stores::{
 };
 pub use types::*;
 
-/// The examples of the README compile and run.
+/// The example of the README compiles and runs.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// Those for operators compile.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/operating.md")]
+struct Operating;
