@@ -238,19 +238,22 @@ impl LinerSystem {
 
     // ---- the end ----
 
-    fn close(&mut self, ctx: &mut Context<Self>) {
+    /// Ends the other actors, then this one.
+    fn close(&mut self) -> impl ActorFuture<Self, Output = ()> + use<> {
         self.close_queues();
         for peer in self.peers.values() {
             peer.sender.do_send(Stop);
         }
-        self.listener.do_send(Close);
-        ctx.stop();
+        let closed = self.listener.send(Close);
+        // A listener that is gone already has nothing to close.
+        closed.into_actor(self).map(|_, _, ctx: &mut Context<Self>| ctx.stop())
     }
 
     /// A newer process has the name: nothing may be written any more.
     pub(super) fn stop_fenced(&mut self, ctx: &mut Context<Self>) {
         if !self.node.closing.swap(true, Ordering::AcqRel) {
-            self.close(ctx);
+            let closed = self.close();
+            ctx.spawn(closed);
         }
     }
 
@@ -313,12 +316,11 @@ impl Handler<Shutdown> for LinerSystem {
                 };
                 release.into_actor(actor)
             })
-            .map(move |(dropped, released), actor, ctx| {
+            .then(move |(dropped, released), actor, _| {
                 let persisted = actor.pending().saturating_sub(dropped);
                 let drained = before.saturating_sub(persisted + dropped);
-                actor.close(ctx);
-                released?;
-                Ok(ShutdownReport { drained, persisted, dropped })
+                let report = ShutdownReport { drained, persisted, dropped };
+                actor.close().map(move |(), _, _| Ok(released.map(|()| report)?))
             });
         Box::pin(ended)
     }

@@ -65,6 +65,8 @@ enum State {
     Connected {
         tasks: [JoinHandle<()>; 2],
     },
+    /// For good.
+    Stopped,
 }
 
 /// See the [module](self).
@@ -105,6 +107,7 @@ impl Sender {
         let (node, peer) = (self.node.clone(), self.link.peer.clone());
         let attempt = async move { dial(&node, &peer, &addrs).await };
         ctx.spawn(attempt.into_actor(self).map(|result, actor, ctx| match result {
+            _ if matches!(actor.state, State::Stopped) => {}
             Ok((connection, welcome)) => actor.connected(ctx, connection, welcome),
             Err(error) => actor.dial_failed(ctx, error),
         }));
@@ -355,12 +358,18 @@ impl Handler<Ended> for Sender {
 impl Handler<Stop> for Sender {
     type Result = ();
 
+    /// A supervised actor is restarted whenever it ends while it has an address. So it rests, and ends when the last
+    /// address is gone.
     fn handle(&mut self, _: Stop, ctx: &mut Self::Context) {
         if let State::Connected { tasks } = &self.state {
             tasks.iter().for_each(JoinHandle::abort);
             self.link.disconnected();
         }
+        for timer in [self.redial.take(), self.timer.take().map(|(_, timer)| timer)].into_iter().flatten() {
+            ctx.cancel_future(timer);
+        }
         self.generation += 1;
-        ctx.terminate();
+        self.state = State::Stopped;
+        self.link.attach(None);
     }
 }

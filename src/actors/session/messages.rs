@@ -40,7 +40,7 @@ pub(in crate::actors) struct Announce {
 #[rtype(result = "()")]
 pub(in crate::actors) struct Drain;
 
-/// Close the connection and stop.
+/// Say goodbye, close the connection and stop; answered when the peer has seen it, or does not answer.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub(in crate::actors) struct Close;

@@ -28,7 +28,7 @@ use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
 
 /// Whom a session talks to.
@@ -38,6 +38,9 @@ pub(in crate::actors) struct SessionPeers {
     pub(in crate::actors) open: Recipient<OpenInbox>,
     pub(in crate::actors) system: Recipient<PeerNews>,
 }
+
+/// How long a peer may take to answer a goodbye.
+const GOODBYE_PATIENCE: Duration = Duration::from_millis(500);
 
 /// See the [module](self).
 pub(in crate::actors) struct Session {
@@ -55,6 +58,8 @@ pub(in crate::actors) struct Session {
     generation: u64,
     timer: Option<(Instant, SpawnHandle)>,
     drained: Vec<futures::channel::oneshot::Sender<()>>,
+    /// The session is closing; whoever waits for that hears when this is dropped.
+    closing: Option<futures::channel::oneshot::Sender<()>>,
     /// Whether a connection is up, for the listener.
     connected: Arc<AtomicBool>,
     duplicates: u64,
@@ -84,6 +89,7 @@ impl Session {
             generation: 0,
             timer: None,
             drained: Vec::new(),
+            closing: None,
             connected,
             duplicates: 0,
             dropped: 0,
@@ -313,6 +319,9 @@ impl Handler<Ended> for Session {
     fn handle(&mut self, ended: Ended, ctx: &mut Self::Context) {
         if ended.generation == self.generation {
             self.end(&ended.reason);
+            if self.closing.is_some() {
+                ctx.stop();
+            }
             self.drive(ctx);
         }
     }
@@ -364,10 +373,22 @@ impl Handler<Drain> for Session {
 }
 
 impl Handler<Close> for Session {
-    type Result = ();
+    type Result = ResponseFuture<()>;
 
-    fn handle(&mut self, _: Close, ctx: &mut Self::Context) {
-        self.detach();
-        ctx.terminate();
+    /// What was written last, acks for the most part, is lost if the socket is closed while the peer still sends. So the
+    /// peer is asked to close it.
+    fn handle(&mut self, _: Close, ctx: &mut Self::Context) -> Self::Result {
+        let (waiter, closed) = futures::channel::oneshot::channel();
+        self.closing = Some(waiter);
+        if self.outlet.is_some() {
+            self.inbound.goodbye();
+            self.transmit();
+            ctx.run_later(GOODBYE_PATIENCE, |_, ctx| ctx.stop());
+        } else {
+            ctx.stop();
+        }
+        Box::pin(async move {
+            let _ = closed.await;
+        })
     }
 }

@@ -122,7 +122,7 @@ impl LinerSystem {
         self.next_thread += 1;
         let (node, end) = (self.node.clone(), link.clone());
         let sender = Supervisor::start_in_arbiter(thread, move |_| Sender::new(node, end, talks_to));
-        link.attach(sender.clone().recipient());
+        link.attach(Some(sender.clone().recipient()));
         self.peers.insert(peer.clone(), Peer { link: link.clone(), sender });
         link
     }

@@ -26,7 +26,7 @@ pub use api::{Answer, Counts, Event, HandOver, Handler, InboundConfig, Slot};
 use crate::types::{Cursor, Headers, Incarnation, LaneId, LaneName, Message, NodeId, Payload, Seq, Topic};
 use crate::wire::codec;
 use crate::wire::error::LinkError;
-use crate::wire::frame::{Data, DataFlags, Frame, LaneIx, RefuseCode, Resume, ResumeAt};
+use crate::wire::frame::{CloseCode, Data, DataFlags, Frame, LaneIx, RefuseCode, Resume, ResumeAt};
 use crate::wire::heartbeat::{Heartbeat, Silence};
 use bytes::{Bytes, BytesMut};
 use lane::{Arriving, Entry, Knowledge, Lane, Partial, Session, State, meet};
@@ -142,6 +142,13 @@ impl Inbound {
         if self.heartbeat.is_some() {
             codec::encode(&frame, &mut self.tx);
         }
+    }
+
+    /// Asks the peer to close the connection, behind everything written so far.
+    pub fn goodbye(&mut self) {
+        self.write_acks();
+        let text = "shutting down".to_owned();
+        codec::encode(&Frame::Close { code: CloseCode::Goodbye, text }, &mut self.tx);
     }
 
     // ---- the connection ----
