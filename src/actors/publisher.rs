@@ -98,7 +98,7 @@ impl Publisher {
     }
 
     /// Sends a message to one of the topic's nodes. It is offered when this is called, so that messages are accepted in
-    /// the order of the calls; the future resolves when the chosen level holds. Dropping the future changes nothing.
+    /// the order of the calls; the future resolves when the chosen level holds. See [`Sending`] for dropping it.
     ///
     /// # Errors
     /// As for [`SendTo`].
@@ -156,7 +156,9 @@ enum Progress {
     Queued(Pin<Box<Request<LinerSystem, SendTo>>>),
 }
 
-/// A message on its way to being accepted: resolves to its receipt, once. Dropping it does not withdraw the message.
+/// A message on its way to being accepted: resolves to its receipt, once. Dropping it does not withdraw a message that was
+/// offered at once; one that has to wait behind others goes through the system's mailbox, and is withdrawn if it is dropped
+/// before the system has taken it from there.
 #[must_use = "a message may be refused"]
 pub struct Sending(Progress);
 
