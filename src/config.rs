@@ -122,7 +122,8 @@ impl Default for Limits {
 /// Intervals. All are measured on the monotonic clock.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Timing {
-    /// How long a write-behind message may be in memory only. Default 50 ms.
+    /// How long a write-behind message may be in memory only: it is appended after half of it, so that the other half is left
+    /// for the commit. Also how far the cursor of such messages may be behind at their receiver. Default 50 ms.
     pub max_delay: Duration,
     /// How long a send waits for a route, for room and for its commit. Default 30 s.
     pub send_deadline: Duration,

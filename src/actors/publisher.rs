@@ -96,7 +96,7 @@ impl Publisher {
     }
 
     /// Sends a message to one of the topic's nodes. It is offered when this is called, so that messages are accepted in
-    /// the order of the calls; the future resolves when the chosen level holds. See [`Sending`] for dropping it.
+    /// the order of the calls; the future resolves when the chosen level holds. Dropping the future changes nothing.
     ///
     /// # Errors
     /// As for [`SendTo`].
@@ -159,9 +159,7 @@ enum Progress {
     Committing(oneshot::Receiver<Result<Receipt, SendError>>),
 }
 
-/// A message on its way to being accepted: resolves to its receipt, once. Dropping it does not withdraw a message that was
-/// offered at once; one that has to wait behind others goes through the system's mailbox, and is withdrawn if it is dropped
-/// before the system has taken it from there.
+/// A message on its way to being accepted: resolves to its receipt, once. Dropping it does not withdraw the message.
 #[must_use = "a message may be refused"]
 pub struct Sending(Progress);
 
