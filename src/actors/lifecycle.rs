@@ -60,7 +60,11 @@ impl LinerSystem {
     ///
     /// A process that runs under the same name on the same store is fenced from here on: it stops by itself.
     ///
-    /// Dropping the future before it resolves may leave the name registered, which harms nobody.
+    /// Opening the store and resolving the listen address block the thread, usually for milliseconds; a store that another
+    /// process is writing to, for up to 5 s.
+    ///
+    /// Dropping the future before it resolves may leave the name registered and the node running without a handle on it: run
+    /// it to its end.
     ///
     /// # Errors
     /// [`SpawnError`]: the first thing that went wrong. Nothing runs then.

@@ -25,13 +25,13 @@ pub struct InboundConfig {
     pub nack_cap: Duration,
     /// How far the cursor of a write-behind lane may be behind, in time.
     pub max_delay: Duration,
-    /// See [`Heartbeat`].
+    /// See [`Heartbeat`](crate::wire::heartbeat::Heartbeat).
     pub heartbeat: Duration,
     /// Record attempts before redelivered messages are handed over: the last process of this node died.
     pub record_attempts: bool,
 }
 
-/// A lane's number in an [`Inbound`], the same for its whole life.
+/// A lane's number in an [`Inbound`](super::Inbound), the same for its whole life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Slot(pub(super) usize);
 
@@ -49,7 +49,7 @@ pub struct Handler {
 pub struct HandOver {
     /// The lane's number here.
     pub slot: Slot,
-    /// Names the message in [`Inbound::handle_answer`].
+    /// Names the message in [`Inbound::handle_answer`](super::Inbound::handle_answer).
     pub token: u64,
     /// The lane.
     pub lane: LaneId,
@@ -82,14 +82,15 @@ pub enum Answer {
 /// What the owner has to do or to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// Find the lane and its cursor in the store, then call [`Inbound::handle_opened`].
+    /// Find the lane and its cursor in the store, then call [`Inbound::handle_opened`](super::Inbound::handle_opened).
     OpenLane {
         /// The lane's number here.
         slot: Slot,
         /// The lane.
         lane: LaneId,
     },
-    /// Commit the cursor, then call [`Inbound::handle_advanced`]. One at a time per lane.
+    /// Commit the cursor, then call [`Inbound::handle_advanced`](super::Inbound::handle_advanced). One at a time
+    /// per lane.
     Advance {
         /// The lane's number here.
         slot: Slot,
@@ -98,7 +99,7 @@ pub enum Event {
         /// The new cursor.
         cursor: Cursor,
     },
-    /// Record the attempt, then call [`Inbound::handle_recorded`].
+    /// Record the attempt, then call [`Inbound::handle_recorded`](super::Inbound::handle_recorded).
     RecordAttempt {
         /// The lane's number here.
         slot: Slot,
@@ -110,7 +111,7 @@ pub enum Event {
         attempts: u32,
     },
     /// Keep the message as a dead letter, in one transaction with the cursor if it is to move, then call
-    /// [`Inbound::handle_dead_lettered`].
+    /// [`Inbound::handle_dead_lettered`](super::Inbound::handle_dead_lettered).
     DeadLetter {
         /// The lane's number here.
         slot: Slot,

@@ -58,7 +58,7 @@ pub struct OutboundConfig {
     pub compress_threshold: usize,
     /// Larger payloads are sent in parts of this size.
     pub part_bytes: usize,
-    /// See [`Heartbeat`].
+    /// See [`Heartbeat`](crate::wire::heartbeat::Heartbeat).
     pub heartbeat: Duration,
     /// How long to leave the store alone after it failed.
     pub store_retry: Duration,
@@ -102,7 +102,7 @@ pub enum Promise {
         /// Whether the commit must be on the medium.
         synced: bool,
     },
-    /// Accepted when its caller says so with [`Outbound::finish_group`].
+    /// Accepted when its caller says so with [`Outbound::finish_group`](super::Outbound::finish_group).
     Group,
 }
 
@@ -170,7 +170,7 @@ pub enum Rejection {
 /// What the owner has to do or to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// Write these rows, then call [`Outbound::handle_append`]. One at a time per lane.
+    /// Write these rows, then call [`Outbound::handle_append`](super::Outbound::handle_append). One at a time per lane.
     Append {
         /// The lane.
         lane: LaneIx,
@@ -179,7 +179,8 @@ pub enum Event {
         /// Whether the commit must be on the medium.
         synced: bool,
     },
-    /// Read a page of the durable queue, then call [`Outbound::handle_loaded`] with the same id.
+    /// Read a page of the durable queue, then call [`Outbound::handle_loaded`](super::Outbound::handle_loaded) with the
+    /// same id.
     Load {
         /// The lane.
         lane: LaneIx,
@@ -221,7 +222,7 @@ pub enum Event {
         amount: Amount,
     },
     /// The receiver will never take this message: keep it as a dead letter, remove its row, then call
-    /// [`Outbound::handle_refused`].
+    /// [`Outbound::handle_refused`](super::Outbound::handle_refused).
     Refused {
         /// The lane.
         lane: LaneIx,
