@@ -39,7 +39,8 @@ impl Pair {
         let receiver = Config::sqlite("receiver", "work", dir.path().join("receiver.sqlite"));
         let receiver = LinerSystem::spawn(receiver).await.expect("receiver starts");
         let addr = receiver.send(liner::Stats).await.expect("alive").expect("stats").published;
-        let sender = Config::sqlite("sender", "source", dir.path().join("sender.sqlite")).seed("work", "receiver", &addr);
+        let sender =
+            Config::sqlite("sender", "source", dir.path().join("sender.sqlite")).seed("work", "receiver", &addr);
         let sender = LinerSystem::spawn(sender).await.expect("sender starts");
         let (handled, arrived) = (Arc::new(AtomicU64::new(0)), Arc::new(Notify::new()));
         let (count, notify) = (handled.clone(), arrived.clone());
