@@ -3,7 +3,8 @@
 //! `cargo run --release --example survive_kill -- --kills 50 --rate 2000 --durability committed`
 //!
 //! Two processes run on one SQLite file, or with `--isolated` on a file each. Both write down every step before they take
-//! it. The parent kills one of them at a random moment and starts it again, and in the end reads the logs and prints
+//! it. The parent kills one of them, or both, at a random moment and starts it again, and in the end reads the logs and
+//! prints
 //!
 //! ```text
 //! accepted=41234 lost=0 duplicated=17 reordered=0 kills=50 hits=50
@@ -109,10 +110,10 @@ impl Stage {
     fn run(mut self) -> Result<(), Failure> {
         self.receiver.start(&self.options)?;
         self.sender.start(&self.options)?;
-        for _ in 0..self.options.kills {
+        while self.kills.len() < self.options.kills {
             self.await_flow()?;
             sleep(self.dice.up_to(LOAD));
-            self.kill_one()?;
+            self.kill()?;
         }
         self.await_flow()?;
         self.drain()?;
@@ -138,19 +139,28 @@ impl Stage {
         }
     }
 
-    fn kill_one(&mut self) -> Result<(), Failure> {
-        let away = self.dice.up_to(AWAY);
-        let sender = self.dice.next().is_multiple_of(2);
-        let victim = if sender { &mut self.sender } else { &mut self.receiver };
-        self.kills.push((log::now()?, sender.then_some(victim.life)));
-        victim.kill()?;
-        sleep(away);
-        victim.life += 1;
-        if let Some((listen, _)) = victim.addrs.as_mut().filter(|_| !sender && self.dice.next().is_multiple_of(2)) {
-            // It comes back on another port, and the sender learns of it because the receiver dials in.
-            listen.set_port(0);
+    /// Kills the sender, the receiver, or now and then both, and starts them again.
+    fn kill(&mut self) -> Result<(), Failure> {
+        let choice = self.dice.next() % 8;
+        let both = choice == 0 && self.kills.len() + 2 <= self.options.kills;
+        let (sender, receiver) = (choice % 2 == 0, choice % 2 == 1 || both);
+        if sender {
+            self.kills.push((log::now()?, Some(self.sender.life)));
+            self.sender.kill()?;
         }
-        victim.start(&self.options)
+        if receiver {
+            self.kills.push((log::now()?, None));
+            self.receiver.kill()?;
+        }
+        sleep(self.dice.up_to(AWAY));
+        if receiver {
+            if let Some((listen, _)) = self.receiver.addrs.as_mut().filter(|_| choice > 4) {
+                // It comes back on another port, and the sender learns of it because the receiver dials in.
+                listen.set_port(0);
+            }
+            self.receiver.start_again(&self.options)?;
+        }
+        if sender { self.sender.start_again(&self.options) } else { Ok(()) }
     }
 
     /// Ends the sender, has another life of it send what is left, and ends the receiver.
@@ -187,6 +197,11 @@ impl Player {
         }
         self.process = Some(command.spawn()?);
         Ok(())
+    }
+
+    fn start_again(&mut self, options: &Options) -> Result<(), Failure> {
+        self.life += 1;
+        self.start(options)
     }
 
     /// SIGKILL.

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 #[derive(Debug, Clone)]
 pub(crate) struct Options {
     /// How often a process is killed.
-    pub(crate) kills: u32,
+    pub(crate) kills: usize,
     /// Messages a second that are offered.
     pub(crate) rate: u64,
     pub(crate) durability: Durability,
