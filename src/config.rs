@@ -1,6 +1,8 @@
 //! What a node is told when it is spawned. One value per system; nothing is global to the process.
 
+use crate::stores::SharedStore;
 use crate::types::{NameError, NodeId, Topic};
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -37,13 +39,25 @@ pub enum OnFull {
 }
 
 /// Where queues, cursors and the catalogue live.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 #[non_exhaustive]
 pub enum StoreConfig {
     /// In this process only: for tests.
     Memory(crate::stores::memory::MemoryStore),
     /// A SQLite file, made when it does not exist; many processes may share it.
     Sqlite(PathBuf),
+    /// A store that is open already: one of the library's own around which something is wrapped, to measure or to fail.
+    Custom(SharedStore),
+}
+
+impl fmt::Debug for StoreConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StoreConfig::Memory(store) => f.debug_tuple("Memory").field(store).finish(),
+            StoreConfig::Sqlite(path) => f.debug_tuple("Sqlite").field(path).finish(),
+            StoreConfig::Custom(_) => f.write_str("Custom"),
+        }
+    }
 }
 
 /// A route that is known beforehand: how nodes with separate stores find each other.
@@ -249,6 +263,11 @@ impl Config {
     /// A node on a store in memory, which ends with its last handle: for tests.
     pub fn memory(name: &str, topic: &str, store: &crate::stores::memory::MemoryStore) -> Self {
         Self::on(StoreConfig::Memory(store.clone()), name, topic)
+    }
+
+    /// A node on a store that is open already.
+    pub fn custom(name: &str, topic: &str, store: SharedStore) -> Self {
+        Self::on(StoreConfig::Custom(store), name, topic)
     }
 
     fn on(store: StoreConfig, name: &str, topic: &str) -> Self {

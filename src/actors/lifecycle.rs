@@ -30,6 +30,7 @@ const RENEWALS: u32 = 3;
 pub(super) fn open_store(config: &StoreConfig) -> Result<SharedStore, OpenError> {
     Ok(match config {
         StoreConfig::Memory(store) => Arc::new(store.clone()),
+        StoreConfig::Custom(store) => store.clone(),
         StoreConfig::Sqlite(path) => Arc::new(SqliteStore::open(path, SqliteOptions::default())?),
     })
 }
