@@ -40,7 +40,7 @@ pub(in crate::actors) struct Peer {
 /// The actor applications talk to: spawn it with [`LinerSystem::spawn`], then send it the messages of this crate.
 ///
 /// It lives until it gets a [`Shutdown`](crate::Shutdown), or the actix system it was spawned in ends, which is like a
-/// crash: nothing accepted is lost, the rest is repeated after the next start.
+/// crash: what was accepted survives as its mode promises, and is repeated after the next start.
 pub struct LinerSystem {
     pub(in crate::actors) node: Arc<Node>,
     pub(in crate::actors) threads: Threads,
