@@ -29,9 +29,6 @@ pub enum SpawnError {
     /// The listen address is reachable from other machines, and links are neither encrypted nor authenticated.
     #[error("{0} is not a loopback address; set allow_insecure_network to listen there without TLS")]
     NotLoopback(std::net::SocketAddr),
-    /// The store gives less than the configured durability needs.
-    #[error("the store cannot give the configured durability: {0}")]
-    Durability(String),
     /// A thread could not be started, or the system ended while it started.
     #[error("cannot start: {0}")]
     Runtime(String),

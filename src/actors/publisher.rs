@@ -168,10 +168,11 @@ impl Future for Sending {
     type Output = Result<Receipt, SendError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let closed = Err(SendError::Closed);
         match &mut self.0 {
-            Progress::Done(result) => Poll::Ready(result.take().unwrap_or(closed)),
-            Progress::Committing(commit) => commit.poll_unpin(cx).map(|result| result.unwrap_or(closed)),
+            Progress::Done(result) => Poll::Ready(result.take().unwrap_or(Err(SendError::Closed))),
+            Progress::Committing(commit) => {
+                commit.poll_unpin(cx).map(|result| result.unwrap_or(Err(SendError::Indeterminate)))
+            }
         }
     }
 }

@@ -116,7 +116,7 @@ impl Sender {
     fn dial_failed(&mut self, ctx: &mut Context<Self>, error: ConnectionError) {
         tracing::debug!(node = %self.node.id, peer = %self.link.peer, %error, "dialling failed");
         match &error {
-            ConnectionError::Refused(CloseCode::Fenced, _) => self.node.event(MeshEvent::Fenced),
+            ConnectionError::Refused(CloseCode::Fenced, _) => self.check_fence(ctx),
             ConnectionError::Refused(CloseCode::NameConflict, _) => {
                 self.node.event(MeshEvent::NameConflict(self.node.id.clone()));
             }
@@ -181,6 +181,17 @@ impl Sender {
         self.drive(ctx);
     }
 
+    /// A peer says that a newer process has this node's name. Only the store knows.
+    fn check_fence(&self, ctx: &mut Context<Self>) {
+        let node = self.node.clone();
+        let check = async move {
+            if let Err(error) = node.store.renew(&node.fence, node.config.timing.lease).await {
+                node.store_failed(&error);
+            }
+        };
+        ctx.spawn(check.into_actor(self));
+    }
+
     // ---- the machine ----
 
     fn drive(&mut self, ctx: &mut Context<Self>) {
@@ -241,7 +252,7 @@ impl Sender {
             Event::Room => self.link.room.notify_waiters(),
             Event::PeerClosed(code, text) => {
                 if code == CloseCode::Fenced {
-                    self.node.event(MeshEvent::Fenced);
+                    self.check_fence(ctx);
                 }
                 self.disconnect(ctx, &format!("closed by the peer: {code:?} {text}"));
             }

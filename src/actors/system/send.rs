@@ -94,13 +94,13 @@ pub(super) trait Closed {
 
 impl<T> Closed for Result<T, SendError> {
     fn closed() -> Self {
-        Err(SendError::Closed)
+        Err(SendError::Indeterminate)
     }
 }
 
 impl<T> Closed for Result<T, SendBatchError> {
     fn closed() -> Self {
-        Err(SendBatchError { accepted: Vec::new(), error: SendError::Closed })
+        Err(SendBatchError { accepted: Vec::new(), error: SendError::Indeterminate })
     }
 }
 
@@ -132,10 +132,11 @@ impl Handler<SendTo> for LinerSystem {
 impl Handler<Queue> for LinerSystem {
     type Result = ();
 
-    /// When it cannot be queued, dropping it tells the caller that the system is closed.
     fn handle(&mut self, Queue { board, waiting }: Queue, ctx: &mut Self::Context) {
-        if !self.node.is_closing() {
-            let _ = self.enqueue(ctx, &board, waiting);
+        if self.node.is_closing() {
+            waiting.refuse(SendError::Closed);
+        } else if let Err(error) = self.enqueue(ctx, &board, waiting) {
+            tracing::error!(node = %self.node.id, %error, "a topic's queue has ended");
         }
     }
 }

@@ -65,6 +65,9 @@ impl Handler<Receive> for LinerSystem {
     type Result = Result<Subscription, SubscribeError>;
 
     fn handle(&mut self, Receive { sink, in_flight, timeout }: Receive, ctx: &mut Self::Context) -> Self::Result {
+        if self.node.is_closing() {
+            return Err(SubscribeError::Closed);
+        }
         let topic = self.node.topic.clone();
         self.add_handler(ctx, topic, Spec { in_flight, timeout }, sink)
     }

@@ -1,6 +1,7 @@
 //! The receiving half, input by input.
 
 use super::*;
+use std::time::Duration;
 
 const A: Incarnation = Incarnation::new(0xa);
 const B: Incarnation = Incarnation::new(0xb);
