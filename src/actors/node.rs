@@ -89,7 +89,8 @@ impl Node {
         let limits = &self.config.limits;
         let amount = |messages, bytes| Amount { messages, bytes };
         OutboundConfig {
-            max_delay: self.config.timing.max_delay,
+            // Half of it to wait for the ack, half to commit: on disk within the whole.
+            max_delay: self.config.timing.max_delay / 2,
             memory: amount(limits.link_messages, limits.link_bytes),
             direct: amount(limits.direct_messages, limits.direct_bytes),
             lane: amount(limits.lane_messages, limits.lane_bytes),

@@ -1,16 +1,15 @@
 //! Publisher: the fast path to one topic.
 
-use super::messages::{Options, Outgoing, Receipt, SendTo};
+use super::messages::{Options, Outgoing, Receipt};
 use super::node::Node;
 use super::routes::{Board, Offered};
-use super::sending::durability;
-use super::system::LinerSystem;
+use super::sending::{Job, Waiting, durability};
+use super::system::{LinerSystem, Queue};
 use crate::config::Mode;
 use crate::error::SendError;
 use crate::types::{EmptyPayload, Headers, Topic};
 use crate::wire::outbound::Body;
 use actix::Addr;
-use actix::dev::Request;
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::channel::oneshot;
@@ -19,12 +18,11 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
 /// Sends to one topic without a message to an actor: the payload is encoded straight into the link's buffer. It means
-/// the same as [`SendTo`], and messages sent both ways on one lane are ordered by acceptance.
+/// the same as [`SendTo`](crate::SendTo), and messages sent both ways on one lane are ordered by acceptance.
 ///
 /// Clones are cheap; any thread may use one, inside a runtime or not.
 ///
@@ -66,7 +64,7 @@ pub(super) fn fast(node: &Node, board: &Board, headers: &Headers, body: &Body<'_
     if size > max {
         return Fast::Done(Err(SendError::TooLarge { size, max }));
     }
-    if board.waiting.load(Ordering::Acquire) > 0 {
+    if board.waiting() > 0 {
         return Fast::Blocked;
     }
     match mode {
@@ -101,7 +99,7 @@ impl Publisher {
     /// the order of the calls; the future resolves when the chosen level holds. Dropping the future changes nothing.
     ///
     /// # Errors
-    /// As for [`SendTo`].
+    /// As for [`SendTo`](crate::SendTo).
     pub fn send(&self, payload: impl AsRef<[u8]>) -> Sending {
         self.send_with(&Headers::EMPTY, payload)
     }
@@ -109,20 +107,20 @@ impl Publisher {
     /// The same with headers.
     ///
     /// # Errors
-    /// As for [`SendTo`].
+    /// As for [`SendTo`](crate::SendTo).
     pub fn send_with(&self, headers: &Headers, payload: impl AsRef<[u8]>) -> Sending {
         let payload = payload.as_ref();
         Sending(match fast(&self.node, &self.board, headers, &Body::Borrowed(payload), self.options) {
             Fast::Done(result) => Progress::Done(Some(result)),
             Fast::Committing(commit) => Progress::Committing(commit),
-            Fast::Blocked => Progress::Queued(Box::pin(self.queue(headers, payload))),
+            Fast::Blocked => self.queue(headers, payload),
         })
     }
 
     /// Sends from a thread without a runtime, and waits as long as [`Publisher::send`] would.
     ///
     /// # Errors
-    /// As for [`SendTo`].
+    /// As for [`SendTo`](crate::SendTo).
     pub fn send_blocking(&self, payload: impl AsRef<[u8]>) -> Result<Receipt, SendError> {
         block_on(self.send(payload))
     }
@@ -130,7 +128,8 @@ impl Publisher {
     /// Sends an at-most-once or write-behind message without waiting.
     ///
     /// # Errors
-    /// [`SendError::QueueFull`] when it would have to wait, or the mode needs a commit; otherwise as for [`SendTo`].
+    /// [`SendError::QueueFull`] when it would have to wait, or the mode needs a commit; otherwise as for
+    /// [`SendTo`](crate::SendTo).
     pub fn try_send(&self, payload: impl AsRef<[u8]>) -> Result<Receipt, SendError> {
         let mode = self.options.mode.unwrap_or(self.node.config.mode);
         if !matches!(mode, Mode::AtMostOnce | Mode::AtLeastOnce(crate::Durability::WriteBehind)) {
@@ -142,18 +141,23 @@ impl Publisher {
         }
     }
 
-    /// The slow path: through the system, behind whatever waits there already.
-    fn queue(&self, headers: &Headers, payload: &[u8]) -> Request<LinerSystem, SendTo> {
+    /// The slow path: the topic's queue, behind whatever waits there already.
+    fn queue(&self, headers: &Headers, payload: &[u8]) -> Progress {
+        let place = match self.board.queue_up(&self.node) {
+            Ok(place) => place,
+            Err(error) => return Progress::Done(Some(Err(error))),
+        };
         let outgoing = Outgoing { headers: headers.clone(), payload: Bytes::copy_from_slice(payload) };
-        let topic = Ok(self.board.topic.clone());
-        self.system.clone().send(SendTo { topic, outgoing, options: self.options })
+        let (reply, answer) = oneshot::channel();
+        let job = Job::One(outgoing, self.options, reply);
+        self.system.do_send(Queue { board: self.board.clone(), waiting: Waiting { job, place } });
+        Progress::Committing(answer)
     }
 }
 
 enum Progress {
     Done(Option<Result<Receipt, SendError>>),
     Committing(oneshot::Receiver<Result<Receipt, SendError>>),
-    Queued(Pin<Box<Request<LinerSystem, SendTo>>>),
 }
 
 /// A message on its way to being accepted: resolves to its receipt, once. Dropping it does not withdraw the message.
@@ -168,7 +172,6 @@ impl Future for Sending {
         match &mut self.0 {
             Progress::Done(result) => Poll::Ready(result.take().unwrap_or(closed)),
             Progress::Committing(commit) => commit.poll_unpin(cx).map(|result| result.unwrap_or(closed)),
-            Progress::Queued(sent) => sent.as_mut().poll(cx).map(|result| result.unwrap_or(closed)),
         }
     }
 }

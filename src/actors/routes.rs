@@ -1,9 +1,10 @@
 //! Where a topic's messages can go, as everybody who sends sees it: a snapshot per topic, read without a lock.
 
 use super::link::{Link, Waiter};
-use super::messages::Receipt;
+use super::messages::{MeshEvent, Receipt};
 use super::node::{Node, count};
 use crate::config::{Durability, Mode};
+use crate::error::SendError;
 use crate::types::{Headers, NodeId, Topic};
 use crate::wire::frame::LaneIx;
 use crate::wire::outbound::{Body, OfferError, Promise};
@@ -38,7 +39,17 @@ pub(super) struct Board {
     /// Whose turn it is.
     next: AtomicUsize,
     /// Sends that wait in this topic's queue; a later one must not overtake them.
-    pub(super) waiting: AtomicUsize,
+    waiting: AtomicUsize,
+}
+
+/// A send's place in its topic's queue. While there is one, the fast path is closed: the place is taken where the send
+/// was found to be blocked, so that the caller's next send does not overtake it on its way into the queue.
+pub(super) struct Place(Arc<Board>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 /// A message that was offered.
@@ -63,6 +74,21 @@ pub(super) enum Blocked {
 impl Board {
     pub(super) fn new(topic: Topic) -> Self {
         Board { topic, targets: ArcSwap::default(), next: AtomicUsize::new(0), waiting: AtomicUsize::new(0) }
+    }
+
+    /// Takes a place in the topic's queue, unless as many wait as may.
+    pub(super) fn queue_up(self: &Arc<Self>, node: &Node) -> Result<Place, SendError> {
+        if self.waiting.fetch_add(1, Ordering::AcqRel) >= node.config.limits.waiting_sends {
+            self.waiting.fetch_sub(1, Ordering::AcqRel);
+            node.event(MeshEvent::BackPressure(self.topic.clone()));
+            return Err(SendError::QueueFull);
+        }
+        Ok(Place(self.clone()))
+    }
+
+    /// Sends that wait in the topic's queue, or are on their way into it.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Acquire)
     }
 
     pub(super) fn set(&self, targets: Vec<Target>) {

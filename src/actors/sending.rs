@@ -6,7 +6,7 @@
 use super::link::Link;
 use super::messages::{MeshEvent, Options, Outgoing, Receipt};
 use super::node::{Node, count, random};
-use super::routes::{Blocked, Board, Offered, Target};
+use super::routes::{Blocked, Board, Offered, Place, Target};
 use super::sender::{gone, stored};
 use super::store::{Commit, OpenOutbox};
 use crate::config::{Durability, Mode, OnFull};
@@ -19,7 +19,6 @@ use actix::prelude::*;
 use futures::channel::{mpsc, oneshot};
 use futures::{FutureExt, StreamExt};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Instant;
 use tokio::time::timeout_at;
 
@@ -30,8 +29,14 @@ pub(super) struct Resolve(pub(super) Topic);
 
 type Reply<T> = oneshot::Sender<T>;
 
-/// Something that waits its turn.
-pub(super) enum Waiting {
+/// A send that waits its turn.
+pub(super) struct Waiting {
+    pub(super) job: Job,
+    pub(super) place: Place,
+}
+
+/// What is to be sent.
+pub(super) enum Job {
     One(Outgoing, Options, Reply<Result<Receipt, SendError>>),
     All(Outgoing, Options, Reply<Result<Vec<Receipt>, SendError>>),
     Batch(Vec<Outgoing>, Options, Reply<Result<Vec<Receipt>, SendBatchError>>),
@@ -63,21 +68,21 @@ impl Taken {
 
 /// Works a topic's queue off, until nobody can add to it any more.
 pub(super) async fn work(context: SendContext, board: Arc<Board>, mut queue: mpsc::UnboundedReceiver<Waiting>) {
-    while let Some(waiting) = queue.next().await {
+    while let Some(Waiting { job, place }) = queue.next().await {
         let worker = Worker { context: &context, board: &board };
-        match waiting {
-            Waiting::One(outgoing, options, reply) => match worker.one(outgoing, options).await {
+        match job {
+            Job::One(outgoing, options, reply) => match worker.one(outgoing, options).await {
                 Ok(Taken::Now(receipt)) => drop(reply.send(Ok(receipt))),
                 Ok(later) => drop(actix_rt::spawn(later.receipt().map(|result| reply.send(result)))),
                 Err(error) => drop(reply.send(Err(error))),
             },
-            Waiting::All(outgoing, options, reply) => drop(reply.send(worker.all(outgoing, options).await)),
-            Waiting::Batch(messages, options, reply) => {
+            Job::All(outgoing, options, reply) => drop(reply.send(worker.all(outgoing, options).await)),
+            Job::Batch(messages, options, reply) => {
                 let (taken, error) = worker.batch(messages, options).await;
                 actix_rt::spawn(collect(taken, error).map(|result| reply.send(result)));
             }
         }
-        board.waiting.fetch_sub(1, Ordering::AcqRel);
+        drop(place);
     }
 }
 

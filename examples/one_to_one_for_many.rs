@@ -1,0 +1,64 @@
+//! Work shared out: one node sends, many serve the topic, and each message goes to one of them. The messages come from a
+//! plain thread, which needs no runtime: a `Publisher` blocks it until the message is accepted.
+//!
+//! `cargo run --release --example one_to_one_for_many`
+
+mod common;
+
+use common::next;
+use liner::{Config, GetPublisher, LinerSystem, Nack, Publisher, Receipt, Receive, SendError, Shutdown};
+use std::collections::{BTreeMap, BTreeSet};
+use std::error::Error;
+use std::thread;
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+const WORKERS: usize = 3;
+const TASKS: usize = 30;
+
+/// Runs on a thread of its own.
+fn send_all_tasks(publisher: &Publisher) -> Result<Vec<Receipt>, SendError> {
+    (0..TASKS).map(|task| publisher.send_blocking(format!("task {task}"))).collect()
+}
+
+#[actix::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let dir = tempfile::tempdir()?;
+    let file = dir.path().join("mesh.sqlite");
+    let (seen, mut done) = mpsc::unbounded_channel();
+
+    println!("{WORKERS} workers serve one topic, with a callback each");
+    let mut systems = Vec::new();
+    for number in 1..=WORKERS {
+        let name = format!("worker-{number}");
+        let worker = LinerSystem::spawn(Config::sqlite(&name, "tasks", &file)).await?;
+        let seen = seen.clone();
+        let work = Receive::callback(move |task| {
+            let text = String::from_utf8_lossy(&task.payload).into_owned();
+            seen.send((name.clone(), text)).map_err(|_| Nack::new("nobody listens"))
+        });
+        worker.send(work).await??.forever();
+        systems.push(worker);
+    }
+
+    println!("a thread sends {TASKS} tasks, one to one worker each, in turn");
+    let boss = LinerSystem::spawn(Config::sqlite("boss", "office", &file)).await?;
+    let publisher = boss.send(GetPublisher::new("tasks")).await??;
+    let sending = thread::spawn(move || send_all_tasks(&publisher));
+
+    let mut by_worker: BTreeMap<String, usize> = BTreeMap::new();
+    let mut tasks = BTreeSet::new();
+    while tasks.len() < TASKS {
+        let (worker, task) = next(&mut done).await?;
+        *by_worker.entry(worker).or_default() += 1;
+        tasks.insert(task);
+    }
+    let receipts = sending.join().map_err(|_| "the sending thread panicked")??;
+    println!("{} receipts, {} tasks done: {by_worker:?}", receipts.len(), tasks.len());
+
+    systems.push(boss);
+    for system in systems {
+        system.send(Shutdown::drain(Duration::from_secs(5))).await??;
+    }
+    if by_worker.len() == WORKERS { Ok(()) } else { Err("a worker had nothing to do".into()) }
+}

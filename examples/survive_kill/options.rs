@@ -1,0 +1,105 @@
+//! The command line.
+
+use liner::Durability;
+use std::error::Error;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// What to do. A child gets the words its parent got, and its part behind them.
+#[derive(Debug, Clone)]
+pub(crate) struct Options {
+    /// How often a process is killed.
+    pub(crate) kills: usize,
+    /// Messages a second that are offered.
+    pub(crate) rate: u64,
+    pub(crate) durability: Durability,
+    /// A file for each node, instead of one for both.
+    pub(crate) isolated: bool,
+    /// Where the random choices start.
+    pub(crate) seed: u64,
+    /// Children trace to standard error.
+    pub(crate) verbose: bool,
+    /// Set in a child.
+    pub(crate) part: Option<Part>,
+    /// Which start of the role this is.
+    pub(crate) life: u32,
+    /// Where logs and stores are.
+    pub(crate) dir: PathBuf,
+    /// Where a node on its own file listens.
+    pub(crate) listen: Option<SocketAddr>,
+    /// Where it looks for the other first.
+    pub(crate) peer: Option<SocketAddr>,
+}
+
+/// What a child does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// Sends.
+    Send,
+    /// Sends nothing new, and ends when nothing is left.
+    Drain,
+    Receive,
+}
+
+impl Part {
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Part::Send => "send",
+            Part::Drain => "drain",
+            Part::Receive => "receive",
+        }
+    }
+}
+
+const HELP: &str = "survive_kill [--kills N] [--rate MESSAGES_PER_SECOND] \
+                    [--durability committed|synced|write-behind] [--isolated] [--seed N] [--verbose]";
+
+impl Options {
+    pub(crate) fn parse(mut words: impl Iterator<Item = String>) -> Result<Options, Box<dyn Error>> {
+        let mut options = Options {
+            kills: 20,
+            rate: 2000,
+            durability: Durability::Committed,
+            isolated: false,
+            seed: u64::from(std::process::id()),
+            verbose: false,
+            part: None,
+            life: 0,
+            dir: PathBuf::new(),
+            listen: None,
+            peer: None,
+        };
+        while let Some(word) = words.next() {
+            let mut value = || words.next().ok_or_else(|| format!("{word} needs a value"));
+            match word.as_str() {
+                "--kills" => options.kills = value()?.parse()?,
+                "--rate" => options.rate = value()?.parse()?,
+                "--durability" => options.durability = durability(&value()?)?,
+                "--isolated" => options.isolated = true,
+                "--seed" => options.seed = value()?.parse()?,
+                "--verbose" => options.verbose = true,
+                "--part" => options.part = Some(part(&value()?)?),
+                "--life" => options.life = value()?.parse()?,
+                "--dir" => options.dir = value()?.into(),
+                "--listen" => options.listen = Some(value()?.parse()?),
+                "--peer" => options.peer = Some(value()?.parse()?),
+                _ => return Err(format!("{word:?} is not an option\n{HELP}").into()),
+            }
+        }
+        Ok(options)
+    }
+}
+
+fn durability(word: &str) -> Result<Durability, String> {
+    match word {
+        "committed" => Ok(Durability::Committed),
+        "synced" => Ok(Durability::Synced),
+        "write-behind" => Ok(Durability::WriteBehind),
+        _ => Err(format!("{word:?} is not committed, synced or write-behind")),
+    }
+}
+
+fn part(word: &str) -> Result<Part, String> {
+    let parts = [Part::Send, Part::Drain, Part::Receive];
+    parts.into_iter().find(|part| part.word() == word).ok_or_else(|| format!("no part is called {word:?}"))
+}
