@@ -68,7 +68,12 @@ impl Outbox for FaultyStore {
         .boxed()
     }
 
-    fn open_lane<'a>(&'a self, fence: &'a Fence, lane: &'a LaneName, incarnation: Incarnation) -> StoreFuture<'a, OutboxLane> {
+    fn open_lane<'a>(
+        &'a self,
+        fence: &'a Fence,
+        lane: &'a LaneName,
+        incarnation: Incarnation,
+    ) -> StoreFuture<'a, OutboxLane> {
         async move {
             self.gate().await?;
             self.inner.open_lane(fence, lane, incarnation).await
@@ -120,7 +125,13 @@ impl Inbox for FaultyStore {
 }
 
 impl DeadLetters for FaultyStore {
-    fn dead_letters<'a>(&'a self, node: &'a NodeId, filter: &'a DeadLetterFilter, after: Option<DeadLetterId>, limit: usize) -> StoreFuture<'a, Vec<(DeadLetterId, DeadLetter)>> {
+    fn dead_letters<'a>(
+        &'a self,
+        node: &'a NodeId,
+        filter: &'a DeadLetterFilter,
+        after: Option<DeadLetterId>,
+        limit: usize,
+    ) -> StoreFuture<'a, Vec<(DeadLetterId, DeadLetter)>> {
         async move {
             self.gate().await?;
             self.inner.dead_letters(node, filter, after, limit).await
@@ -154,7 +165,14 @@ impl Directory for FaultyStore {
         .boxed()
     }
 
-    fn publish<'a>(&'a self, fence: &'a Fence, topic: &'a Topic, addr: &'a str, subscription: bool, lease: Duration) -> StoreFuture<'a, ()> {
+    fn publish<'a>(
+        &'a self,
+        fence: &'a Fence,
+        topic: &'a Topic,
+        addr: &'a str,
+        subscription: bool,
+        lease: Duration,
+    ) -> StoreFuture<'a, ()> {
         async move {
             self.gate().await?;
             self.inner.publish(fence, topic, addr, subscription, lease).await
@@ -178,7 +196,13 @@ impl Directory for FaultyStore {
         .boxed()
     }
 
-    fn set_tombstone<'a>(&'a self, fence: &'a Fence, topic: &'a Topic, node: &'a NodeId, unsubscribed: bool) -> StoreFuture<'a, ()> {
+    fn set_tombstone<'a>(
+        &'a self,
+        fence: &'a Fence,
+        topic: &'a Topic,
+        node: &'a NodeId,
+        unsubscribed: bool,
+    ) -> StoreFuture<'a, ()> {
         async move {
             self.gate().await?;
             self.inner.set_tombstone(fence, topic, node, unsubscribed).await

@@ -1,7 +1,9 @@
 //! The sending half, input by input.
 
 use super::*;
+use crate::types::Payload;
 use crate::wire::frame::DataFlags;
+use std::time::Duration;
 
 const A: Incarnation = Incarnation::new(0xa);
 const MANY: u64 = 1000;
