@@ -115,7 +115,8 @@ impl Default for Limits {
 /// Intervals. All are measured on the monotonic clock.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Timing {
-    /// How long a write-behind message may be in memory only. Default 50 ms.
+    /// How long a write-behind message may be in memory only. Default 50 ms. Writing begins after half of it: a store that
+    /// needs longer than the other half to commit exceeds it.
     pub max_delay: Duration,
     /// How long a send waits for a route, for room and for its commit. Default 30 s.
     pub send_deadline: Duration,
