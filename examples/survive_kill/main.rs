@@ -143,7 +143,7 @@ impl Stage {
     fn kill(&mut self) -> Result<(), Failure> {
         let choice = self.dice.next() % 8;
         let both = choice == 0 && self.kills.len() + 2 <= self.options.kills;
-        let (sender, receiver) = (choice % 2 == 0, choice % 2 == 1 || both);
+        let (sender, receiver) = (choice.is_multiple_of(2), !choice.is_multiple_of(2) || both);
         if sender {
             self.kills.push((log::now()?, Some(self.sender.life)));
             self.sender.kill()?;

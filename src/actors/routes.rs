@@ -44,11 +44,15 @@ pub(super) struct Board {
 
 /// A send's place in its topic's queue. While there is one, the fast path is closed: the place is taken where the send
 /// was found to be blocked, so that the caller's next send does not overtake it on its way into the queue.
-pub(super) struct Place(Arc<Board>);
+pub(super) struct Place {
+    board: Arc<Board>,
+    /// Since when it waits: its deadline counts from here.
+    pub(super) since: Instant,
+}
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Ordering::AcqRel);
+        self.board.waiting.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -83,7 +87,7 @@ impl Board {
             node.event(MeshEvent::BackPressure(self.topic.clone()));
             return Err(SendError::QueueFull);
         }
-        Ok(Place(self.clone()))
+        Ok(Place { board: self.clone(), since: Instant::now() })
     }
 
     /// Sends that wait in the topic's queue, or are on their way into it.

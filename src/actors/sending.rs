@@ -81,7 +81,7 @@ impl Taken {
 /// Works a topic's queue off, until nobody can add to it any more.
 pub(super) async fn work(context: SendContext, board: Arc<Board>, mut queue: mpsc::UnboundedReceiver<Waiting>) {
     while let Some(Waiting { job, place }) = queue.next().await {
-        let worker = Worker { context: &context, board: &board };
+        let worker = Worker { context: &context, board: &board, since: place.since };
         match job {
             Job::One(outgoing, options, reply) => match worker.one(outgoing, options).await {
                 Ok(Taken::Now(receipt)) => drop(reply.send(Ok(receipt))),
@@ -117,6 +117,7 @@ async fn collect(taken: Vec<Taken>, error: Option<SendError>) -> Result<Vec<Rece
 struct Worker<'a> {
     context: &'a SendContext,
     board: &'a Arc<Board>,
+    since: Instant,
 }
 
 impl Worker<'_> {
@@ -125,7 +126,7 @@ impl Worker<'_> {
     }
 
     fn deadline(&self, options: Options) -> Instant {
-        Instant::now() + options.deadline.unwrap_or(self.context.node.config.timing.send_deadline)
+        self.since + options.deadline.unwrap_or(self.context.node.config.timing.send_deadline)
     }
 
     fn check(&self, outgoing: Outgoing, mode: Mode) -> Result<Payload, SendError> {

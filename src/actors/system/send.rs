@@ -30,8 +30,8 @@ impl LinerSystem {
             actix_rt::spawn(work(context, board.clone(), waits));
             self.queues.insert(board.topic.clone(), queue);
         }
-        let sent = self.queues.get(&board.topic).map(|queue| queue.unbounded_send(waiting));
-        if sent.is_some_and(|sent| sent.is_ok()) { Ok(()) } else { Err(SendError::Closed) }
+        let queue = self.queues.get(&board.topic).ok_or(SendError::Closed)?;
+        queue.unbounded_send(waiting).map_err(|_| SendError::Closed)
     }
 
     /// Ends the queues, after what is in them.
