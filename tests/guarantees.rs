@@ -3,9 +3,9 @@
 
 mod support;
 
-#[path = "guarantees/safety.rs"]
-mod safety;
 #[path = "guarantees/handling.rs"]
 mod handling;
 #[path = "guarantees/liveness.rs"]
 mod liveness;
+#[path = "guarantees/safety.rs"]
+mod safety;

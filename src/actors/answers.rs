@@ -18,7 +18,8 @@ use std::task::{Context, Poll, Waker};
 /// What one message, or one batch, is waiting for.
 enum Owed {
     One(u64, Pin<Box<RecipientRequest<Delivery>>>),
-    Many(Vec<u64>, Pin<Box<RecipientRequest<DeliveryBatch>>>),
+    /// A message that is overdue is `None`.
+    Many(Vec<Option<u64>>, Pin<Box<RecipientRequest<DeliveryBatch>>>),
 }
 
 #[derive(Default)]
@@ -44,7 +45,24 @@ impl Answers {
     }
 
     pub(super) fn await_many(&self, slot: Slot, tokens: Vec<u64>, request: RecipientRequest<DeliveryBatch>) {
+        let tokens = tokens.into_iter().map(Some).collect();
         self.push(slot, Owed::Many(tokens, Box::pin(request)));
+    }
+
+    /// Nothing is owed for this message any more: it must not hold up those behind it.
+    pub(super) fn forget(&self, slot: Slot, token: u64) {
+        let mut queues = self.0.borrow_mut();
+        let Some(owed) = queues.lanes.get_mut(&slot) else { return };
+        owed.retain_mut(|owed| match owed {
+            Owed::One(of, _) => *of != token,
+            Owed::Many(of, _) => {
+                of.iter_mut().filter(|of| **of == Some(token)).for_each(|of| *of = None);
+                of.iter().any(Option::is_some)
+            }
+        });
+        if let Some(waker) = queues.waker.take() {
+            waker.wake();
+        }
     }
 
     fn push(&self, slot: Slot, owed: Owed) {
@@ -93,11 +111,10 @@ impl Owed {
                 Poll::Pending => false,
                 Poll::Ready(result) => {
                     let result = result.unwrap_or_else(|e| Err(BatchNack { at: 0, nack: unanswered(e) }));
-                    let each = tokens.iter().enumerate().map(|(at, token)| Answered {
-                        slot,
-                        token: *token,
-                        answer: part(&result, at),
-                    });
+                    let each = tokens
+                        .iter()
+                        .enumerate()
+                        .filter_map(|(at, token)| Some(Answered { slot, token: (*token)?, answer: part(&result, at) }));
                     answered.extend(each);
                     true
                 }

@@ -50,7 +50,8 @@ async fn g02_what_is_delivered_is_what_was_sent(mesh: Mesh) {
     let refunds = inbox.subscribe(&billing, "refunds").await;
     let mut sent = HashMap::new();
     for n in 1..=100usize {
-        let payload: Vec<u8> = (0..n * n).map(|at| u8::try_from((at * n) % 256).expect("below 256")).chain([0]).collect();
+        let payload: Vec<u8> =
+            (0..n * n).map(|at| u8::try_from((at * n) % 256).expect("below 256")).chain([0]).collect();
         let headers = match n % 3 {
             0 => Headers::builder().with("n", n.to_string()).with("empty", "").build().expect("valid"),
             _ => Headers::EMPTY,

@@ -479,6 +479,7 @@ impl World {
                 }
             }
             InEvent::LaneRestarted(_) => self.hits.hit(Hit::LaneRestarted),
+            InEvent::Overdue { .. } => {}
             InEvent::Silent => {
                 self.hits.hit(Hit::Silent);
                 self.lose_accepted(node, peer);

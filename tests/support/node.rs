@@ -4,7 +4,8 @@ use super::{soon, until};
 use actix::dev::ToEnvelope;
 use actix::prelude::*;
 use liner::{
-    Config, LinerSystem, PendingCount, Receipt, SendBatch, SendTo, Shutdown, ShutdownReport, SpawnError, Stats, StatsReport,
+    Config, LinerSystem, PendingCount, Receipt, SendBatch, SendTo, Shutdown, ShutdownReport, SpawnError, Stats,
+    StatsReport,
 };
 use std::time::Duration;
 use tokio::sync::oneshot;

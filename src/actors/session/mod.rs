@@ -245,6 +245,10 @@ impl Session {
                 };
                 self.dead_letter(ctx, slot, token, letter, advance.map(|expected| (expected, place)));
             }
+            Event::Overdue { slot, token } => {
+                count(&self.node.counters.nacked, 1);
+                self.answers.forget(slot, token);
+            }
             Event::LaneRestarted(lane) => self.node.event(MeshEvent::LaneRestarted(lane)),
             Event::PeerSubscribed(topic) => {
                 self.peers.system.do_send(PeerNews::Serves { node: peer, topic, serves: true });

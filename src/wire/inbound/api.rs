@@ -128,6 +128,13 @@ pub enum Event {
         /// The incarnation that should be stored now, if the cursor is to move to `place`.
         advance: Option<Option<Incarnation>>,
     },
+    /// The subscriber took too long, which counts as a failure: what it answers to this hand-over means nothing any more.
+    Overdue {
+        /// The lane's number here.
+        slot: Slot,
+        /// The message.
+        token: u64,
+    },
     /// The sender's numbering is not the one this node knew: delivery starts at what the sender still has.
     LaneRestarted(LaneId),
     /// The peer serves a topic (again).

@@ -323,6 +323,7 @@ impl Inbound {
         let base = lane.base;
         let tokens: Vec<_> = (0u64..).zip(&lane.queue).filter(|(_, e)| late(e)).map(|(at, _)| base + at).collect();
         for token in tokens {
+            self.events.push_back(Event::Overdue { slot, token });
             let reason = format!("no answer within {timeout:?}");
             self.handle_answer(now, slot, token, Answer::Failed { delay: None, reason }, random);
         }
