@@ -1,6 +1,8 @@
 //! What a node is told when it is spawned. One value per system; nothing is global to the process.
 
+use crate::stores::SharedStore;
 use crate::types::{NameError, NodeId, Topic};
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -28,20 +30,34 @@ pub enum Durability {
 /// What a send does when a bound is reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum OnFull {
-    /// Wait for room, up to the deadline of the send.
+    /// Wait for room, up to the deadline of the send. Only the limits of a link are waited for: where
+    /// [`Limits::lane_messages`] or [`Limits::lane_bytes`] is reached, room may take days, and the answer is
+    /// [`SendError::QueueFull`](crate::SendError::QueueFull) at once.
     Wait,
     /// Answer [`SendError::QueueFull`](crate::SendError::QueueFull) at once.
     Reject,
 }
 
 /// Where queues, cursors and the catalogue live.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 #[non_exhaustive]
 pub enum StoreConfig {
     /// In this process only: for tests.
     Memory(crate::stores::memory::MemoryStore),
     /// A SQLite file, made when it does not exist; many processes may share it.
     Sqlite(PathBuf),
+    /// A store that is open already: one of the library's own around which something is wrapped, to measure or to fail.
+    Custom(SharedStore),
+}
+
+impl fmt::Debug for StoreConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StoreConfig::Memory(store) => f.debug_tuple("Memory").field(store).finish(),
+            StoreConfig::Sqlite(path) => f.debug_tuple("Sqlite").field(path).finish(),
+            StoreConfig::Custom(_) => f.write_str("Custom"),
+        }
+    }
 }
 
 /// A route that is known beforehand: how nodes with separate stores find each other.
@@ -55,10 +71,13 @@ pub struct Seed {
     pub addr: String,
 }
 
-/// Bounds in messages and bytes.
+/// Bounds in messages and bytes. None may be zero, [`Limits::compress_threshold`] excepted.
+///
+/// A bound in bytes never holds up a single message: one that is larger passes where nothing else is held.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// Largest message sent or taken, in bytes of payload and headers. Default 1 GiB.
+    /// Largest message sent or taken, in bytes of payload and headers. Default 1 GiB. At least once, the limit of the
+    /// store ([`StoreFacts::max_message`](crate::StoreFacts::max_message)) counts too, if it is lower.
     pub max_message: u64,
     /// Largest frame taken, in bytes. Default 16 MiB. Larger payloads travel in parts.
     pub max_frame: u32,
@@ -72,7 +91,8 @@ pub struct Limits {
     pub direct_messages: u64,
     /// The same in bytes. Default 64 MiB.
     pub direct_bytes: u64,
-    /// Accepted and unacked messages per lane, in memory and in the store. Default unlimited.
+    /// Accepted and unacked messages per lane, in memory and in the store; beyond it sends answer
+    /// [`SendError::QueueFull`](crate::SendError::QueueFull) and other lanes go on. Default unlimited.
     pub lane_messages: u64,
     /// The same in bytes. Default 10 GiB.
     pub lane_bytes: u64,
@@ -84,7 +104,8 @@ pub struct Limits {
     pub max_lanes: usize,
     /// Connections accepted at a time. Default 4,096.
     pub max_connections: usize,
-    /// Sends that wait for a route, a lane or room. Above it they are rejected. Default 65,536.
+    /// Sends of one topic that wait for a route, a lane or room. Above it they are rejected, whatever
+    /// [`Config::on_full`] says. Counted, not weighed. Default 65,536.
     pub waiting_sends: usize,
     /// Failed hand-overs after which a message becomes a dead letter. Default 10.
     pub max_attempts: u32,
@@ -115,8 +136,8 @@ impl Default for Limits {
 /// Intervals. All are measured on the monotonic clock.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Timing {
-    /// How long a write-behind message may be in memory only. Default 50 ms. Writing begins after half of it: a store that
-    /// needs longer than the other half to commit exceeds it.
+    /// How long a write-behind message may be in memory only: it is appended after half of it, so that the other half is left
+    /// for the commit. Also how far the cursor of such messages may be behind at their receiver. Default 50 ms.
     pub max_delay: Duration,
     /// How long a send waits for a route, for room and for its commit. Default 30 s.
     pub send_deadline: Duration,
@@ -242,6 +263,11 @@ impl Config {
     /// A node on a store in memory, which ends with its last handle: for tests.
     pub fn memory(name: &str, topic: &str, store: &crate::stores::memory::MemoryStore) -> Self {
         Self::on(StoreConfig::Memory(store.clone()), name, topic)
+    }
+
+    /// A node on a store that is open already.
+    pub fn custom(name: &str, topic: &str, store: SharedStore) -> Self {
+        Self::on(StoreConfig::Custom(store), name, topic)
     }
 
     fn on(store: StoreConfig, name: &str, topic: &str) -> Self {

@@ -29,9 +29,6 @@ pub enum SpawnError {
     /// The listen address is reachable from other machines, and links are neither encrypted nor authenticated.
     #[error("{0} is not a loopback address; set allow_insecure_network to listen there without TLS")]
     NotLoopback(std::net::SocketAddr),
-    /// The store gives less than the configured durability needs.
-    #[error("the store cannot give the configured durability: {0}")]
-    Durability(String),
     /// A thread could not be started, or the system ended while it started.
     #[error("cannot start: {0}")]
     Runtime(String),
@@ -41,10 +38,10 @@ pub enum SpawnError {
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum SendError {
-    /// Nobody serves the topic.
+    /// Nobody serves the topic, as the store said just now; at most once, nobody but nodes that were released.
     #[error("no route: nobody serves {0:?}")]
     NoRoute(Topic),
-    /// The topic is this node's own.
+    /// The topic is this node's own: it hands itself nothing over.
     #[error("{0:?} is this node's own topic")]
     SelfTopic(Topic),
     /// The topic is not a name.
@@ -64,7 +61,7 @@ pub enum SendError {
         /// What is allowed.
         max: u64,
     },
-    /// A bound is reached.
+    /// A bound is reached, and the configuration says not to wait ([`OnFull`](crate::OnFull)), or waiting is not possible.
     #[error("queue is full")]
     QueueFull,
     /// The deadline passed while the message waited for a route, for room or for the store.
@@ -93,12 +90,15 @@ impl SendError {
 }
 
 /// Why part of a batch was not accepted.
+///
+/// Messages behind the failed one may have been given to the store when it failed. They can be delivered, without a receipt
+/// here; sending them again may duplicate them.
 #[derive(Debug, thiserror::Error)]
 #[error("{} messages of the batch were accepted, then: {error}", accepted.len())]
 pub struct SendBatchError {
     /// Receipts of the messages before the one that failed; they will be delivered.
     pub accepted: Vec<crate::Receipt>,
-    /// Why the next one was not accepted; nothing behind it was tried.
+    /// Why the next one was not accepted.
     #[source]
     pub error: SendError,
 }

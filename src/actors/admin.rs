@@ -207,15 +207,16 @@ impl Handler<ForgetLane> for LinerSystem {
         let forget = async move {
             let mut forgotten = Forgotten::default();
             let lanes = node.store.lanes(&node.id).await?;
+            let routes = node.store.topic(&topic).await?.routes;
+            forgotten.routes = routes.iter().filter(|r| r.node == peer).map(|r| r.addrs.len() as u64).sum();
             for lane in lanes.iter().filter(|l| *l.receiver() == peer && *l.topic() == topic) {
                 forgotten.dropped += node.store.forget_lane(&node.fence, lane.name()).await?;
                 forgotten.lanes += 1;
             }
-            node.store.set_tombstone(&node.fence, &topic, &peer, true).await?;
-            if forgotten.lanes == 0 {
+            if forgotten.lanes + forgotten.routes == 0 {
                 return Err(AdminError::UnknownPeer(peer));
             }
-            forgotten.routes = 1;
+            node.store.set_tombstone(&node.fence, &topic, &peer, true).await?;
             Ok(forgotten)
         };
         Box::pin(forget.into_actor(self))

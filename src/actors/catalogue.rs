@@ -89,6 +89,7 @@ impl Catalogue {
         self.met.remove(node);
         for state in self.topics.values_mut() {
             state.learnt.remove(node);
+            state.withdrawn.remove(node);
             state.lanes.remove(node);
         }
     }

@@ -30,6 +30,7 @@ const RENEWALS: u32 = 3;
 pub(super) fn open_store(config: &StoreConfig) -> Result<SharedStore, OpenError> {
     Ok(match config {
         StoreConfig::Memory(store) => Arc::new(store.clone()),
+        StoreConfig::Custom(store) => store.clone(),
         StoreConfig::Sqlite(path) => Arc::new(SqliteStore::open(path, SqliteOptions::default())?),
     })
 }
@@ -60,7 +61,11 @@ impl LinerSystem {
     ///
     /// A process that runs under the same name on the same store is fenced from here on: it stops by itself.
     ///
-    /// Dropping the future before it resolves may leave the name registered, which harms nobody.
+    /// Opening the store and resolving the listen address block the thread, usually for milliseconds; a store that another
+    /// process is writing to, for up to 5 s.
+    ///
+    /// Dropping the future before it resolves may leave the name registered and the node running without a handle on it: run
+    /// it to its end.
     ///
     /// # Errors
     /// [`SpawnError`]: the first thing that went wrong. Nothing runs then.
@@ -238,19 +243,22 @@ impl LinerSystem {
 
     // ---- the end ----
 
-    fn close(&mut self, ctx: &mut Context<Self>) {
+    /// Ends the other actors, then this one.
+    fn close(&mut self) -> impl ActorFuture<Self, Output = ()> + use<> {
         self.close_queues();
         for peer in self.peers.values() {
             peer.sender.do_send(Stop);
         }
-        self.listener.do_send(Close);
-        ctx.stop();
+        let closed = self.listener.send(Close);
+        // A listener that is gone already has nothing to close.
+        closed.into_actor(self).map(|_, _, ctx: &mut Context<Self>| ctx.stop())
     }
 
     /// A newer process has the name: nothing may be written any more.
     pub(super) fn stop_fenced(&mut self, ctx: &mut Context<Self>) {
         if !self.node.closing.swap(true, Ordering::AcqRel) {
-            self.close(ctx);
+            let closed = self.close();
+            ctx.spawn(closed);
         }
     }
 
@@ -313,12 +321,11 @@ impl Handler<Shutdown> for LinerSystem {
                 };
                 release.into_actor(actor)
             })
-            .map(move |(dropped, released), actor, ctx| {
+            .then(move |(dropped, released), actor, _| {
                 let persisted = actor.pending().saturating_sub(dropped);
                 let drained = before.saturating_sub(persisted + dropped);
-                actor.close(ctx);
-                released?;
-                Ok(ShutdownReport { drained, persisted, dropped })
+                let report = ShutdownReport { drained, persisted, dropped };
+                actor.close().map(move |(), _, _| Ok(released.map(|()| report)?))
             });
         Box::pin(ended)
     }

@@ -18,8 +18,8 @@ use bytes::Bytes;
 use futures::channel::oneshot;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 use tokio::sync::Notify;
 
@@ -51,6 +51,8 @@ struct State {
     armed: bool,
     /// The store's last error, for those it concerns.
     store_error: Option<StoreError>,
+    /// The actor that drives the link, until it is stopped.
+    sender: Option<Recipient<Drive>>,
 }
 
 /// The shared end of a link.
@@ -67,7 +69,6 @@ pub(super) struct Link {
     pub(super) room: Notify,
     /// The store has everything that only memory held.
     pub(super) stored: Notify,
-    sender: OnceLock<Recipient<Drive>>,
 }
 
 impl Link {
@@ -78,6 +79,7 @@ impl Link {
             scheduled: false,
             armed: false,
             store_error: None,
+            sender: None,
         };
         Link {
             peer,
@@ -88,13 +90,12 @@ impl Link {
             transmit: Notify::new(),
             room: Notify::new(),
             stored: Notify::new(),
-            sender: OnceLock::new(),
         }
     }
 
-    /// The actor that drives this link. Set once, before anything is offered.
-    pub(super) fn attach(&self, sender: Recipient<Drive>) {
-        let _ = self.sender.set(sender);
+    /// The actor that drives this link, from before anything is offered until it stops: the two hold each other.
+    pub(super) fn attach(&self, sender: Option<Recipient<Drive>>) {
+        self.state.lock().sender = sender;
     }
 
     pub(super) fn is_up(&self) -> bool {
@@ -237,7 +238,7 @@ impl Link {
 
     fn schedule(&self, state: &mut State) {
         if !std::mem::replace(&mut state.scheduled, true)
-            && let Some(sender) = self.sender.get()
+            && let Some(sender) = &state.sender
         {
             sender.do_send(Drive);
         }

@@ -194,12 +194,13 @@ impl Handler<Drain> for Listener {
 }
 
 impl Handler<Close> for Listener {
-    type Result = ();
+    type Result = ResponseFuture<()>;
 
-    fn handle(&mut self, _: Close, ctx: &mut Self::Context) {
-        for (_, peer) in self.sessions.drain() {
-            peer.session.do_send(Close);
-        }
-        ctx.terminate();
+    fn handle(&mut self, _: Close, ctx: &mut Self::Context) -> Self::Result {
+        let sessions: Vec<_> = self.sessions.drain().map(|(_, peer)| peer.session.send(Close)).collect();
+        ctx.stop();
+        Box::pin(async move {
+            futures::future::join_all(sessions).await;
+        })
     }
 }

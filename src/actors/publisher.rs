@@ -22,7 +22,7 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 /// Sends to one topic without a message to an actor: the payload is encoded straight into the link's buffer. It means
-/// the same as [`SendTo`], and messages sent both ways on one lane are ordered by acceptance.
+/// the same as [`SendTo`](crate::SendTo), and messages sent both ways on one lane are ordered by acceptance.
 ///
 /// Clones are cheap; any thread may use one, inside a runtime or not.
 ///
@@ -99,7 +99,7 @@ impl Publisher {
     /// the order of the calls; the future resolves when the chosen level holds. Dropping the future changes nothing.
     ///
     /// # Errors
-    /// As for [`SendTo`].
+    /// As for [`SendTo`](crate::SendTo).
     pub fn send(&self, payload: impl AsRef<[u8]>) -> Sending {
         self.send_with(&Headers::EMPTY, payload)
     }
@@ -107,7 +107,7 @@ impl Publisher {
     /// The same with headers.
     ///
     /// # Errors
-    /// As for [`SendTo`].
+    /// As for [`SendTo`](crate::SendTo).
     pub fn send_with(&self, headers: &Headers, payload: impl AsRef<[u8]>) -> Sending {
         let payload = payload.as_ref();
         Sending(match fast(&self.node, &self.board, headers, &Body::Borrowed(payload), self.options) {
@@ -120,7 +120,7 @@ impl Publisher {
     /// Sends from a thread without a runtime, and waits as long as [`Publisher::send`] would.
     ///
     /// # Errors
-    /// As for [`SendTo`].
+    /// As for [`SendTo`](crate::SendTo).
     pub fn send_blocking(&self, payload: impl AsRef<[u8]>) -> Result<Receipt, SendError> {
         block_on(self.send(payload))
     }
@@ -128,7 +128,8 @@ impl Publisher {
     /// Sends an at-most-once or write-behind message without waiting.
     ///
     /// # Errors
-    /// [`SendError::QueueFull`] when it would have to wait, or the mode needs a commit; otherwise as for [`SendTo`].
+    /// [`SendError::QueueFull`] when it would have to wait, or the mode needs a commit; otherwise as for
+    /// [`SendTo`](crate::SendTo).
     pub fn try_send(&self, payload: impl AsRef<[u8]>) -> Result<Receipt, SendError> {
         let mode = self.options.mode.unwrap_or(self.node.config.mode);
         if !matches!(mode, Mode::AtMostOnce | Mode::AtLeastOnce(crate::Durability::WriteBehind)) {
@@ -167,10 +168,11 @@ impl Future for Sending {
     type Output = Result<Receipt, SendError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let closed = Err(SendError::Closed);
         match &mut self.0 {
-            Progress::Done(result) => Poll::Ready(result.take().unwrap_or(closed)),
-            Progress::Committing(commit) => commit.poll_unpin(cx).map(|result| result.unwrap_or(closed)),
+            Progress::Done(result) => Poll::Ready(result.take().unwrap_or(Err(SendError::Closed))),
+            Progress::Committing(commit) => {
+                commit.poll_unpin(cx).map(|result| result.unwrap_or(Err(SendError::Indeterminate)))
+            }
         }
     }
 }

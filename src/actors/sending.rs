@@ -35,6 +35,17 @@ pub(super) struct Waiting {
     pub(super) place: Place,
 }
 
+impl Waiting {
+    /// Answers that it was not sent.
+    pub(super) fn refuse(self, error: SendError) {
+        match self.job {
+            Job::One(.., reply) => drop(reply.send(Err(error))),
+            Job::All(.., reply) => drop(reply.send(Err(error))),
+            Job::Batch(.., reply) => drop(reply.send(Err(SendBatchError { accepted: Vec::new(), error }))),
+        }
+    }
+}
+
 /// What is to be sent.
 pub(super) enum Job {
     One(Outgoing, Options, Reply<Result<Receipt, SendError>>),
@@ -61,7 +72,8 @@ impl Taken {
     async fn receipt(self) -> Result<Receipt, SendError> {
         match self {
             Taken::Now(receipt) => Ok(receipt),
-            Taken::Later(receipt) => receipt.await.unwrap_or(Err(SendError::Closed)),
+            // Dropped by a system that ended meanwhile: the store may have the message.
+            Taken::Later(receipt) => receipt.await.unwrap_or(Err(SendError::Indeterminate)),
         }
     }
 }
@@ -291,7 +303,7 @@ impl Worker<'_> {
         });
         match timeout_at(deadline.into(), answer).await {
             Ok(Ok(result)) => result.map_err(SendError::Store),
-            Ok(Err(_)) => Err(SendError::Closed),
+            Ok(Err(_)) => Err(SendError::Indeterminate),
             Err(_) => Err(SendError::Indeterminate),
         }
     }

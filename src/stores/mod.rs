@@ -211,7 +211,8 @@ pub enum Write {
         /// The message.
         seq: Seq,
     },
-    /// Keep a message that could not be handled. A letter with the same [`MessageId`] and origin is left as it is.
+    /// Keep a message that could not be handled. A letter with the same [`MessageId`](crate::MessageId) and origin is left
+    /// as it is.
     DeadLetter(Box<DeadLetter>),
     /// A replayed dead letter was handled: it goes.
     RemoveDeadLetter(DeadLetterId),

@@ -77,8 +77,8 @@ macro_rules! opaque_u64 {
 }
 
 opaque_u64! {
-    /// One unbroken life of a lane's numbering: random, minted when the lane is created or cleared and whenever the
-    /// sending process starts. 64 random bits, so that two lives never share one by chance.
+    /// One unbroken life of a lane's numbering: random, minted when a sending process opens the lane. 64 random bits, so
+    /// that two lives never share one by chance.
     Incarnation
 }
 

@@ -354,7 +354,7 @@ impl World {
 
     fn decide(&mut self, node: usize, peer: usize, (slot, token, stamp): (Slot, u64, u64), id: u64, handler: Handler) {
         let process = self.process_no(node);
-        let poison = self.plan.poison && id % POISON_EVERY == 0;
+        let poison = self.plan.poison && id.is_multiple_of(POISON_EVERY);
         let reason = || "cannot".to_owned();
         let answer = if poison {
             self.hits.hit(Hit::Poison);

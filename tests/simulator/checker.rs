@@ -120,7 +120,7 @@ pub(crate) fn body(id: u64, len: usize) -> Vec<u8> {
     let mut bytes: Vec<u8> = id.to_le_bytes().into_iter().take(len).collect();
     let mut x = id.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     while bytes.len() < len {
-        if id % 2 == 0 {
+        if id.is_multiple_of(2) {
             x = x.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         }
         bytes.push(x.to_be_bytes()[0]);

@@ -157,7 +157,7 @@ fn outbound(rng: &mut Rng) -> OutboundConfig {
         transmit_bytes: rng.index(1500) + 60,
         page,
         append_messages: rng.index(12) + 1,
-        compress_threshold: if rng.chance(500) { 100 } else { 1 << 20 },
+        compress_threshold: if rng.chance(150) { 100 } else { 1 << 20 },
         part_bytes: PART_BYTES,
         heartbeat: Duration::from_millis(100),
         store_retry: STORE_RETRY,

@@ -196,7 +196,14 @@ impl World {
             return;
         }
         pipe.scheduled = true;
-        let wait = if self.rng.chance(30) { self.rng.millis(1, 20) } else { self.rng.micros(20, 600) };
+        let slow = !self.conns[conn].ends[end].greeted && self.rng.chance(100);
+        let wait = if slow {
+            self.rng.millis(5, 60)
+        } else if self.rng.chance(30) {
+            self.rng.millis(1, 20)
+        } else {
+            self.rng.micros(20, 600)
+        };
         self.after(wait, Coming::Deliver { conn, end });
     }
 

@@ -30,7 +30,7 @@ use std::time::Instant;
 use world::World;
 
 /// Seeds of a usual run.
-const SEEDS: u64 = 2000;
+const SEEDS: u64 = 3000;
 
 /// Lines of the trace shown of a failed run.
 const TAIL: usize = 150;

@@ -651,10 +651,12 @@ impl World {
     }
 
     fn group_ended(&mut self, id: u64, outcome: Outcome) {
+        let Some(node) = self.groups.get(&id).map(|g| g.node) else { return };
+        let newest = self.groups.iter().filter(|(_, g)| g.node == node).all(|(other, _)| *other <= id);
         let Some(group) = self.groups.get_mut(&id) else { return };
         let committed = match outcome {
             Outcome::Done(_) => Some(true),
-            Outcome::Failed if !group.told => group.fall_back.then_some(false),
+            Outcome::Failed if !group.told => (group.fall_back && newest).then_some(false),
             Outcome::Failed | Outcome::Unknown => {
                 let first = !std::mem::replace(&mut group.told, true);
                 let (request, members) = (group.request.clone(), group.members.clone());

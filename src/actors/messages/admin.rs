@@ -27,12 +27,13 @@ macro_rules! topic_message {
 }
 
 topic_message! {
-    /// Reads the catalogue of a topic again, now. Not needed in normal operation: changes are seen within 100 ms.
+    /// Reads the catalogue of a topic again, now, and answers its addresses. Not needed in normal operation: changes are
+    /// seen within 100 ms. A topic without addresses is [`AdminError::NoRoute`].
     RefreshAddresses -> "Result<Vec<Address>, AdminError>"
 }
 
 topic_message! {
-    /// The addresses of a topic as the catalogue has them. An unknown topic has none.
+    /// The addresses of a topic as the store's catalogue has them now. An unknown topic has none.
     ListAddresses -> "Result<Vec<Address>, AdminError>"
 }
 
@@ -41,18 +42,18 @@ topic_message! {
 pub struct Address {
     /// Who listens there.
     pub node: NodeId,
-    /// Where.
+    /// Where, `host:port`, as it was published or written by an operator.
     pub addr: String,
     /// Whether the node's lease is in force, or it has none.
     pub live: bool,
 }
 
-/// How many at-least-once messages were accepted and not acked, in memory or stored.
+/// How many at-least-once messages of this node were accepted and not acked, in memory or stored. Asks the store.
 #[derive(Debug, Clone, Copy, ActixMessage)]
 #[rtype(result = "Result<u64, AdminError>")]
 pub struct PendingCount;
 
-/// The same, per lane.
+/// The same, per lane; lanes without any are left out.
 #[derive(Debug, Clone, Copy, ActixMessage)]
 #[rtype(result = "Result<Vec<PeerPending>, AdminError>")]
 pub struct PendingByPeer;
@@ -68,17 +69,20 @@ pub struct PeerPending {
     pub amount: Amount,
 }
 
-/// Drops everything this node has accepted and its receivers have not acked. Lanes stay. Answers what was dropped.
+/// Drops everything this node has accepted and its receivers have not acked. Lanes and routes stay, and sends that wait for
+/// their commit. Answers what was dropped. What is on its way may still be delivered.
 #[derive(Debug, Clone, Copy, ActixMessage)]
 #[rtype(result = "Result<Amount, AdminError>")]
 pub struct ClearStoredMessages;
 
-/// Deletes the catalogue rows of this node's own topic. Answers how many.
+/// Deletes the catalogue rows of this node's own topic, whoever wrote them: other nodes of the topic are not found any more
+/// either. Answers how many.
 #[derive(Debug, Clone, Copy, ActixMessage)]
 #[rtype(result = "Result<u64, AdminError>")]
 pub struct ClearAddresses;
 
-/// Gives up on a node: drops the queues of all lanes to it, and its routes.
+/// Gives up on a node: drops the queues of this node's lanes to it, the lanes, and the node's rows in the catalogue. A node
+/// that was neither is [`AdminError::UnknownPeer`]. When it starts again, it is found again.
 #[derive(Debug, ActixMessage)]
 #[rtype(result = "Result<Forgotten, AdminError>")]
 pub struct ForgetPeer {
@@ -92,7 +96,8 @@ impl ForgetPeer {
     }
 }
 
-/// Gives up on one topic of a node: drops the queue of the lane, and the route.
+/// Gives up on one topic of a node: drops the queue of the lane, the lane, and the route, until the node subscribes to the
+/// topic again.
 #[derive(Debug, ActixMessage)]
 #[rtype(result = "Result<Forgotten, AdminError>")]
 pub struct ForgetLane {
@@ -112,7 +117,7 @@ impl ForgetLane {
 pub struct Forgotten {
     /// Lanes.
     pub lanes: u64,
-    /// Catalogue rows.
+    /// Catalogue rows: routes, notes of unsubscription, remembered addresses.
     pub routes: u64,
     /// Messages that were queued.
     pub dropped: Amount,
@@ -126,7 +131,7 @@ pub struct ListDeadLetters {
     pub filter: DeadLetterFilter,
     /// Only those after this one, to page on.
     pub after: Option<DeadLetterId>,
-    /// At most so many.
+    /// At most so many. Default 1,000.
     pub limit: usize,
 }
 
@@ -138,6 +143,8 @@ impl Default for ListDeadLetters {
 
 /// Tries dead letters again: those that a subscriber failed are handed to it, outside lane order; those that a receiver
 /// refused are appended to their lane. A letter goes once it is handled, or accepted again.
+///
+/// Letters are tried one after the other. If the caller goes away, the replay goes on.
 #[derive(Debug, Clone, Default, ActixMessage)]
 #[rtype(result = "Result<Replayed, AdminError>")]
 pub struct ReplayDeadLetters {
@@ -162,7 +169,8 @@ pub struct PurgeDeadLetters {
     pub filter: DeadLetterFilter,
 }
 
-/// Sends every [`MeshEvent`] from now on to an actor, until it is gone.
+/// Sends every [`MeshEvent`] from now on to an actor, until it is gone. The actor's mailbox is not bounded by this: it must
+/// keep up.
 #[derive(Debug, ActixMessage)]
 #[rtype(result = "()")]
 pub struct WatchEvents(pub Recipient<MeshEvent>);
@@ -172,25 +180,25 @@ pub struct WatchEvents(pub Recipient<MeshEvent>);
 #[rtype(result = "()")]
 #[non_exhaustive]
 pub enum MeshEvent {
-    /// A link to a peer is up.
+    /// A link that this node dialled is up.
     PeerUp(NodeId),
-    /// A link to a peer is lost; it is dialled again.
+    /// A link that this node dialled is lost, and why; it is dialled again.
     PeerDown(NodeId, String),
-    /// A peer serves a topic.
+    /// A peer said on a link that it serves a topic.
     PeerSubscribed(NodeId, Topic),
-    /// A peer unsubscribed from a topic.
+    /// A peer said on a link that it does not serve a topic any more.
     PeerUnsubscribed(NodeId, Topic),
-    /// A store operation failed; it is tried again.
+    /// A store operation failed. What must happen is tried again; a send is answered.
     StoreError(String),
     /// A lane's numbering started anew at its sender: duplicates are possible.
     LaneRestarted(LaneId),
-    /// A message became a dead letter.
+    /// A message became a dead letter: its lane, and the last reason.
     DeadLettered(LaneId, String),
-    /// Sends to a topic wait for room, or are rejected for want of it.
+    /// A send to a topic waits for room, or is rejected because too many wait already.
     BackPressure(Topic),
     /// A newer process runs under this node's name; this one stops.
     Fenced,
-    /// A node of the same name on another store was turned away, or turned this one away.
+    /// A peer knows this node's name from another store, and turned this one away.
     NameConflict(NodeId),
 }
 
@@ -210,21 +218,21 @@ pub struct StatsReport {
     pub published: String,
     /// What the store says of itself.
     pub store: StoreFacts,
-    /// Messages accepted.
+    /// Messages accepted, at most once included.
     pub accepted: u64,
-    /// Messages handed over.
+    /// Messages handed over; a message counts each time.
     pub delivered: u64,
     /// Messages answered with `Ok`.
     pub handled: u64,
     /// Accepted messages that were acked.
     pub acked: u64,
-    /// Messages sent again.
+    /// Messages sent that may have been seen: read back from the store, or sent again on a new connection.
     pub redelivered: u64,
     /// Answers that were nacks.
     pub nacked: u64,
     /// Messages that became dead letters.
     pub dead_lettered: u64,
-    /// At-most-once messages dropped here.
+    /// At-most-once messages that could not be sent, or that their subscriber failed.
     pub dropped: u64,
     /// Duplicates recognised and dropped.
     pub duplicates: u64,
@@ -234,7 +242,7 @@ pub struct StatsReport {
     pub bytes_delivered: u64,
     /// Accepted and not acked.
     pub pending: u64,
-    /// Age of the oldest stored message that is not acked.
+    /// Age of the oldest stored message that is not acked, by the wall clock.
     pub oldest_pending: Option<Duration>,
     /// Sends that wait for a route, a lane or room.
     pub waiting_sends: usize,
@@ -256,7 +264,8 @@ pub struct LinkStats {
 }
 
 /// Ends the system: refuses new sends, lets running handlers end, commits cursors, sends acks, waits for the acks of
-/// connected peers, writes the rest to the store, withdraws the routes and closes.
+/// connected peers, writes the rest to the store, withdraws the routes and closes. A second one answers
+/// [`AdminError::Closed`]. If the caller goes away, it goes on all the same.
 #[derive(Debug, Clone, Copy, ActixMessage)]
 #[rtype(result = "Result<ShutdownReport, AdminError>")]
 pub struct Shutdown {
@@ -264,7 +273,7 @@ pub struct Shutdown {
 }
 
 impl Shutdown {
-    /// Waits for handlers and acks up to `deadline`.
+    /// Waits for handlers and acks up to `deadline`, and for the store up to 10 s more.
     pub fn drain(deadline: Duration) -> Self {
         Shutdown { deadline }
     }

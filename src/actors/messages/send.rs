@@ -132,7 +132,10 @@ impl SendTo {
     options!();
 }
 
-/// Sends a message to every node that serves a topic, once each, in one transaction: all or none. One receipt a node.
+/// Sends a message to every node that serves a topic, once each. One receipt a node.
+///
+/// Committed or synced, it is one transaction: all nodes get it, or none. At most once, each node is served for itself, and
+/// an error can come after some were.
 #[derive(Debug, ActixMessage)]
 #[rtype(result = "Result<Vec<Receipt>, SendError>")]
 pub struct SendAll {
@@ -159,7 +162,7 @@ impl SendAll {
 }
 
 /// Sends many messages to one of the nodes that serve a topic, in order on one lane, with as few commits as possible.
-/// Receipts come in the order of the messages.
+/// Receipts come in the order of the messages. It is no transaction: see [`SendBatchError`].
 #[derive(Debug, ActixMessage)]
 #[rtype(result = "Result<Vec<Receipt>, SendBatchError>")]
 pub struct SendBatch {

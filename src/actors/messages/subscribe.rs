@@ -16,9 +16,9 @@ use std::time::Duration;
 pub struct Delivery {
     /// The message: the same over redelivery, restarts and replays, so that duplicates can be recognised.
     pub id: MessageId,
-    /// How often it was handed over, this time included.
+    /// How often it was handed over, this time included. Hand-overs of an earlier process count where they were recorded.
     pub attempt: u32,
-    /// Whether it may have been handed over before.
+    /// Whether it may have been handed over before. Also true of messages that waited in the sender's store.
     pub redelivered: bool,
     /// Its headers.
     pub headers: Headers,
@@ -144,7 +144,36 @@ macro_rules! subscription {
     };
 }
 
-/// Serves a further topic: publishes this node under it and hands its messages over.
+/// Serves a further topic: publishes this node under it and hands its messages over. One subscriber a topic.
+///
+/// An actor that panics in its handler, or stops with messages in its mailbox, has failed these messages.
+///
+/// ```no_run
+/// use actix::prelude::*;
+/// use liner::{Delivery, Nack, Subscribe};
+///
+/// struct Printer;
+///
+/// impl Actor for Printer {
+///     type Context = Context<Self>;
+/// }
+///
+/// impl Handler<Delivery> for Printer {
+///     type Result = Result<(), Nack>;
+///
+///     fn handle(&mut self, delivery: Delivery, _: &mut Self::Context) -> Self::Result {
+///         println!("{}: {} bytes", delivery.id, delivery.payload.len());
+///         Ok(())
+///     }
+/// }
+///
+/// # async fn run(system: Addr<liner::LinerSystem>) -> Result<(), Box<dyn std::error::Error>> {
+/// let printer = Printer.start().recipient();
+/// let subscription = system.send(Subscribe::new("invoices", printer)).await??;
+/// # drop(subscription);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, ActixMessage)]
 #[rtype(result = "Result<Subscription, SubscribeError>")]
 pub struct Subscribe {
@@ -162,7 +191,8 @@ impl Subscribe {
     subscription!(topic);
 }
 
-/// Hands the messages of the node's own topic over.
+/// Hands the messages of the node's own topic over. The topic is published from the start; until there is a subscriber, its
+/// messages wait at their senders. Otherwise as [`Subscribe`].
 #[derive(Debug, ActixMessage)]
 #[rtype(result = "Result<Subscription, SubscribeError>")]
 pub struct Receive {
@@ -180,7 +210,7 @@ impl Receive {
 }
 
 /// Withdraws a topic: its routes go, senders are told, and messages that already wait stay with their senders until this
-/// node subscribes again.
+/// node subscribes again. Routes that an earlier process or an operator wrote for this node and topic go, too.
 #[derive(Debug, ActixMessage)]
 #[rtype(result = "Result<(), SubscribeError>")]
 pub struct Unsubscribe {

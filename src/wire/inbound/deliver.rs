@@ -218,11 +218,15 @@ impl Inbound {
             self.changed.clear();
             return None;
         }
+        self.write_acks();
+        (!self.tx.is_empty()).then(|| self.tx.split().freeze())
+    }
+
+    pub(super) fn write_acks(&mut self) {
         while let Some(slot) = self.changed.pop_first() {
             self.write_ack(slot);
             self.write_credit(slot);
         }
-        (!self.tx.is_empty()).then(|| self.tx.split().freeze())
     }
 
     fn write_ack(&mut self, slot: Slot) {

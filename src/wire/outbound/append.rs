@@ -69,7 +69,8 @@ impl Outbound {
     }
 
     /// The append that the caller ran for a message offered with [`Promise::Group`] ended. With `Some(true)` the message is
-    /// committed, with `Some(false)` it is accepted as write-behind, with `None` it is rejected.
+    /// committed, with `Some(false)` it is accepted as write-behind, with `None` it is rejected. `Some(false)` is not allowed
+    /// while a later group of the same lane is under way: its rows do not have this message.
     pub fn finish_group(&mut self, lane: LaneIx, seq: Seq, committed: Option<bool>) {
         let Some(l) = lane_mut(&mut self.lanes, lane) else { return };
         let Some(at) = l.fresh.iter().position(|i| i.seq == seq) else { return };
@@ -79,17 +80,16 @@ impl Outbound {
                 self.settle(lane, seq);
             }
             Some(false) => {
-                l.fresh[at].state = State::Late;
+                l.fresh[at].state = State::Accepted;
                 l.pending.add(l.fresh[at].message.size());
+                // What was committed behind it is sent only when it is stored, too.
+                l.flush |= l.fresh.iter().any(|i| i.state == State::Stored);
             }
             None => {
                 if let Some(item) = l.fresh.remove(at) {
                     self.memory.remove(item.message.size());
                 }
             }
-        }
-        if let Some(l) = lane_mut(&mut self.lanes, lane) {
-            l.admit_late();
         }
         self.unblock(lane);
     }

@@ -11,9 +11,10 @@
 //! or kept in flight. The durable queue therefore always holds a prefix of the lane, and a crash loses only a suffix.
 
 use super::inflight::{Inflight, Kept, Segments, Sent};
+use super::item::{Credit, Given, Item, Rest, State};
 use super::{Accept, Amount, LaneRecord, Numbered};
 use crate::types::{Incarnation, Message, Seq, Topic};
-use crate::wire::frame::{DataFlags, LaneIx};
+use crate::wire::frame::LaneIx;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
 
@@ -26,82 +27,6 @@ pub(super) enum Connection {
     Resuming(u32),
     /// Data may flow, within the credit.
     Open,
-}
-
-/// What is known of a message that only memory holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum State {
-    /// Accepted (write-behind): may be sent at once.
-    Accepted,
-    /// Waits for its commit; accepted only then.
-    Reserved { deadline: Instant, synced: bool, given: Given },
-    /// Waits for a commit that its caller runs (a group over several lanes).
-    External,
-    /// Accepted after all, while a later group of the lane is under way whose rows do not have it: waits for that one.
-    Late,
-    /// Committed, but an earlier one is not.
-    Stored,
-}
-
-/// Whether the store may already hold a message that waits for its commit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Given {
-    /// Certainly not.
-    No,
-    /// An append carries it right now.
-    Now,
-    /// An append that carried it ended without an answer.
-    Unknown,
-    /// The same, and the caller was told.
-    Reported,
-}
-
-/// A message that waits in memory.
-#[derive(Debug)]
-pub(super) struct Item {
-    pub(super) seq: Seq,
-    pub(super) message: Message,
-    pub(super) state: State,
-    pub(super) since: Instant,
-    pub(super) redelivered: bool,
-}
-
-/// The rest of a large message that is sent in parts.
-#[derive(Debug)]
-pub(super) struct Rest {
-    /// `Seq::ZERO`: at most once.
-    pub(super) seq: Seq,
-    pub(super) message: Message,
-    pub(super) offset: usize,
-    pub(super) flags: DataFlags,
-}
-
-/// What the receiver still takes on this connection.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Credit {
-    pub(super) messages: u64,
-    pub(super) bytes: u64,
-    pub(super) used_messages: u64,
-    pub(super) used_bytes: u64,
-}
-
-impl Credit {
-    /// Whether one more message may go. The last one may overshoot the bytes, so that a message larger than the whole
-    /// budget passes alone.
-    pub(super) fn allows(&self) -> bool {
-        self.used_messages < self.messages && self.used_bytes < self.bytes
-    }
-
-    pub(super) fn use_for(&mut self, size: usize) {
-        self.used_messages += 1;
-        self.used_bytes = self.used_bytes.saturating_add(size as u64);
-    }
-
-    /// A message was not sent to its end after all: the receiver does not count it either.
-    pub(super) fn give_back(&mut self, size: usize) {
-        self.used_messages = self.used_messages.saturating_sub(1);
-        self.used_bytes = self.used_bytes.saturating_sub(size as u64);
-    }
 }
 
 #[derive(Debug)]
@@ -328,7 +253,7 @@ impl Lane {
                     self.pending.add(item.message.size());
                 }
                 State::Accepted => {}
-                State::External | State::Late | State::Stored => continue,
+                State::External | State::Stored => continue,
             }
             item.state = State::Stored;
         }
@@ -344,16 +269,6 @@ impl Lane {
                 continue;
             }
             item.state = State::Stored;
-        }
-    }
-
-    /// A group ended: what was accepted late no longer waits for it.
-    pub(super) fn admit_late(&mut self) {
-        let last = self.fresh.iter().rposition(|i| i.state == State::External).map_or(0, |at| at + 1);
-        for item in self.fresh.range_mut(last..).filter(|i| i.state == State::Late) {
-            item.state = State::Accepted;
-            // Committed messages may stand behind it, and those are sent only when it is stored, too.
-            self.flush = true;
         }
     }
 

@@ -1,8 +1,8 @@
 //! Accepting messages and putting them on the wire.
 
+use super::item::Rest;
 use super::*;
 use crate::wire::frame::{Data, DataFlags};
-use lane::Rest;
 
 /// Messages one lane may send before the next has its turn.
 const TURN_MESSAGES: usize = 64;

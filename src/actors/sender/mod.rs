@@ -1,18 +1,21 @@
 //! Sender: one per peer. It dials, backs off and dials again, carries bytes between the connection and the link's
 //! machine, and carries out what the machine asks for.
 
-use super::ack_tracker::{Acked, AckedBatch, Resting};
-use super::connection::{Connection, ConnectionError, dial, read_loop, write_loop};
-use super::link::{Drive, Link};
-use super::messages::MeshEvent;
-use super::node::{Node, count, random, wall_ms};
-use super::store::{Commit, Load};
+mod refusal;
+
+use crate::actors::ack_tracker::{Acked, AckedBatch, Resting};
+use crate::actors::connection::{Connection, ConnectionError, dial, read_loop, write_loop};
+use crate::actors::link::{Drive, Link};
+use crate::actors::messages::MeshEvent;
+use crate::actors::node::{Node, count, random, wall_ms};
+use crate::actors::store::{Commit, Load};
 use crate::stores::{DeadLetter, DeadLetterOrigin, PageLimit, StoreError, Stored, Write};
 use crate::types::{Incarnation, Message as Body, MessageId, NodeId, Seq, Topic};
 use crate::wire::backoff::Backoff;
 use crate::wire::frame::{CloseCode, LaneIx, RefuseCode, Welcome};
 use crate::wire::outbound::{AppendOutcome, Event, Numbered, PeerLimits};
 use actix::prelude::*;
+use refusal::Refusal;
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::task::JoinHandle;
@@ -20,12 +23,12 @@ use tokio::task::JoinHandle;
 /// Dial now: an address is new, or the peer has just been heard of.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub(super) struct DialNow;
+pub(in crate::actors) struct DialNow;
 
 /// Close the connection and stop.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub(super) struct Stop;
+pub(in crate::actors) struct Stop;
 
 /// A connection ended.
 #[derive(Debug, Message)]
@@ -38,7 +41,7 @@ struct Ended {
 /// Tells the system about a peer.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub(super) enum PeerNews {
+pub(in crate::actors) enum PeerNews {
     /// A handshake: where the peer listens, and its own topic.
     Met { node: NodeId, topic: Topic, addr: String },
     /// It serves the topic, or does not any more.
@@ -47,12 +50,12 @@ pub(super) enum PeerNews {
 
 /// Whom a sender talks to.
 #[derive(Clone)]
-pub(super) struct SenderPeers {
-    pub(super) store: Recipient<Commit>,
-    pub(super) load: Recipient<Load>,
-    pub(super) acks: Recipient<AckedBatch>,
-    pub(super) resting: Recipient<Resting>,
-    pub(super) system: Recipient<PeerNews>,
+pub(in crate::actors) struct SenderPeers {
+    pub(in crate::actors) store: Recipient<Commit>,
+    pub(in crate::actors) load: Recipient<Load>,
+    pub(in crate::actors) acks: Recipient<AckedBatch>,
+    pub(in crate::actors) resting: Recipient<Resting>,
+    pub(in crate::actors) system: Recipient<PeerNews>,
 }
 
 enum State {
@@ -62,10 +65,12 @@ enum State {
     Connected {
         tasks: [JoinHandle<()>; 2],
     },
+    /// For good.
+    Stopped,
 }
 
 /// See the [module](self).
-pub(super) struct Sender {
+pub(in crate::actors) struct Sender {
     node: Arc<Node>,
     link: Arc<Link>,
     peers: SenderPeers,
@@ -78,7 +83,7 @@ pub(super) struct Sender {
 }
 
 impl Sender {
-    pub(super) fn new(node: Arc<Node>, link: Arc<Link>, peers: SenderPeers) -> Self {
+    pub(in crate::actors) fn new(node: Arc<Node>, link: Arc<Link>, peers: SenderPeers) -> Self {
         let timing = &node.config.timing;
         let backoff = Backoff::new(timing.redial_first, timing.redial_cap);
         Sender { node, link, peers, state: State::Waiting, backoff, redial: None, timer: None, generation: 0 }
@@ -102,6 +107,7 @@ impl Sender {
         let (node, peer) = (self.node.clone(), self.link.peer.clone());
         let attempt = async move { dial(&node, &peer, &addrs).await };
         ctx.spawn(attempt.into_actor(self).map(|result, actor, ctx| match result {
+            _ if matches!(actor.state, State::Stopped) => {}
             Ok((connection, welcome)) => actor.connected(ctx, connection, welcome),
             Err(error) => actor.dial_failed(ctx, error),
         }));
@@ -110,7 +116,7 @@ impl Sender {
     fn dial_failed(&mut self, ctx: &mut Context<Self>, error: ConnectionError) {
         tracing::debug!(node = %self.node.id, peer = %self.link.peer, %error, "dialling failed");
         match &error {
-            ConnectionError::Refused(CloseCode::Fenced, _) => self.node.event(MeshEvent::Fenced),
+            ConnectionError::Refused(CloseCode::Fenced, _) => self.check_fence(ctx),
             ConnectionError::Refused(CloseCode::NameConflict, _) => {
                 self.node.event(MeshEvent::NameConflict(self.node.id.clone()));
             }
@@ -175,6 +181,17 @@ impl Sender {
         self.drive(ctx);
     }
 
+    /// A peer says that a newer process has this node's name. Only the store knows.
+    fn check_fence(&self, ctx: &mut Context<Self>) {
+        let node = self.node.clone();
+        let check = async move {
+            if let Err(error) = node.store.renew(&node.fence, node.config.timing.lease).await {
+                node.store_failed(&error);
+            }
+        };
+        ctx.spawn(check.into_actor(self));
+    }
+
     // ---- the machine ----
 
     fn drive(&mut self, ctx: &mut Context<Self>) {
@@ -235,7 +252,7 @@ impl Sender {
             Event::Room => self.link.room.notify_waiters(),
             Event::PeerClosed(code, text) => {
                 if code == CloseCode::Fenced {
-                    self.node.event(MeshEvent::Fenced);
+                    self.check_fence(ctx);
                 }
                 self.disconnect(ctx, &format!("closed by the peer: {code:?} {text}"));
             }
@@ -273,70 +290,10 @@ impl Sender {
             actor.drive(ctx);
         }));
     }
-
-    /// Keeps a refused message as a dead letter. Its body may have to be read first.
-    fn refused(&mut self, ctx: &mut Context<Self>, lane: LaneIx, refusal: Refusal) {
-        let (Some(key), id) = self.link.lane(lane) else { return };
-        if refusal.message.is_none() {
-            let limit = PageLimit { messages: 1, bytes: usize::MAX };
-            let load = self.peers.load.send(Load { lane: key, after: refusal.seq.prev(), limit });
-            ctx.spawn(load.into_actor(self).map(move |page, actor, ctx| match page {
-                Ok(Ok(page)) => {
-                    let found = page.messages.into_iter().find(|m| m.seq == refusal.seq);
-                    match found {
-                        Some(found) => {
-                            actor.refused(ctx, lane, Refusal { message: Some(found.message), ..refusal });
-                        }
-                        // Cleared meanwhile: there is nothing to keep.
-                        None => actor.settle_refused(ctx, lane, refusal.seq),
-                    }
-                }
-                Ok(Err(error)) if !error.is_retryable() => actor.node.store_failed(&error),
-                _ => {
-                    let wait = actor.node.config.timing.store_retry;
-                    ctx.run_later(wait, move |actor, ctx| actor.refused(ctx, lane, refusal));
-                }
-            }));
-            return;
-        }
-        let Some(message) = refusal.message else { return };
-        let reason = format!("{:?}: {}", refusal.code, refusal.text);
-        let letter = DeadLetter {
-            id: MessageId { lane: id.clone(), incarnation: refusal.incarnation, seq: refusal.seq },
-            origin: DeadLetterOrigin::Refused,
-            message,
-            reason: reason.clone(),
-            attempts: 0,
-            died_ms: wall_ms(),
-        };
-        let writes = vec![Write::DeadLetter(Box::new(letter)), Write::Remove { lane: key, seq: refusal.seq }];
-        let commit = self.peers.store.send(Commit::persistent(writes));
-        ctx.spawn(commit.into_actor(self).map(move |result, actor, ctx| {
-            if let Ok(Ok(_)) = result {
-                count(&actor.node.counters.dead_lettered, 1);
-                actor.node.event(MeshEvent::DeadLettered(id, reason));
-                actor.settle_refused(ctx, lane, refusal.seq);
-            }
-        }));
-    }
-
-    fn settle_refused(&mut self, ctx: &mut Context<Self>, lane: LaneIx, seq: Seq) {
-        self.link.refused(lane, seq);
-        self.drive(ctx);
-    }
-}
-
-/// What a receiver said when it refused a message.
-struct Refusal {
-    seq: Seq,
-    incarnation: Incarnation,
-    message: Option<Body>,
-    code: RefuseCode,
-    text: String,
 }
 
 /// Rows for the store.
-pub(super) fn stored(messages: Vec<Numbered>) -> Vec<Stored> {
+pub(in crate::actors) fn stored(messages: Vec<Numbered>) -> Vec<Stored> {
     let accepted_ms = wall_ms();
     let row = |m: Numbered| Stored { seq: m.seq, incarnation: m.incarnation, accepted_ms, message: m.message };
     messages.into_iter().map(row).collect()
@@ -357,7 +314,7 @@ fn append_outcome<T>(result: Result<T, StoreError>) -> (AppendOutcome, Option<St
 }
 
 /// The store actor is gone: the system is ending.
-pub(super) fn gone(error: &MailboxError) -> StoreError {
+pub(in crate::actors) fn gone(error: &MailboxError) -> StoreError {
     StoreError::Unavailable(error.to_string().into())
 }
 
@@ -412,12 +369,18 @@ impl Handler<Ended> for Sender {
 impl Handler<Stop> for Sender {
     type Result = ();
 
+    /// A supervised actor is restarted whenever it ends while it has an address. So it rests, and ends when the last
+    /// address is gone.
     fn handle(&mut self, _: Stop, ctx: &mut Self::Context) {
         if let State::Connected { tasks } = &self.state {
             tasks.iter().for_each(JoinHandle::abort);
             self.link.disconnected();
         }
+        for timer in [self.redial.take(), self.timer.take().map(|(_, timer)| timer)].into_iter().flatten() {
+            ctx.cancel_future(timer);
+        }
         self.generation += 1;
-        ctx.terminate();
+        self.state = State::Stopped;
+        self.link.attach(None);
     }
 }

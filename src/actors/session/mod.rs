@@ -4,105 +4,46 @@
 //! It outlives its connections: a peer's new connection replaces the old one here, and a message that is with a
 //! subscriber meanwhile is not handed over a second time.
 
-use super::answers::{Answered, Answers, answer};
-use super::connection::{Connection, ConnectionError, read_loop, write_loop};
-use super::messages::{Delivery, DeliveryBatch, MeshEvent, Nack, Sink};
-use super::node::{Node, count, random, wall_ms};
-use super::sender::{PeerNews, gone};
-use super::store::{Commit, OpenInbox};
+mod hand_over;
+mod messages;
+mod persist;
+
+pub(in crate::actors) use messages::{Announce, Attach, Close, Drain, SetHandler};
+
+use messages::{Arrived, Ended, Outlet, Writable};
+
+use crate::actors::answers::{Answered, Answers};
+use crate::actors::connection::{Connection, ConnectionError, read_loop, write_loop};
+use crate::actors::messages::{MeshEvent, Sink};
+use crate::actors::node::{Node, count, random, wall_ms};
+use crate::actors::sender::PeerNews;
+use crate::actors::store::{Commit, OpenInbox};
 use crate::stores::{DeadLetter, DeadLetterOrigin, LaneKey, Write};
 use crate::types::{Cursor, Incarnation, LaneId, MessageId, NodeId, Seq, Topic};
 use crate::wire::codec;
 use crate::wire::error::LinkError;
-use crate::wire::inbound::{Answer, Event, HandOver, Handler as Spec, Inbound, Slot};
-use actix::dev::RecipientRequest;
+use crate::wire::inbound::{Answer, Event, HandOver, Inbound, Slot};
 use actix::prelude::*;
-use bytes::Bytes;
-use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
-use tokio::sync::{Notify, OwnedSemaphorePermit};
+use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
-
-/// A connection of this peer, its handshake done.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(super) struct Attach {
-    pub(super) connection: Connection,
-    /// Its place among the connections this node takes.
-    pub(super) permit: OwnedSemaphorePermit,
-}
-
-/// Who takes the messages of a topic, or nobody any more.
-#[derive(Debug, Clone, Message)]
-#[rtype(result = "()")]
-pub(super) struct SetHandler {
-    pub(super) topic: Topic,
-    pub(super) handler: Option<(Spec, Sink)>,
-}
-
-/// Tell the peer that this node serves a topic, or does not any more.
-#[derive(Debug, Clone, Message)]
-#[rtype(result = "()")]
-pub(super) struct Announce {
-    pub(super) topic: Topic,
-    pub(super) serves: bool,
-}
-
-/// Hand nothing over any more; answered when all is handled, committed and acked as far as it goes.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub(super) struct Drain;
-
-/// Close the connection and stop.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub(super) struct Close;
-
-/// Whole frames that arrived.
-#[derive(Debug, Message)]
-#[rtype(result = "Result<(), LinkError>")]
-struct Arrived {
-    generation: u64,
-    chunk: Bytes,
-}
-
-/// The write loop has taken what was there.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-struct Writable;
-
-/// A connection ended.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-struct Ended {
-    generation: u64,
-    reason: String,
-}
-
-/// What goes to the write loop: one buffer at a time, so that acks gather in the machine while the socket is busy.
-#[derive(Default)]
-struct Outlet {
-    bytes: RefCell<Option<Bytes>>,
-    ready: Notify,
-    /// The session had more.
-    starved: Cell<bool>,
-}
 
 /// Whom a session talks to.
 #[derive(Clone)]
-pub(super) struct SessionPeers {
-    pub(super) store: Recipient<Commit>,
-    pub(super) open: Recipient<OpenInbox>,
-    pub(super) system: Recipient<PeerNews>,
+pub(in crate::actors) struct SessionPeers {
+    pub(in crate::actors) store: Recipient<Commit>,
+    pub(in crate::actors) open: Recipient<OpenInbox>,
+    pub(in crate::actors) system: Recipient<PeerNews>,
 }
 
+/// How long a peer may take to answer a goodbye.
+const GOODBYE_PATIENCE: Duration = Duration::from_millis(500);
+
 /// See the [module](self).
-pub(super) struct Session {
+pub(in crate::actors) struct Session {
     node: Arc<Node>,
     peer: NodeId,
     peers: SessionPeers,
@@ -117,6 +58,8 @@ pub(super) struct Session {
     generation: u64,
     timer: Option<(Instant, SpawnHandle)>,
     drained: Vec<futures::channel::oneshot::Sender<()>>,
+    /// The session is closing; whoever waits for that hears when this is dropped.
+    closing: Option<futures::channel::oneshot::Sender<()>>,
     /// Whether a connection is up, for the listener.
     connected: Arc<AtomicBool>,
     duplicates: u64,
@@ -124,7 +67,7 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub(super) fn new(
+    pub(in crate::actors) fn new(
         node: Arc<Node>,
         peer: NodeId,
         peers: SessionPeers,
@@ -146,6 +89,7 @@ impl Session {
             generation: 0,
             timer: None,
             drained: Vec::new(),
+            closing: None,
             connected,
             duplicates: 0,
             dropped: 0,
@@ -275,69 +219,6 @@ impl Session {
         });
     }
 
-    /// Hands over whatever may be. Messages for a batch subscriber are gathered by lane first.
-    fn hand_over_all(&mut self) {
-        let now = Instant::now();
-        let mut batches: Vec<(Slot, Vec<u64>, Vec<Delivery>)> = Vec::new();
-        while let Some(next) = self.inbound.poll_delivery(now) {
-            let HandOver { slot, token, .. } = next;
-            let topic = next.lane.topic().clone();
-            let delivery = delivery(next);
-            count(&self.node.counters.delivered, 1);
-            let size = delivery.payload.len() + delivery.headers.encoded().len();
-            count(&self.node.counters.bytes_delivered, size as u64);
-            match self.sinks.get(&topic) {
-                Some(Sink::Callback(callback)) => {
-                    let result = catch_unwind(AssertUnwindSafe(|| callback(&delivery)));
-                    let result = result.unwrap_or_else(|_| Err(Nack::new("the callback panicked")));
-                    self.answered(now, slot, token, answer(result));
-                }
-                Some(Sink::Actor(recipient)) if recipient.connected() => {
-                    self.answers.await_one(slot, token, send_unparked(recipient, delivery));
-                }
-                Some(Sink::Batch(_)) => match batches.last_mut().filter(|(s, ..)| *s == slot) {
-                    Some((_, tokens, deliveries)) => {
-                        tokens.push(token);
-                        deliveries.push(delivery);
-                    }
-                    None => batches.push((slot, vec![token], vec![delivery])),
-                },
-                Some(Sink::Actor(_)) | None => self.sink_gone(now, &topic, slot, token),
-            }
-        }
-        for (slot, tokens, deliveries) in batches {
-            self.hand_over_batch(now, slot, tokens, deliveries);
-        }
-    }
-
-    fn hand_over_batch(&mut self, now: Instant, slot: Slot, tokens: Vec<u64>, deliveries: Vec<Delivery>) {
-        let topic = self.inbound.lane(slot).topic().clone();
-        match self.sinks.get(&topic) {
-            Some(Sink::Batch(recipient)) if recipient.connected() => {
-                self.answers.await_many(slot, tokens, send_unparked(recipient, DeliveryBatch(deliveries)));
-            }
-            _ => tokens.into_iter().for_each(|token| self.sink_gone(now, &topic, slot, token)),
-        }
-    }
-
-    /// The subscriber's actor has stopped: what it was to get waits for the next subscriber.
-    fn sink_gone(&mut self, now: Instant, topic: &Topic, slot: Slot, token: u64) {
-        self.set_handler(SetHandler { topic: topic.clone(), handler: None });
-        self.inbound.handle_answer(now, slot, token, Answer::Returned, 0);
-    }
-
-    fn answered(&mut self, now: Instant, slot: Slot, token: u64, answer: Answer) {
-        match &answer {
-            Answer::Done => count(&self.node.counters.handled, 1),
-            Answer::Failed { reason, .. } => {
-                tracing::debug!(node = %self.node.id, lane = %self.inbound.lane(slot), reason, "nack");
-                count(&self.node.counters.nacked, 1);
-            }
-            Answer::Returned => {}
-        }
-        self.inbound.handle_answer(now, slot, token, answer, random());
-    }
-
     fn act(&mut self, ctx: &mut Context<Self>, event: Event) {
         let peer = self.peer.clone();
         tracing::trace!(node = %self.node.id, %peer, ?event);
@@ -379,137 +260,6 @@ impl Session {
     fn end(&mut self, reason: &str) {
         tracing::info!(node = %self.node.id, peer = %self.peer, reason, "session closed");
         self.detach();
-    }
-
-    fn open(&mut self, ctx: &mut Context<Self>, slot: Slot, lane: LaneId) {
-        let open = self.peers.open.send(OpenInbox { lane: lane.clone() });
-        ctx.spawn(open.into_actor(self).map(
-            move |result, actor, ctx| match result.unwrap_or_else(|e| Err(gone(&e))) {
-                Ok(found) => {
-                    actor.check_withdrawn(ctx, lane.topic().clone());
-                    actor.keys.insert(slot, found.key);
-                    actor.inbound.handle_opened(slot, found.cursor, found.attempts);
-                    actor.drive(ctx);
-                }
-                Err(error) => {
-                    actor.node.store_failed(&error);
-                    if error.is_retryable() {
-                        let wait = actor.node.config.timing.store_retry;
-                        ctx.run_later(wait, move |actor, ctx| actor.open(ctx, slot, lane));
-                    }
-                }
-            },
-        ));
-    }
-
-    /// A process of this name may have unsubscribed from the topic while the peer was away.
-    fn check_withdrawn(&mut self, ctx: &mut Context<Self>, topic: Topic) {
-        let node = self.node.clone();
-        let look = async move {
-            let entry = node.store.topic(&topic).await;
-            let withdrawn = entry.is_ok_and(|entry| entry.tombstones.contains(&node.id));
-            (topic, withdrawn)
-        };
-        ctx.spawn(look.into_actor(self).map(|(topic, withdrawn), actor, ctx| {
-            if withdrawn && actor.withdrawn.insert(topic.clone()) {
-                actor.inbound.announce(topic, false);
-                actor.drive(ctx);
-            }
-        }));
-    }
-
-    fn advance(&mut self, ctx: &mut Context<Self>, slot: Slot, expected: Option<Incarnation>, cursor: Cursor) {
-        let Some(lane) = self.keys.get(&slot).copied() else { return };
-        let commit = self.peers.store.send(Commit::persistent(vec![Write::Advance { lane, expected, cursor }]));
-        ctx.spawn(commit.into_actor(self).map(move |result, actor, ctx| {
-            let Ok(Ok(committed)) = result else { return };
-            if committed.stale.contains(&lane) {
-                actor.reread(ctx, slot);
-            } else {
-                actor.inbound.handle_advanced(slot, Ok(()));
-                actor.drive(ctx);
-            }
-        }));
-    }
-
-    /// The stored cursor is not what was expected: find out what it is.
-    fn reread(&mut self, ctx: &mut Context<Self>, slot: Slot) {
-        let open = self.peers.open.send(OpenInbox { lane: self.inbound.lane(slot).clone() });
-        ctx.spawn(open.into_actor(self).map(move |result, actor, ctx| match result {
-            Ok(Ok(found)) => {
-                actor.keys.insert(slot, found.key);
-                actor.inbound.handle_advanced(slot, Err(found.cursor));
-                actor.drive(ctx);
-            }
-            _ => {
-                let wait = actor.node.config.timing.store_retry;
-                ctx.run_later(wait, move |actor, ctx| actor.reread(ctx, slot));
-            }
-        }));
-    }
-
-    fn commit(
-        &mut self,
-        ctx: &mut Context<Self>,
-        slot: Slot,
-        write: impl FnOnce(LaneKey) -> Write,
-        done: impl FnOnce(&mut Self) + 'static,
-    ) {
-        let Some(lane) = self.keys.get(&slot).copied() else { return };
-        let commit = self.peers.store.send(Commit::persistent(vec![write(lane)]));
-        ctx.spawn(commit.into_actor(self).map(move |result, actor, ctx| {
-            if let Ok(Ok(_)) = result {
-                done(actor);
-                actor.drive(ctx);
-            }
-        }));
-    }
-
-    fn dead_letter(
-        &mut self,
-        ctx: &mut Context<Self>,
-        slot: Slot,
-        token: u64,
-        letter: DeadLetter,
-        advance: Option<(Option<Incarnation>, Cursor)>,
-    ) {
-        let Some(lane) = self.keys.get(&slot).copied() else { return };
-        let (id, reason) = (letter.id.lane.clone(), letter.reason.clone());
-        let mut writes = vec![Write::DeadLetter(Box::new(letter))];
-        writes.extend(advance.map(|(expected, cursor)| Write::Advance { lane, expected, cursor }));
-        let commit = self.peers.store.send(Commit::persistent(writes));
-        ctx.spawn(commit.into_actor(self).map(move |result, actor, ctx| {
-            if let Ok(Ok(_)) = result {
-                count(&actor.node.counters.dead_lettered, 1);
-                actor.node.event(MeshEvent::DeadLettered(id, reason));
-                actor.inbound.handle_dead_lettered(Instant::now(), slot, token);
-                actor.drive(ctx);
-            }
-        }));
-    }
-}
-
-/// Sends through a handle of its own: one that met a full mailbox once is parked, and a request made with it then is never
-/// woken. What bounds the mailbox is `in_flight`.
-fn send_unparked<M>(recipient: &Recipient<M>, message: M) -> RecipientRequest<M>
-where
-    M: Message + Send,
-    M::Result: Send,
-{
-    recipient.clone().send(message)
-}
-
-/// At-most-once messages have no number.
-const UNNUMBERED: Cursor = Cursor { incarnation: Incarnation::new(0), seq: Seq::ZERO };
-
-fn delivery(next: HandOver) -> Delivery {
-    let Cursor { incarnation, seq } = next.place.unwrap_or(UNNUMBERED);
-    Delivery {
-        id: MessageId { lane: next.lane, incarnation, seq },
-        attempt: next.attempt,
-        redelivered: next.redelivered,
-        headers: next.message.headers,
-        payload: next.message.payload,
     }
 }
 
@@ -569,6 +319,9 @@ impl Handler<Ended> for Session {
     fn handle(&mut self, ended: Ended, ctx: &mut Self::Context) {
         if ended.generation == self.generation {
             self.end(&ended.reason);
+            if self.closing.is_some() {
+                ctx.stop();
+            }
             self.drive(ctx);
         }
     }
@@ -620,10 +373,22 @@ impl Handler<Drain> for Session {
 }
 
 impl Handler<Close> for Session {
-    type Result = ();
+    type Result = ResponseFuture<()>;
 
-    fn handle(&mut self, _: Close, ctx: &mut Self::Context) {
-        self.detach();
-        ctx.terminate();
+    /// What was written last, acks for the most part, is lost if the socket is closed while the peer still sends. So the
+    /// peer is asked to close it.
+    fn handle(&mut self, _: Close, ctx: &mut Self::Context) -> Self::Result {
+        let (waiter, closed) = futures::channel::oneshot::channel();
+        self.closing = Some(waiter);
+        if self.outlet.is_some() {
+            self.inbound.goodbye();
+            self.transmit();
+            ctx.run_later(GOODBYE_PATIENCE, |_, ctx| ctx.stop());
+        } else {
+            ctx.stop();
+        }
+        Box::pin(async move {
+            let _ = closed.await;
+        })
     }
 }

@@ -1,0 +1,239 @@
+//! LinerSystem: the actor applications talk to. It routes, keeps the topics in use, and knows every other actor.
+
+mod send;
+mod subscribe;
+
+use crate::actors::ack_tracker::AckTracker;
+use crate::actors::catalogue::Catalogue;
+use crate::actors::link::Link;
+use crate::actors::listener::Listener;
+use crate::actors::messages::{
+    GetPublisher, MeshEvent, Options, Outgoing, Receipt, Receive, SendAll, SendBatch, SendTo, Sink, Subscribe,
+    Subscription, SubscriptionGuard, Unsubscribe, WatchEvents,
+};
+use crate::actors::node::Node;
+use crate::actors::publisher::{Fast, Publisher, fast};
+use crate::actors::routes::Board;
+use crate::actors::sender::{DialNow, PeerNews, Sender, SenderPeers};
+use crate::actors::sending::{Job, Resolve, SendContext, Waiting, work};
+use crate::actors::session::{Announce, SetHandler};
+use crate::actors::store::{OpenOutbox, StoreActor};
+use crate::actors::threads::Threads;
+use crate::error::{SendBatchError, SendError, SubscribeError};
+use crate::stores::StoreError;
+use crate::types::{NameError, NodeId, Payload, Topic};
+use crate::wire::inbound::Handler as Spec;
+use crate::wire::outbound::Body;
+use actix::dev::{MessageResponse, OneshotSender};
+use actix::prelude::*;
+use futures::FutureExt;
+use futures::channel::{mpsc, oneshot};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// One link and the actor that drives it.
+pub(in crate::actors) struct Peer {
+    pub(in crate::actors) link: Arc<Link>,
+    pub(in crate::actors) sender: Addr<Sender>,
+}
+
+/// The actor applications talk to: spawn it with [`LinerSystem::spawn`], then send it the messages of this crate.
+///
+/// It lives until it gets a [`Shutdown`](crate::Shutdown), or the actix system it was spawned in ends, which is like a
+/// crash: what was accepted survives as its mode promises, and is repeated after the next start.
+pub struct LinerSystem {
+    pub(in crate::actors) node: Arc<Node>,
+    pub(in crate::actors) threads: Threads,
+    pub(in crate::actors) store: Addr<StoreActor>,
+    pub(in crate::actors) acks: Addr<AckTracker>,
+    pub(in crate::actors) listener: Addr<Listener>,
+    pub(in crate::actors) catalogue: Catalogue,
+    pub(in crate::actors) peers: HashMap<NodeId, Peer>,
+    queues: HashMap<Topic, mpsc::UnboundedSender<Waiting>>,
+    /// The topics with a subscriber, and which one it is.
+    handlers: HashMap<Topic, (u64, Sink)>,
+    next_handler: u64,
+    watchers: Vec<Recipient<MeshEvent>>,
+    /// Threads that senders run on, in turn.
+    next_thread: usize,
+}
+
+/// The catalogue may have changed.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub(in crate::actors) struct CatalogueChanged;
+
+/// A publisher's send, for the queue of its topic. It has its place already.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(in crate::actors) struct Queue {
+    pub(in crate::actors) board: Arc<Board>,
+    pub(in crate::actors) waiting: Waiting,
+}
+
+impl LinerSystem {
+    pub(in crate::actors) fn new(
+        node: Arc<Node>,
+        threads: Threads,
+        store: Addr<StoreActor>,
+        acks: Addr<AckTracker>,
+        listener: Addr<Listener>,
+    ) -> Self {
+        LinerSystem {
+            node,
+            threads,
+            store,
+            acks,
+            listener,
+            catalogue: Catalogue::default(),
+            peers: HashMap::new(),
+            queues: HashMap::new(),
+            handlers: HashMap::new(),
+            next_handler: 0,
+            watchers: Vec::new(),
+            next_thread: 0,
+        }
+    }
+
+    // ---- peers and topics ----
+
+    /// The link to a node, started if there is none, with the addresses it may be dialled at.
+    pub(in crate::actors) fn link(&mut self, ctx: &Context<Self>, peer: &NodeId, addrs: Vec<String>) -> Arc<Link> {
+        if let Some(known) = self.peers.get(peer) {
+            if !addrs.is_empty() && known.link.set_addrs(addrs) {
+                known.sender.do_send(DialNow);
+            }
+            return known.link.clone();
+        }
+        let link = Arc::new(Link::new(peer.clone(), self.node.clone()));
+        if !addrs.is_empty() {
+            // The sender dials as soon as it runs: an at-most-once message waits for that, too.
+            link.dialing();
+        }
+        link.set_addrs(addrs);
+        let talks_to = SenderPeers {
+            store: self.store.clone().recipient(),
+            load: self.store.clone().recipient(),
+            acks: self.acks.clone().recipient(),
+            resting: self.acks.clone().recipient(),
+            system: ctx.address().recipient(),
+        };
+        let thread = &self.threads.links[self.next_thread % self.threads.links.len()];
+        self.next_thread += 1;
+        let (node, end) = (self.node.clone(), link.clone());
+        let sender = Supervisor::start_in_arbiter(thread, move |_| Sender::new(node, end, talks_to));
+        link.attach(Some(sender.clone().recipient()));
+        self.peers.insert(peer.clone(), Peer { link: link.clone(), sender });
+        link
+    }
+
+    pub(in crate::actors) fn rebuild(&mut self, ctx: &Context<Self>, topic: &Topic) {
+        let mut catalogue = std::mem::take(&mut self.catalogue);
+        let node = self.node.clone();
+        catalogue.rebuild(&node, topic, |peer, addrs| self.link(ctx, peer, addrs));
+        self.catalogue = catalogue;
+    }
+
+    fn board(&mut self, topic: &Topic) -> Arc<Board> {
+        self.catalogue.topic(topic).board.clone()
+    }
+
+    /// Reads what the store says of a topic now, and makes its board anew.
+    pub(in crate::actors) fn look_up(&self, topic: Topic) -> ResponseActFuture<Self, Result<(), StoreError>> {
+        let node = self.node.clone();
+        let look = async move {
+            let entry = node.store.topic(&topic).await;
+            (topic, entry)
+        };
+        Box::pin(look.into_actor(self).map(|(topic, entry), actor, ctx| {
+            actor.catalogue.topic(&topic).update(entry?);
+            actor.rebuild(ctx, &topic);
+            Ok(())
+        }))
+    }
+
+    pub(in crate::actors) fn refresh_all(&mut self, ctx: &mut Context<Self>) {
+        for topic in self.catalogue.topics() {
+            let look = self.look_up(topic).map(|result, actor, _| {
+                if let Err(error) = result {
+                    actor.node.store_failed(&error);
+                }
+            });
+            ctx.spawn(look);
+        }
+    }
+}
+
+impl Actor for LinerSystem {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        self.begin(ctx);
+    }
+
+    fn stopped(&mut self, _: &mut Self::Context) {
+        self.threads.stop();
+    }
+}
+
+impl Handler<Resolve> for LinerSystem {
+    type Result = ResponseActFuture<Self, Result<(), StoreError>>;
+
+    fn handle(&mut self, Resolve(topic): Resolve, _: &mut Self::Context) -> Self::Result {
+        self.look_up(topic)
+    }
+}
+
+impl Handler<PeerNews> for LinerSystem {
+    type Result = ();
+
+    fn handle(&mut self, news: PeerNews, ctx: &mut Self::Context) {
+        match news {
+            PeerNews::Met { node, topic, addr } => {
+                let dial = self.catalogue.met_at(&node) != Some(&addr);
+                self.catalogue.met(&node, &topic, addr.clone());
+                self.rebuild(ctx, &topic);
+                if let Some(peer) = self.peers.get(&node).filter(|p| dial || !p.link.is_up()) {
+                    peer.sender.do_send(DialNow);
+                }
+                self.remember(ctx, node, addr);
+            }
+            PeerNews::Serves { node, topic, serves } => {
+                self.catalogue.serves(&node, &topic, serves);
+                self.rebuild(ctx, &topic);
+                self.note_tombstone(ctx, node, topic, serves);
+            }
+        }
+    }
+}
+
+impl Handler<CatalogueChanged> for LinerSystem {
+    type Result = ();
+
+    fn handle(&mut self, _: CatalogueChanged, ctx: &mut Self::Context) {
+        self.refresh_all(ctx);
+    }
+}
+
+impl Handler<WatchEvents> for LinerSystem {
+    type Result = ();
+
+    fn handle(&mut self, WatchEvents(watcher): WatchEvents, _: &mut Self::Context) {
+        self.watchers.push(watcher);
+    }
+}
+
+impl Handler<MeshEvent> for LinerSystem {
+    type Result = ();
+
+    fn handle(&mut self, event: MeshEvent, ctx: &mut Self::Context) {
+        self.watchers.retain(Recipient::connected);
+        for watcher in &self.watchers {
+            watcher.do_send(event.clone());
+        }
+        if matches!(event, MeshEvent::Fenced) {
+            tracing::error!(node = %self.node.id, "a newer process runs under this node's name: stopping");
+            self.stop_fenced(ctx);
+        }
+    }
+}

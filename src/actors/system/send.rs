@@ -1,0 +1,194 @@
+//! How the system takes messages to send.
+
+use super::*;
+
+impl LinerSystem {
+    pub(super) fn check_topic(&self, topic: Result<Topic, NameError>) -> Result<Topic, SendError> {
+        let topic = topic?;
+        if topic == self.node.topic { Err(SendError::SelfTopic(topic)) } else { Ok(topic) }
+    }
+
+    /// Puts something into a topic's queue.
+    fn queue(&mut self, ctx: &Context<Self>, board: &Arc<Board>, job: Job) -> Result<(), SendError> {
+        if self.node.is_closing() {
+            return Err(SendError::Closed);
+        }
+        let place = board.queue_up(&self.node)?;
+        self.enqueue(ctx, board, Waiting { job, place })
+    }
+
+    fn enqueue(&mut self, ctx: &Context<Self>, board: &Arc<Board>, waiting: Waiting) -> Result<(), SendError> {
+        if !self.queues.contains_key(&board.topic) {
+            let (queue, waits) = mpsc::unbounded();
+            let open: Recipient<OpenOutbox> = self.store.clone().recipient();
+            let context = SendContext {
+                node: self.node.clone(),
+                store: self.store.clone().recipient(),
+                open,
+                resolve: ctx.address().recipient(),
+            };
+            actix_rt::spawn(work(context, board.clone(), waits));
+            self.queues.insert(board.topic.clone(), queue);
+        }
+        let queue = self.queues.get(&board.topic).ok_or(SendError::Closed)?;
+        queue.unbounded_send(waiting).map_err(|_| SendError::Closed)
+    }
+
+    /// Ends the queues, after what is in them.
+    pub(in crate::actors) fn close_queues(&mut self) {
+        self.queues.clear();
+    }
+
+    pub(in crate::actors) fn waiting_sends(&self) -> usize {
+        self.catalogue.boards().map(|board| board.waiting()).sum()
+    }
+
+    pub(super) fn send_to(&mut self, ctx: &Context<Self>, send: SendTo) -> Answer<Result<Receipt, SendError>> {
+        let SendTo { topic, outgoing, options } = send;
+        let topic = match self.check_topic(topic) {
+            Ok(topic) => topic,
+            Err(error) => return Answer::Now(Err(error)),
+        };
+        let board = self.board(&topic);
+        let payload = match Payload::new(outgoing.payload) {
+            Ok(payload) => payload,
+            Err(error) => return Answer::Now(Err(error.into())),
+        };
+        match fast(&self.node, &board, &outgoing.headers, &Body::Shared(payload.clone()), options) {
+            Fast::Done(result) => Answer::Now(result),
+            Fast::Committing(commit) => Answer::Later(commit),
+            Fast::Blocked => {
+                let outgoing = Outgoing { headers: outgoing.headers, payload: payload.into_bytes() };
+                self.later(ctx, &board, |reply| Job::One(outgoing, options, reply))
+            }
+        }
+    }
+
+    pub(super) fn later<T>(
+        &mut self,
+        ctx: &Context<Self>,
+        board: &Arc<Board>,
+        job: impl FnOnce(oneshot::Sender<Result<T, SendError>>) -> Job,
+    ) -> Answer<Result<T, SendError>> {
+        let (reply, answer) = oneshot::channel();
+        match self.queue(ctx, board, job(reply)) {
+            Ok(()) => Answer::Later(answer),
+            Err(error) => Answer::Now(Err(error)),
+        }
+    }
+}
+
+/// A reply that is there, or will be. As public as the handlers whose result it is.
+#[allow(unreachable_pub)]
+pub enum Answer<T> {
+    /// It is there.
+    Now(T),
+    /// It will be.
+    Later(oneshot::Receiver<T>),
+}
+
+/// What to reply when the system ended before there was an answer.
+pub(super) trait Closed {
+    fn closed() -> Self;
+}
+
+impl<T> Closed for Result<T, SendError> {
+    fn closed() -> Self {
+        Err(SendError::Indeterminate)
+    }
+}
+
+impl<T> Closed for Result<T, SendBatchError> {
+    fn closed() -> Self {
+        Err(SendBatchError { accepted: Vec::new(), error: SendError::Indeterminate })
+    }
+}
+
+impl<A, M> MessageResponse<A, M> for Answer<M::Result>
+where
+    A: Actor,
+    M: Message,
+    M::Result: Closed + Send,
+{
+    fn handle(self, _: &mut A::Context, reply: Option<OneshotSender<M::Result>>) {
+        let Some(reply) = reply else { return };
+        match self {
+            Answer::Now(result) => drop(reply.send(result)),
+            Answer::Later(result) => drop(actix_rt::spawn(result.map(|result| {
+                let _ = reply.send(result.unwrap_or_else(|_| M::Result::closed()));
+            }))),
+        }
+    }
+}
+
+impl Handler<SendTo> for LinerSystem {
+    type Result = Answer<Result<Receipt, SendError>>;
+
+    fn handle(&mut self, send: SendTo, ctx: &mut Self::Context) -> Self::Result {
+        self.send_to(ctx, send)
+    }
+}
+
+impl Handler<Queue> for LinerSystem {
+    type Result = ();
+
+    fn handle(&mut self, Queue { board, waiting }: Queue, ctx: &mut Self::Context) {
+        if self.node.is_closing() {
+            waiting.refuse(SendError::Closed);
+        } else if let Err(error) = self.enqueue(ctx, &board, waiting) {
+            tracing::error!(node = %self.node.id, %error, "a topic's queue has ended");
+        }
+    }
+}
+
+impl Handler<SendAll> for LinerSystem {
+    type Result = Answer<Result<Vec<Receipt>, SendError>>;
+
+    fn handle(&mut self, SendAll { topic, outgoing, options }: SendAll, ctx: &mut Self::Context) -> Self::Result {
+        match self.check_topic(topic) {
+            Ok(topic) => {
+                let board = self.board(&topic);
+                self.later(ctx, &board, |reply| Job::All(outgoing, options, reply))
+            }
+            Err(error) => Answer::Now(Err(error)),
+        }
+    }
+}
+
+impl Handler<SendBatch> for LinerSystem {
+    type Result = Answer<Result<Vec<Receipt>, SendBatchError>>;
+
+    fn handle(&mut self, SendBatch { topic, messages, options }: SendBatch, ctx: &mut Self::Context) -> Self::Result {
+        let refuse = |error| Answer::Now(Err(SendBatchError { accepted: Vec::new(), error }));
+        let board = match self.check_topic(topic) {
+            Ok(topic) => self.board(&topic),
+            Err(error) => return refuse(error),
+        };
+        let (reply, answer) = oneshot::channel();
+        match self.queue(ctx, &board, Job::Batch(messages, options, reply)) {
+            Ok(()) => Answer::Later(answer),
+            Err(error) => refuse(error),
+        }
+    }
+}
+
+impl Handler<GetPublisher> for LinerSystem {
+    type Result = ResponseActFuture<Self, Result<Publisher, SendError>>;
+
+    fn handle(&mut self, GetPublisher { topic, options }: GetPublisher, ctx: &mut Self::Context) -> Self::Result {
+        let topic = match self.check_topic(topic) {
+            Ok(topic) => topic,
+            Err(error) => return Box::pin(fut::ready(Err(error))),
+        };
+        let publisher = publisher(self, ctx, &topic, options);
+        if self.catalogue.get(&topic).is_some_and(crate::actors::catalogue::TopicState::was_read) {
+            return Box::pin(fut::ready(Ok(publisher)));
+        }
+        // The topic's nodes are looked up now, so that the first message finds them.
+        Box::pin(self.look_up(topic).map(|result, _, _| result.map(|()| publisher).map_err(SendError::Store)))
+    }
+}
+
+fn publisher(system: &mut LinerSystem, ctx: &Context<LinerSystem>, topic: &Topic, options: Options) -> Publisher {
+    Publisher::new(system.node.clone(), system.board(topic), ctx.address(), options)
+}

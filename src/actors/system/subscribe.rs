@@ -1,0 +1,109 @@
+//! How subscribers come and go.
+
+use super::*;
+
+impl LinerSystem {
+    pub(super) fn add_handler(
+        &mut self,
+        ctx: &Context<Self>,
+        topic: Topic,
+        spec: Spec,
+        sink: Sink,
+    ) -> Result<Subscription, SubscribeError> {
+        if self.handlers.contains_key(&topic) {
+            return Err(SubscribeError::AlreadySubscribed(topic));
+        }
+        self.next_handler += 1;
+        let generation = self.next_handler;
+        self.handlers.insert(topic.clone(), (generation, sink.clone()));
+        self.listener.do_send(SetHandler { topic: topic.clone(), handler: Some((spec, sink)) });
+        let guard = SubscriptionGuard { topic, generation };
+        Ok(Subscription { guard: Some(guard), system: ctx.address().recipient() })
+    }
+
+    pub(in crate::actors) fn remove_handler(&mut self, topic: &Topic) {
+        if self.handlers.remove(topic).is_some() {
+            self.listener.do_send(SetHandler { topic: topic.clone(), handler: None });
+        }
+    }
+
+    /// Who takes the messages of a topic here.
+    pub(in crate::actors) fn sink(&self, topic: &Topic) -> Option<&Sink> {
+        self.handlers.get(topic).map(|(_, sink)| sink)
+    }
+}
+
+impl Handler<Subscribe> for LinerSystem {
+    type Result = ResponseActFuture<Self, Result<Subscription, SubscribeError>>;
+
+    fn handle(&mut self, subscribe: Subscribe, _: &mut Self::Context) -> Self::Result {
+        let Subscribe { topic, sink, in_flight, timeout } = subscribe;
+        let refuse = |error: SubscribeError| -> Self::Result { Box::pin(fut::ready(Err(error))) };
+        let topic = match topic {
+            Ok(topic) if topic == self.node.topic => return refuse(SubscribeError::SelfTopic(topic)),
+            Ok(topic) if self.sink(&topic).is_some() => return refuse(SubscribeError::AlreadySubscribed(topic)),
+            Ok(topic) if !self.node.is_closing() => topic,
+            Ok(_) => return refuse(SubscribeError::Closed),
+            Err(error) => return refuse(error.into()),
+        };
+        let node = self.node.clone();
+        let publish = async move {
+            let lease = node.config.timing.lease;
+            let published = node.store.publish(&node.fence, &topic, &node.published, true, lease).await;
+            (topic, published)
+        };
+        Box::pin(publish.into_actor(self).map(move |(topic, published), actor, ctx| {
+            published?;
+            let subscription = actor.add_handler(ctx, topic.clone(), Spec { in_flight, timeout }, sink)?;
+            actor.listener.do_send(Announce { topic, serves: true });
+            Ok(subscription)
+        }))
+    }
+}
+
+impl Handler<Receive> for LinerSystem {
+    type Result = Result<Subscription, SubscribeError>;
+
+    fn handle(&mut self, Receive { sink, in_flight, timeout }: Receive, ctx: &mut Self::Context) -> Self::Result {
+        if self.node.is_closing() {
+            return Err(SubscribeError::Closed);
+        }
+        let topic = self.node.topic.clone();
+        self.add_handler(ctx, topic, Spec { in_flight, timeout }, sink)
+    }
+}
+
+impl Handler<Unsubscribe> for LinerSystem {
+    type Result = ResponseActFuture<Self, Result<(), SubscribeError>>;
+
+    fn handle(&mut self, Unsubscribe { topic }: Unsubscribe, _: &mut Self::Context) -> Self::Result {
+        let topic = match topic {
+            Ok(topic) if topic == self.node.topic => {
+                return Box::pin(fut::ready(Err(SubscribeError::SelfTopic(topic))));
+            }
+            Ok(topic) => topic,
+            Err(error) => return Box::pin(fut::ready(Err(error.into()))),
+        };
+        let node = self.node.clone();
+        let unpublish = async move {
+            let done = node.store.unpublish(&node.fence, &topic).await;
+            (topic, done)
+        };
+        Box::pin(unpublish.into_actor(self).map(|(topic, done), actor, _| {
+            done?;
+            actor.remove_handler(&topic);
+            actor.listener.do_send(Announce { topic, serves: false });
+            Ok(())
+        }))
+    }
+}
+
+impl Handler<SubscriptionGuard> for LinerSystem {
+    type Result = ();
+
+    fn handle(&mut self, guard: SubscriptionGuard, _: &mut Self::Context) {
+        if self.handlers.get(&guard.topic).is_some_and(|(generation, _)| *generation == guard.generation) {
+            self.remove_handler(&guard.topic);
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! What arrives: duplicates, holes, parts, refusals and skips.
+
+use super::*;
+
+impl Inbound {
+    /// The lane of a frame, open on this connection.
+    pub(super) fn open(&mut self, ix: LaneIx) -> Result<(Slot, &mut Lane), LinkError> {
+        let slot = *self.by_ix.get(&ix).ok_or(LinkError::UnknownLane)?;
+        let lane = &mut self.lanes[slot.0];
+        if lane.session.is_none() { Err(LinkError::UnknownLane) } else { Ok((slot, lane)) }
+    }
+
+    pub(super) fn handle_data(&mut self, data: &Data<'_>, buffer: &Bytes) -> Result<(), LinkError> {
+        let last = !data.flags.has(DataFlags::MORE);
+        let (slot, lane) = self.open(data.lane)?;
+        let session = lane.session.as_mut().ok_or(LinkError::UnknownLane)?;
+        let duplicate = session.check(data)?;
+        let Arriving { size, dropped, .. } = session.arrive(data);
+        if duplicate || dropped || (session.refused.is_some() && !data.is_direct()) {
+            session.ack_again |= duplicate;
+            if last {
+                lane.consume(size);
+                self.counts.duplicates += u64::from(duplicate);
+                self.changed.insert(slot);
+            }
+            return Ok(());
+        }
+        match self.collect(slot, data, buffer) {
+            Ok(None) => {}
+            Ok(Some(message)) => self.arrived(slot, data, message, buffer.len()),
+            Err((code, text)) => self.refuse(slot, data, size, code, text),
+        }
+        Ok(())
+    }
+
+    /// A whole message, or a part that is kept until the rest has come.
+    pub(super) fn collect(
+        &mut self,
+        slot: Slot,
+        data: &Data<'_>,
+        buffer: &Bytes,
+    ) -> Result<Option<Message>, (RefuseCode, String)> {
+        let undecodable = |text: &str| (RefuseCode::Undecodable, text.to_owned());
+        let part = if data.flags.has(DataFlags::COMPRESSED) {
+            codec::decompress(data.payload, data.raw_len, self.config.max_part)
+                .map_err(|e| (RefuseCode::Undecodable, e.to_string()))?
+        } else {
+            buffer.slice_ref(data.payload)
+        };
+        let max = self.config.max_message;
+        let session = self.lanes[slot.0].session.as_mut().ok_or_else(|| undecodable("lane is closed"))?;
+        let partial = session.partial.take().filter(|p| p.seq == data.seq);
+        let so_far = partial.as_ref().map_or(data.headers.len(), |p| p.headers.len() + p.payload.len());
+        if (so_far + part.len()) as u64 > max {
+            return Err((RefuseCode::TooLarge, format!("larger than {max} bytes")));
+        }
+        let (headers, payload) = match (partial, data.flags.has(DataFlags::MORE)) {
+            (None, false) => (buffer.slice_ref(data.headers), part),
+            (partial, more) => {
+                let mut partial = partial.unwrap_or_else(|| Partial {
+                    seq: data.seq,
+                    headers: buffer.slice_ref(data.headers),
+                    payload: BytesMut::new(),
+                });
+                partial.payload.extend_from_slice(&part);
+                if more {
+                    session.partial = Some(partial);
+                    return Ok(None);
+                }
+                (partial.headers, partial.payload.freeze())
+            }
+        };
+        let headers = Headers::decode(headers).map_err(|e| (RefuseCode::Undecodable, e.to_string()))?;
+        let payload = Payload::new(payload).map_err(|e| (RefuseCode::Undecodable, e.to_string()))?;
+        Ok(Some(Message { headers, payload }))
+    }
+
+    pub(super) fn arrived(&mut self, slot: Slot, data: &Data<'_>, mut message: Message, buffer: usize) {
+        let now_or_later = self.hands_over(slot);
+        let lane = &mut self.lanes[slot.0];
+        let place = match &mut lane.session {
+            Some(session) if data.seq > Seq::ZERO => {
+                session.position = data.seq;
+                session.cursor(data.seq)
+            }
+            _ => None,
+        };
+        lane.received = place.or(lane.received);
+        let size = message.size();
+        // A message that waits must not keep the whole buffer it arrived in.
+        if !now_or_later && size < buffer / 4 {
+            message.payload = Payload::new(Bytes::copy_from_slice(&message.payload)).expect("was a payload");
+            message.headers = Headers::decode(Bytes::copy_from_slice(message.headers.encoded())).expect("were headers");
+        }
+        let at = |(i, s, _): &(Incarnation, Seq, u32)| place == Some(Cursor { incarnation: *i, seq: *s });
+        let failed = lane.recorded.iter().position(at).map_or(0, |at| lane.recorded.swap_remove(at).2);
+        lane.queue.push_back(Entry {
+            place,
+            message: Some(message),
+            size: Some(size),
+            flags: data.flags,
+            handed: failed,
+            failed,
+            state: State::Waiting,
+        });
+        self.enqueue(slot);
+    }
+
+    /// This message will never be taken: say so, and drop what follows until it is skipped.
+    pub(super) fn refuse(&mut self, slot: Slot, data: &Data<'_>, size: usize, code: RefuseCode, text: String) {
+        let lane = &mut self.lanes[slot.0];
+        let more = data.flags.has(DataFlags::MORE);
+        if !more {
+            lane.consume(size);
+            self.changed.insert(slot);
+        }
+        let Some(session) = &mut lane.session else { return };
+        session.partial = None;
+        session.arriving = session.arriving.map(|a| Arriving { dropped: true, ..a });
+        if data.is_direct() {
+            self.counts.dropped += 1;
+            return;
+        }
+        let Some(Cursor { incarnation, seq }) = session.cursor(data.seq) else { return };
+        session.refused = Some(seq);
+        self.counts.refused += 1;
+        codec::encode(&Frame::Refuse { lane: data.lane, incarnation, seq, code, text }, &mut self.tx);
+    }
+
+    pub(super) fn handle_skip(&mut self, now: Instant, ix: LaneIx, from: Seq, to: Seq) -> Result<(), LinkError> {
+        let (slot, lane) = self.open(ix)?;
+        let session = lane.session.as_mut().ok_or(LinkError::UnknownLane)?;
+        if session.spans.is_empty() {
+            return Err(LinkError::UnknownLane);
+        }
+        // Behind a refused message, the sender has not heard of it yet: it will say this again.
+        let early = session.refused.is_some() && from > session.position.next();
+        if to <= session.position || early {
+            return Ok(());
+        }
+        if from > session.position.next() {
+            return Err(LinkError::Hole { expected: session.position.next(), found: from });
+        }
+        session.position = to;
+        session.partial = None;
+        session.arriving = None;
+        session.refused = session.refused.filter(|refused| *refused > to);
+        let place = session.cursor(to);
+        lane.received = place;
+        lane.skip(place);
+        self.moved(now, slot);
+        Ok(())
+    }
+}
