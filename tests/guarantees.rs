@@ -5,3 +5,7 @@ mod support;
 
 #[path = "guarantees/safety.rs"]
 mod safety;
+#[path = "guarantees/handling.rs"]
+mod handling;
+#[path = "guarantees/liveness.rs"]
+mod liveness;

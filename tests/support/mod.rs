@@ -66,3 +66,11 @@ pub(crate) use on_each_store;
 pub(crate) fn texts(prefix: &str, n: usize) -> Vec<String> {
     (0..n).map(|i| format!("{prefix}{i}")).collect()
 }
+
+pub(crate) fn topic(text: &str) -> liner::Topic {
+    liner::Topic::new(text).expect("valid")
+}
+
+pub(crate) fn name(text: &str) -> liner::NodeId {
+    liner::NodeId::new(text).expect("valid")
+}

@@ -3,7 +3,9 @@
 use super::{soon, until};
 use actix::dev::ToEnvelope;
 use actix::prelude::*;
-use liner::*;
+use liner::{
+    Config, LinerSystem, PendingCount, Receipt, SendBatch, SendTo, Shutdown, ShutdownReport, SpawnError, Stats, StatsReport,
+};
 use std::time::Duration;
 use tokio::sync::oneshot;
 

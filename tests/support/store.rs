@@ -24,11 +24,13 @@ pub(crate) enum Health {
 pub(crate) struct FaultyStore {
     inner: SharedStore,
     health: Arc<watch::Sender<Health>>,
+    /// Commits that met a store that hangs.
+    hung: Arc<watch::Sender<u64>>,
 }
 
 impl FaultyStore {
     pub(crate) fn around(inner: SharedStore) -> Self {
-        FaultyStore { inner, health: Arc::new(watch::channel(Health::Up).0) }
+        FaultyStore { inner, health: Arc::new(watch::channel(Health::Up).0), hung: Arc::default() }
     }
 
     /// As a node takes it.
@@ -38,6 +40,12 @@ impl FaultyStore {
 
     pub(crate) fn set(&self, health: Health) {
         self.health.send_replace(health);
+    }
+
+    /// Waits until a commit hangs.
+    pub(crate) async fn commit_hangs(&self) {
+        let mut hung = self.hung.subscribe();
+        super::soon("a commit", hung.wait_for(|n| *n > 0)).await.expect("the sender lives in self");
     }
 
     /// Waits until the store answers, or refuses.
@@ -51,6 +59,9 @@ impl FaultyStore {
 impl Journal for FaultyStore {
     fn commit<'a>(&'a self, fence: &'a Fence, batch: Batch) -> StoreFuture<'a, Committed> {
         async move {
+            if *self.health.borrow() == Health::Hang {
+                self.hung.send_modify(|n| *n += 1);
+            }
             let health = self.gate().await?;
             let committed = self.inner.commit(fence, batch).await?;
             if health == Health::LoseReplies { Err(StoreError::Unknown("reply lost".into())) } else { Ok(committed) }
