@@ -5,6 +5,8 @@ mod support;
 
 #[path = "guarantees/handling.rs"]
 mod handling;
+#[path = "guarantees/interface.rs"]
+mod interface;
 #[path = "guarantees/liveness.rs"]
 mod liveness;
 #[path = "guarantees/safety.rs"]

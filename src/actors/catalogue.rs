@@ -5,7 +5,7 @@ use super::node::Node;
 use super::routes::{Board, Standing, Target};
 use crate::stores::TopicEntry;
 use crate::types::{NodeId, Topic};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 /// What is known of one topic.
@@ -13,7 +13,7 @@ pub(super) struct TopicState {
     pub(super) board: Arc<Board>,
     /// As the catalogue has it; `None` until it was read.
     entry: Option<TopicEntry>,
-    /// Nodes that said in a handshake, or on a link, that they serve it.
+    /// Nodes with stores of their own that said in a handshake, or on a link, that they serve it.
     learnt: BTreeSet<NodeId>,
     /// Nodes that said they do not any more.
     withdrawn: BTreeSet<NodeId>,
@@ -26,6 +26,9 @@ pub(super) struct TopicState {
 pub(super) struct Catalogue {
     topics: HashMap<Topic, TopicState>,
     met: HashMap<NodeId, String>,
+    /// Peers on the same store. They write there before they say anything, so that what a link says of them is no news,
+    /// and must not outlive their rows.
+    shared: HashSet<NodeId>,
 }
 
 impl Catalogue {
@@ -52,7 +55,12 @@ impl Catalogue {
     }
 
     /// A peer said where it listens, and which topic is its own.
-    pub(super) fn met(&mut self, node: &NodeId, topic: &Topic, addr: String) {
+    pub(super) fn met(&mut self, node: &NodeId, topic: &Topic, addr: String, shared: bool) {
+        if shared {
+            self.shared.insert(node.clone());
+        } else {
+            self.shared.remove(node);
+        }
         if !addr.is_empty() {
             self.met.insert(node.clone(), addr);
         }
@@ -70,14 +78,33 @@ impl Catalogue {
 
     /// A peer serves a topic, or does not any more.
     pub(super) fn serves(&mut self, node: &NodeId, topic: &Topic, serves: bool) {
+        let shared = self.shared.contains(node);
         let state = self.topic(topic);
         if serves {
             state.withdrawn.remove(node);
-            state.learnt.insert(node.clone());
+            if shared {
+                state.learnt.remove(node);
+            } else {
+                state.learnt.insert(node.clone());
+            }
         } else {
             state.learnt.remove(node);
             state.withdrawn.insert(node.clone());
         }
+    }
+
+    /// The catalogue was read.
+    pub(super) fn update(&mut self, topic: &Topic, entry: TopicEntry) {
+        self.topic(topic);
+        let Some(state) = self.topics.get_mut(topic) else { return };
+        // The row of a node on the same store is newer than what a link said before it was written again. Of other nodes
+        // there are only seeds, which say nothing new.
+        for route in entry.routes.iter().filter(|r| self.shared.contains(&r.node)) {
+            if !entry.tombstones.contains(&route.node) {
+                state.withdrawn.remove(&route.node);
+            }
+        }
+        state.entry = Some(entry);
     }
 
     pub(super) fn has_lane(&mut self, node: &NodeId, topic: &Topic) {
@@ -87,6 +114,7 @@ impl Catalogue {
     /// Everything known of a node goes.
     pub(super) fn forget(&mut self, node: &NodeId) {
         self.met.remove(node);
+        self.shared.remove(node);
         for state in self.topics.values_mut() {
             state.learnt.remove(node);
             state.withdrawn.remove(node);
@@ -110,17 +138,6 @@ impl Catalogue {
 }
 
 impl TopicState {
-    /// The catalogue was read.
-    pub(super) fn update(&mut self, entry: TopicEntry) {
-        // A catalogue row is newer than what a link said before the row was written again.
-        for route in &entry.routes {
-            if !entry.tombstones.contains(&route.node) {
-                self.withdrawn.remove(&route.node);
-            }
-        }
-        self.entry = Some(entry);
-    }
-
     pub(super) fn was_read(&self) -> bool {
         self.entry.is_some()
     }
@@ -132,8 +149,11 @@ impl TopicState {
         met: &HashMap<NodeId, String>,
         mut link: impl FnMut(&NodeId, Vec<String>) -> Arc<Link>,
     ) {
+        self.lanes.extend(self.board.opened());
         let entry = self.entry.clone().unwrap_or_default();
-        let gone = |n: &NodeId| *n == node.id || self.withdrawn.contains(n) || entry.tombstones.contains(n);
+        // What a link said is newer than the tombstone that an earlier word of the link left in the store.
+        let buried = |n: &NodeId| entry.tombstones.contains(n) && !self.learnt.contains(n);
+        let gone = |n: &NodeId| *n == node.id || self.withdrawn.contains(n) || buried(n);
         let mut ways: BTreeMap<NodeId, (Standing, Vec<String>)> = BTreeMap::new();
         for route in entry.routes.iter().filter(|r| !gone(&r.node)) {
             let standing = if route.live { Standing::Live } else { Standing::Expired };
@@ -163,7 +183,7 @@ impl Catalogue {
     /// Makes a topic's board anew. See [`TopicState::rebuild`].
     pub(super) fn rebuild(&mut self, node: &Node, topic: &Topic, link: impl FnMut(&NodeId, Vec<String>) -> Arc<Link>) {
         self.topic(topic);
-        let Catalogue { topics, met } = self;
+        let Catalogue { topics, met, .. } = self;
         if let Some(state) = topics.get_mut(topic) {
             state.rebuild(node, met, link);
         }

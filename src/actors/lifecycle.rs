@@ -75,13 +75,12 @@ impl LinerSystem {
         let bound = socket.local_addr().map_err(|source| SpawnError::Bind { addr: config.listen.clone(), source })?;
         let store = open_store(&config.store)?;
         let node = Arc::new(register(config, &names, store, bound).await?);
-        let threads = Threads::start(node.config.link_threads).await?;
-        let system = start(node.clone(), threads, socket);
+        // Before a peer can hear of this node: an answer to it has a route from the first message on.
         let lease = node.config.timing.lease;
-        if let Err(error) = node.store.publish(&node.fence, &node.topic, &node.published, false, lease).await {
-            let _ = system.send(Shutdown::now()).await;
-            return Err(error.into());
-        }
+        node.store.publish(&node.fence, &node.topic, &node.published, false, lease).await?;
+        let left = left(&node).await?;
+        let threads = Threads::start(node.config.link_threads).await?;
+        let system = start(node.clone(), threads, socket, left);
         tracing::info!(node = %node.id, topic = %node.topic, addr = %node.published, "node started");
         Ok(system)
     }
@@ -109,7 +108,7 @@ async fn register(config: Config, names: &Names, store: SharedStore, bound: Sock
     })
 }
 
-fn start(node: Arc<Node>, threads: Threads, socket: TcpListener) -> Addr<LinerSystem> {
+fn start(node: Arc<Node>, threads: Threads, socket: TcpListener, left: Left) -> Addr<LinerSystem> {
     let core = threads.core.clone();
     LinerSystem::start_in_arbiter(&core, move |ctx| {
         let _ = node.events.set(ctx.address().recipient());
@@ -123,26 +122,32 @@ fn start(node: Arc<Node>, threads: Threads, socket: TcpListener) -> Addr<LinerSy
         let (shared, links) = (node.clone(), threads.links.clone());
         let listener =
             Listener::start_in_arbiter(&threads.links[0], move |_| Listener::new(shared, socket, talks_to, links));
-        LinerSystem::new(node, threads, store, acks, listener)
+        let mut system = LinerSystem::new(node, threads, store, acks, listener);
+        system.resume(ctx, left);
+        system
     })
 }
 
-/// What an earlier process left: lanes, those of them with something queued, and the addresses of peers.
+/// What an earlier process left: lanes, and the addresses of peers. Read before the first send, to which a lane may be
+/// the only route there is.
 struct Left {
     lanes: Vec<LaneId>,
-    queued: Vec<LaneId>,
     peers: Vec<(NodeId, String)>,
 }
 
-async fn left(node: Arc<Node>) -> Result<Left, StoreError> {
+async fn left(node: &Node) -> Result<Left, StoreError> {
     let lanes = node.store.lanes(&node.id).await?;
-    let queued = node.store.pending(&node.id).await?.into_iter().map(|p| p.lane).collect();
     let peers = node.store.peers(&node.id).await?;
-    Ok(Left { lanes, queued, peers })
+    Ok(Left { lanes, peers })
+}
+
+/// The lanes with something queued. Counting may take a while, so nothing waits for it but them.
+async fn queued(node: Arc<Node>) -> Result<Vec<LaneId>, StoreError> {
+    Ok(node.store.pending(&node.id).await?.into_iter().map(|p| p.lane).collect())
 }
 
 impl LinerSystem {
-    /// Takes up what an earlier process left, and keeps the lease and the catalogue current from here on.
+    /// Takes up what an earlier process left queued, and keeps the lease and the catalogue current from here on.
     pub(super) fn begin(&mut self, ctx: &mut Context<Self>) {
         self.take_up(ctx);
         let interval = self.node.config.timing.lease / RENEWALS;
@@ -167,9 +172,9 @@ impl LinerSystem {
     }
 
     fn take_up(&mut self, ctx: &mut Context<Self>) {
-        let left = left(self.node.clone()).into_actor(self);
-        ctx.spawn(left.map(|left, actor, ctx| match left {
-            Ok(left) => actor.resume(ctx, left),
+        let queued = queued(self.node.clone()).into_actor(self);
+        ctx.spawn(queued.map(|queued, actor, ctx| match queued {
+            Ok(queued) => actor.take_up_lanes(ctx, queued),
             Err(error) => {
                 actor.node.store_failed(&error);
                 ctx.run_later(actor.node.config.timing.store_retry, Self::take_up);
@@ -185,7 +190,10 @@ impl LinerSystem {
         for lane in &left.lanes {
             self.catalogue.has_lane(lane.receiver(), lane.topic());
         }
-        for lane in left.queued {
+    }
+
+    fn take_up_lanes(&mut self, ctx: &mut Context<Self>, queued: Vec<LaneId>) {
+        for lane in queued {
             let link = self.link(ctx, lane.receiver(), Vec::new());
             let (ix, _) = link.add_lane(lane.source(), lane.topic());
             let open = self.store.clone().recipient();

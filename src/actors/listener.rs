@@ -81,8 +81,8 @@ impl Listener {
         let Some(peer) = self.sessions.get_mut(&hello.from) else { return };
         peer.known = KnownPeer { store: hello.store, epoch: hello.epoch, live: true };
         // A reply to the peer's own topic has a route before the first message is handed over.
-        let Hello { from: node, topic, addr, .. } = hello;
-        self.peers.system.do_send(PeerNews::Met { node, topic, addr });
+        let Hello { from: node, topic, addr, store, .. } = hello;
+        self.peers.system.do_send(PeerNews::Met { node, topic, addr, store });
         peer.session.do_send(Attach { connection, permit });
     }
 

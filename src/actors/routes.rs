@@ -95,6 +95,12 @@ impl Board {
         self.waiting.load(Ordering::Acquire)
     }
 
+    /// The nodes with a lane for the topic: they stay targets when they are released.
+    pub(super) fn opened(&self) -> Vec<NodeId> {
+        let targets = self.targets.load();
+        targets.iter().filter(|t| t.link.is_durable(t.lane)).map(|t| t.link.peer.clone()).collect()
+    }
+
     pub(super) fn set(&self, targets: Vec<Target>) {
         self.targets.store(Arc::new(targets));
     }

@@ -112,7 +112,8 @@ async fn g09_an_actor_that_panics_nacks_and_the_next_subscriber_goes_on(mesh: Me
     failing.next().await;
     drop(subscription);
     let again = Inbox::at(&billing).await.next().await;
-    assert_eq!((again.id, again.attempt), (receipt.id, 2));
+    // The actor may get it a second time while it dies.
+    assert!(again.id == receipt.id && again.attempt >= 2);
     orders.settled().await;
 }
 
@@ -130,7 +131,7 @@ async fn g09_a_handler_that_takes_too_long_has_failed(mesh: Mesh) {
 async fn g09_a_message_that_kills_its_process_ends_as_a_dead_letter(mesh: Mesh) {
     let orders = Node::start(mesh.config("orders")).await;
     let mut killed = 0;
-    loop {
+    let _alive = loop {
         let billing = Node::start(impatient(mesh.config("billing"))).await;
         let mut inbox = Inbox::scripted(|d| if inbox::text(d) == "poison" { Reply::Hold } else { Reply::Ok });
         let receive = Receive::new(inbox.recipient.clone()).in_flight(1);
@@ -141,12 +142,12 @@ async fn g09_a_message_that_kills_its_process_ends_as_a_dead_letter(mesh: Mesh) 
         if inbox.text().await == "next" {
             let letters = billing.call(ListDeadLetters::default()).await.expect("lists");
             assert_eq!(letters.len(), 1);
-            break;
+            break billing;
         }
         killed += 1;
         assert!(killed <= 4, "three attempts, and the first one that nobody recorded");
         billing.crash().await;
-    }
+    };
     assert!(killed >= 3, "it was tried {killed} times");
     orders.settled().await;
 }

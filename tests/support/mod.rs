@@ -1,7 +1,7 @@
 //! What the tests of whole nodes share: nodes that can be crashed, subscribers with a script, a network and a store that
 //! can fail. Waiting is for conditions, up to [`PATIENCE`].
 
-#![allow(dead_code, reason = "each test binary uses its own part")]
+#![allow(dead_code, unused_imports, unused_macros, reason = "each test binary uses its own part")]
 
 pub(crate) mod events;
 pub(crate) mod inbox;

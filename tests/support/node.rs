@@ -22,6 +22,9 @@ impl Node {
     }
 
     pub(crate) async fn try_start(config: Config) -> Result<Self, SpawnError> {
+        if std::env::var_os("LINER_TEST_TRACE").is_some() {
+            let _ = tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).try_init();
+        }
         let (told, started) = oneshot::channel();
         std::thread::spawn(move || {
             let runner = System::new();

@@ -10,7 +10,7 @@ use crate::actors::messages::MeshEvent;
 use crate::actors::node::{Node, count, random, wall_ms};
 use crate::actors::store::{Commit, Load};
 use crate::stores::{DeadLetter, DeadLetterOrigin, PageLimit, StoreError, Stored, Write};
-use crate::types::{Incarnation, Message as Body, MessageId, NodeId, Seq, Topic};
+use crate::types::{Incarnation, Message as Body, MessageId, NodeId, Seq, StoreId, Topic};
 use crate::wire::backoff::Backoff;
 use crate::wire::frame::{CloseCode, LaneIx, RefuseCode, Welcome};
 use crate::wire::outbound::{AppendOutcome, Event, Numbered, PeerLimits};
@@ -42,8 +42,8 @@ struct Ended {
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub(in crate::actors) enum PeerNews {
-    /// A handshake: where the peer listens, and its own topic.
-    Met { node: NodeId, topic: Topic, addr: String },
+    /// A handshake: where the peer listens, its own topic, and its store.
+    Met { node: NodeId, topic: Topic, addr: String, store: StoreId },
     /// It serves the topic, or does not any more.
     Serves { node: NodeId, topic: Topic, serves: bool },
 }
@@ -162,7 +162,8 @@ impl Sender {
         let peer = self.link.peer.clone();
         tracing::info!(node = %self.node.id, %peer, "link up");
         self.node.event(MeshEvent::PeerUp(peer.clone()));
-        self.peers.system.do_send(PeerNews::Met { node: peer, topic: welcome.topic, addr: welcome.addr });
+        let Welcome { topic, addr, store, .. } = welcome;
+        self.peers.system.do_send(PeerNews::Met { node: peer, topic, addr, store });
         self.drive(ctx);
     }
 

@@ -146,7 +146,7 @@ impl LinerSystem {
             (topic, entry)
         };
         Box::pin(look.into_actor(self).map(|(topic, entry), actor, ctx| {
-            actor.catalogue.topic(&topic).update(entry?);
+            actor.catalogue.update(&topic, entry?);
             actor.rebuild(ctx, &topic);
             Ok(())
         }))
@@ -189,9 +189,9 @@ impl Handler<PeerNews> for LinerSystem {
 
     fn handle(&mut self, news: PeerNews, ctx: &mut Self::Context) {
         match news {
-            PeerNews::Met { node, topic, addr } => {
+            PeerNews::Met { node, topic, addr, store } => {
                 let dial = self.catalogue.met_at(&node) != Some(&addr);
-                self.catalogue.met(&node, &topic, addr.clone());
+                self.catalogue.met(&node, &topic, addr.clone(), store == self.node.facts.id);
                 self.rebuild(ctx, &topic);
                 if let Some(peer) = self.peers.get(&node).filter(|p| dial || !p.link.is_up()) {
                     peer.sender.do_send(DialNow);
