@@ -18,6 +18,16 @@ pub enum Mode {
     AtLeastOnce(Durability),
 }
 
+impl Mode {
+    /// The level of an at-least-once message.
+    pub(crate) fn durability(self) -> Option<Durability> {
+        match self {
+            Mode::AtMostOnce => None,
+            Mode::AtLeastOnce(durability) => Some(durability),
+        }
+    }
+}
+
 /// When an at-least-once message counts as accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Durability {

@@ -2,14 +2,13 @@
 
 use super::messages::{Options, Outgoing, Receipt};
 use super::node::Node;
-use super::routes::{Board, Offered};
-use super::sending::{Job, Waiting, durability};
-use super::system::{LinerSystem, Queue};
+use super::routes::{Board, Fast, fast};
+use super::sending::{Job, Queue, Waiting};
 use crate::config::Mode;
 use crate::error::SendError;
-use crate::types::{EmptyPayload, Headers, Topic};
+use crate::types::{Headers, Topic};
 use crate::wire::outbound::Body;
-use actix::Addr;
+use actix::Recipient;
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::channel::oneshot;
@@ -19,7 +18,6 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Instant;
 
 /// Sends to one topic without a message to an actor: the payload is encoded straight into the link's buffer. It means
 /// the same as [`SendTo`](crate::SendTo), and messages sent both ways on one lane are ordered by acceptance.
@@ -38,55 +36,12 @@ use std::time::Instant;
 pub struct Publisher {
     node: Arc<Node>,
     board: Arc<Board>,
-    system: Addr<LinerSystem>,
+    system: Recipient<Queue>,
     options: Options,
 }
 
-/// What came of trying the fast path.
-pub(super) enum Fast {
-    Done(Result<Receipt, SendError>),
-    Committing(oneshot::Receiver<Result<Receipt, SendError>>),
-    /// It must wait its turn.
-    Blocked,
-}
-
-/// Offers a message without waiting for anything.
-pub(super) fn fast(node: &Node, board: &Board, headers: &Headers, body: &Body<'_>, options: Options) -> Fast {
-    let mode = options.mode.unwrap_or(node.config.mode);
-    let size = (headers.encoded().len() + body.bytes().len()) as u64;
-    let max = node.max_message(durability(mode));
-    if node.is_closing() {
-        return Fast::Done(Err(SendError::Closed));
-    }
-    if body.bytes().is_empty() {
-        return Fast::Done(Err(EmptyPayload.into()));
-    }
-    if size > max {
-        return Fast::Done(Err(SendError::TooLarge { size, max }));
-    }
-    if board.waiting() > 0 {
-        return Fast::Blocked;
-    }
-    match mode {
-        Mode::AtMostOnce | Mode::AtLeastOnce(crate::Durability::WriteBehind) => {
-            match board.offer(node, headers, body, mode, None, &mut None) {
-                Ok(Offered::Accepted(receipt)) => Fast::Done(Ok(receipt)),
-                _ => Fast::Blocked,
-            }
-        }
-        Mode::AtLeastOnce(_) => {
-            let (waiter, commit) = oneshot::channel();
-            let deadline = Instant::now() + options.deadline.unwrap_or(node.config.timing.send_deadline);
-            match board.offer(node, headers, body, mode, Some(deadline), &mut Some(waiter)) {
-                Ok(_) => Fast::Committing(commit),
-                Err(_) => Fast::Blocked,
-            }
-        }
-    }
-}
-
 impl Publisher {
-    pub(super) fn new(node: Arc<Node>, board: Arc<Board>, system: Addr<LinerSystem>, options: Options) -> Self {
+    pub(super) fn new(node: Arc<Node>, board: Arc<Board>, system: Recipient<Queue>, options: Options) -> Self {
         Publisher { node, board, system, options }
     }
 

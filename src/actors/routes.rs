@@ -1,14 +1,15 @@
 //! Where a topic's messages can go, as everybody who sends sees it: a snapshot per topic, read without a lock.
 
 use super::link::{Link, Waiter};
-use super::messages::{MeshEvent, Receipt};
+use super::messages::{MeshEvent, Options, Receipt};
 use super::node::{Node, count};
 use crate::config::{Durability, Mode};
 use crate::error::SendError;
-use crate::types::{Headers, NodeId, Topic};
+use crate::types::{EmptyPayload, Headers, NodeId, Topic};
 use crate::wire::frame::LaneIx;
 use crate::wire::outbound::{Body, OfferError, Promise};
 use arc_swap::ArcSwap;
+use futures::channel::oneshot;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
@@ -200,6 +201,49 @@ impl Target {
             Err(OfferError::NotOpen) => Err(Blocked::NotOpen(self.clone())),
             Err(OfferError::LaneFull) => Err(Blocked::LaneFull),
             Err(OfferError::Full | OfferError::Unreachable) => Err(Blocked::Full(self.link.clone())),
+        }
+    }
+}
+
+/// What came of trying the fast path.
+pub(super) enum Fast {
+    Done(Result<Receipt, SendError>),
+    Committing(oneshot::Receiver<Result<Receipt, SendError>>),
+    /// It must wait its turn.
+    Blocked,
+}
+
+/// Offers a message without waiting for anything.
+pub(super) fn fast(node: &Node, board: &Board, headers: &Headers, body: &Body<'_>, options: Options) -> Fast {
+    let mode = options.mode.unwrap_or(node.config.mode);
+    let size = (headers.encoded().len() + body.bytes().len()) as u64;
+    let max = node.max_message(mode.durability());
+    if node.is_closing() {
+        return Fast::Done(Err(SendError::Closed));
+    }
+    if body.bytes().is_empty() {
+        return Fast::Done(Err(EmptyPayload.into()));
+    }
+    if size > max {
+        return Fast::Done(Err(SendError::TooLarge { size, max }));
+    }
+    if board.waiting() > 0 {
+        return Fast::Blocked;
+    }
+    match mode {
+        Mode::AtMostOnce | Mode::AtLeastOnce(Durability::WriteBehind) => {
+            match board.offer(node, headers, body, mode, None, &mut None) {
+                Ok(Offered::Accepted(receipt)) => Fast::Done(Ok(receipt)),
+                _ => Fast::Blocked,
+            }
+        }
+        Mode::AtLeastOnce(_) => {
+            let (waiter, commit) = oneshot::channel();
+            let deadline = Instant::now() + options.deadline.unwrap_or(node.config.timing.send_deadline);
+            match board.offer(node, headers, body, mode, Some(deadline), &mut Some(waiter)) {
+                Ok(_) => Fast::Committing(commit),
+                Err(_) => Fast::Blocked,
+            }
         }
     }
 }

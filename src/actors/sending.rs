@@ -35,6 +35,14 @@ pub(super) struct Waiting {
     pub(super) place: Place,
 }
 
+/// A publisher's send, for the queue of its topic. It has its place already.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct Queue {
+    pub(super) board: Arc<Board>,
+    pub(super) waiting: Waiting,
+}
+
 impl Waiting {
     /// Answers that it was not sent.
     pub(super) fn refuse(self, error: SendError) {
@@ -133,7 +141,7 @@ impl Worker<'_> {
         if self.context.node.is_closing() {
             return Err(SendError::Closed);
         }
-        outgoing.check(self.context.node.max_message(durability(mode)))
+        outgoing.check(self.context.node.max_message(mode.durability()))
     }
 
     async fn one(&self, outgoing: Outgoing, options: Options) -> Result<Taken, SendError> {
@@ -364,11 +372,4 @@ pub(super) async fn open_lane(open: &Recipient<OpenOutbox>, link: &Arc<Link>, la
     let record = open.send(request).await.unwrap_or_else(|e| Err(gone(&e)))?;
     link.open_lane(lane, record);
     Ok(())
-}
-
-pub(super) fn durability(mode: Mode) -> Option<Durability> {
-    match mode {
-        Mode::AtMostOnce => None,
-        Mode::AtLeastOnce(durability) => Some(durability),
-    }
 }

@@ -12,10 +12,10 @@ use crate::actors::messages::{
     Subscription, SubscriptionGuard, Unsubscribe, WatchEvents,
 };
 use crate::actors::node::Node;
-use crate::actors::publisher::{Fast, Publisher, fast};
-use crate::actors::routes::Board;
+use crate::actors::publisher::Publisher;
+use crate::actors::routes::{Board, Fast, fast};
 use crate::actors::sender::{DialNow, PeerNews, Sender, SenderPeers};
-use crate::actors::sending::{Job, Resolve, SendContext, Waiting, work};
+use crate::actors::sending::{Job, Queue, Resolve, SendContext, Waiting, work};
 use crate::actors::session::{Announce, SetHandler};
 use crate::actors::store::{OpenOutbox, StoreActor};
 use crate::actors::threads::Threads;
@@ -62,14 +62,6 @@ pub struct LinerSystem {
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]
 pub(in crate::actors) struct CatalogueChanged;
-
-/// A publisher's send, for the queue of its topic. It has its place already.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(in crate::actors) struct Queue {
-    pub(in crate::actors) board: Arc<Board>,
-    pub(in crate::actors) waiting: Waiting,
-}
 
 impl LinerSystem {
     pub(in crate::actors) fn new(

@@ -190,5 +190,5 @@ impl Handler<GetPublisher> for LinerSystem {
 }
 
 fn publisher(system: &mut LinerSystem, ctx: &Context<LinerSystem>, topic: &Topic, options: Options) -> Publisher {
-    Publisher::new(system.node.clone(), system.board(topic), ctx.address(), options)
+    Publisher::new(system.node.clone(), system.board(topic), ctx.address().recipient(), options)
 }
