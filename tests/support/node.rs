@@ -4,8 +4,8 @@ use super::{soon, until};
 use actix::dev::ToEnvelope;
 use actix::prelude::*;
 use liner::{
-    Config, LinerSystem, PendingCount, Receipt, SendBatch, SendTo, Shutdown, ShutdownReport, SpawnError, Stats,
-    StatsReport,
+    Config, LinerSystem, PendingCount, Receipt, SendBatch, SendError, SendTo, Shutdown, ShutdownReport, SpawnError,
+    Stats, StatsReport,
 };
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -64,6 +64,12 @@ impl Node {
     pub(crate) async fn send_all(&self, topic: &str, texts: &[String]) {
         let receipts = self.call(SendBatch::new(topic, texts.iter().cloned())).await.expect("accepted");
         assert_eq!(receipts.len(), texts.len());
+    }
+
+    /// That a send is refused because nobody serves the topic.
+    pub(crate) async fn has_no_route(&self, topic: &str) {
+        let gone = self.call(SendTo::new(topic, "to nobody")).await;
+        assert!(matches!(gone, Err(SendError::NoRoute(_))), "{gone:?}");
     }
 
     pub(crate) async fn pending(&self) -> u64 {
