@@ -36,7 +36,7 @@ pub struct Limits {
     /// Connections accepted at a time. Default 4,096.
     pub max_connections: usize,
     /// Sends of one topic that wait for a route, a lane or room. Above it they are rejected, whatever
-    /// [`Config::on_full`] says. Counted, not weighed. Default 65,536.
+    /// [`Config::on_full`](crate::Config::on_full) says. Counted, not weighed. Default 65,536.
     pub waiting_sends: usize,
     /// Failed hand-overs after which a message becomes a dead letter. Default 10.
     pub max_attempts: u32,
