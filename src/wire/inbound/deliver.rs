@@ -44,7 +44,6 @@ impl Inbound {
             return None;
         }
         lane.blocked = None;
-        let (handed, last_alone) = (lane.handed, lane.alone);
         let (token, entry) = lane.next_waiting()?;
         if entry.failed >= max_attempts {
             self.give_up(slot, token, "the process that handled it died".to_owned());
@@ -52,12 +51,6 @@ impl Inbound {
         }
         let redelivered = entry.flags.has(DataFlags::REDELIVERED) || entry.handed > 0;
         let attempts = entry.failed + 1;
-        // A message that may have killed the last process is alone with its subscriber: if it kills this one too, nobody
-        // else's attempt is recorded.
-        let alone = record && redelivered && entry.place.is_some();
-        if handed > 0 && (alone || last_alone) {
-            return None;
-        }
         match (entry.state, entry.place) {
             (State::Recording, _) => return None,
             (State::Waiting, Some(place)) if record && redelivered => {
@@ -73,7 +66,6 @@ impl Inbound {
         let message = entry.message.clone()?;
         lane.next = token + 1;
         lane.handed += 1;
-        lane.alone = alone;
         if handler.timeout.is_some() {
             self.timed.insert(slot);
         }

@@ -209,8 +209,6 @@ pub(super) struct Lane {
     pub(super) next: u64,
     /// Entries with the subscriber.
     pub(super) handed: u32,
-    /// The one handed over last must be answered before the next.
-    pub(super) alone: bool,
     /// After a nack: not before this, and not before all that were handed over are answered.
     pub(super) blocked: Option<Instant>,
     /// Attempts recorded by an earlier process: (incarnation, number, attempts).
@@ -235,7 +233,6 @@ impl Lane {
             base: 0,
             next: 0,
             handed: 0,
-            alone: false,
             blocked: None,
             recorded: Vec::new(),
             queued: false,

@@ -406,26 +406,6 @@ fn what_killed_the_process_as_often_as_allowed_is_a_dead_letter() {
 }
 
 #[test]
-fn a_message_that_may_have_killed_the_process_is_alone_with_its_subscriber() {
-    let mut link = Link::of(InboundConfig { record_attempts: true, ..config() }, 4);
-    for n in 1..=2 {
-        link.data(n, DataFlags::REDELIVERED, 3).expect("in order");
-    }
-    link.data(3, DataFlags::empty(), 3).expect("in order");
-    link.handed();
-    assert!(matches!(link.events()[..], [Event::RecordAttempt { token: 0, .. }]));
-    link.inn.handle_recorded(SLOT, 0);
-    assert_eq!(link.handed(), [1], "whatever its in_flight");
-    assert_eq!(link.events(), [], "no attempt of the next is recorded yet");
-    link.answer(0, done());
-    link.handed();
-    link.inn.handle_recorded(SLOT, 1);
-    assert_eq!(link.handed(), [2]);
-    link.answer(1, done());
-    assert_eq!(link.handed(), [3]);
-}
-
-#[test]
 fn the_cursor_is_lifted_to_what_the_sender_knows_is_acked() {
     let mut link = Link::with(config());
     link.subscribe(1);
