@@ -60,5 +60,6 @@ async fn main() -> Result<(), Box<dyn Error>> {
     for system in systems {
         system.send(Shutdown::drain(Duration::from_secs(5))).await??;
     }
-    if by_worker.len() == WORKERS { Ok(()) } else { Err("a worker had nothing to do".into()) }
+    // Workers whose link was up first had the first turns: how the tasks were shared is not promised, that all were done is.
+    if by_worker.values().sum::<usize>() == tasks.len() { Ok(()) } else { Err("a task was not done".into()) }
 }
