@@ -26,6 +26,11 @@ impl Mode {
             Mode::AtLeastOnce(durability) => Some(durability),
         }
     }
+
+    /// Whether a message is accepted only when it is committed.
+    pub(crate) fn commits(self) -> bool {
+        matches!(self, Mode::AtLeastOnce(Durability::Committed | Durability::Synced))
+    }
 }
 
 /// When an at-least-once message counts as accepted.

@@ -25,7 +25,7 @@ impl Key {
         let mut text = format!("{} {} ", self.life, self.number);
         let filler = (self.number * 37) % 512;
         text.extend((0..filler).map(|i| char::from(b'a' + ((i + self.number) % 26) as u8)));
-        let checksum = crc32c::crc32c(text.as_bytes());
+        let checksum = crc32fast::hash(text.as_bytes());
         let _ = write!(text, " {checksum:08x}");
         text
     }

@@ -5,27 +5,114 @@
 
 use super::messages::{BatchNack, Delivery, DeliveryBatch, Nack};
 use crate::wire::inbound::{Answer, Slot};
-use actix::MailboxError;
 use actix::dev::RecipientRequest;
+use actix::prelude::{MailboxError, Message, Recipient};
 use futures::Stream;
+use futures::task::noop_waker_ref;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+/// Most answers gathered before the session is woken. Waking another thread costs more than handling a message.
+const MAX_GATHERED: usize = 64;
+/// How long the oldest answer may lie while others are gathered.
+const GATHER_TIME: Duration = Duration::from_millis(1);
+
+/// A subscriber's mailbox.
+///
+/// A handle that met a full mailbox is parked until the subscriber has taken what it brought, and a request made with it
+/// before then is never woken. So each message has a handle of its own, which is used again once the answer is there.
+/// What bounds the mailbox is `in_flight`.
+pub(super) struct Mailbox<M: Message + Send>(Rc<Handles<M>>)
+where
+    M::Result: Send;
+
+struct Handles<M: Message + Send>
+where
+    M::Result: Send,
+{
+    first: Recipient<M>,
+    idle: RefCell<Vec<Recipient<M>>>,
+}
+
+/// A message on its way to a subscriber and back.
+struct Request<M: Message + Send>
+where
+    M::Result: Send,
+{
+    answer: Pin<Box<RecipientRequest<M>>>,
+    handle: Option<Recipient<M>>,
+    mailbox: Mailbox<M>,
+}
+
+impl<M: Message + Send + 'static> Mailbox<M>
+where
+    M::Result: Send,
+{
+    pub(super) fn new(first: Recipient<M>) -> Self {
+        Mailbox(Rc::new(Handles { first, idle: RefCell::default() }))
+    }
+
+    pub(super) fn connected(&self) -> bool {
+        self.0.first.connected()
+    }
+
+    fn send(&self, message: M) -> Request<M> {
+        let handle = self.0.idle.borrow_mut().pop().unwrap_or_else(|| self.0.first.clone());
+        Request { answer: Box::pin(handle.send(message)), handle: Some(handle), mailbox: self.clone() }
+    }
+}
+
+impl<M: Message + Send> Clone for Mailbox<M>
+where
+    M::Result: Send,
+{
+    fn clone(&self) -> Self {
+        Mailbox(self.0.clone())
+    }
+}
+
+impl<M: Message + Send + 'static> Request<M>
+where
+    M::Result: Send,
+{
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<M::Result, MailboxError>> {
+        let result = self.answer.as_mut().poll(cx);
+        if result.is_ready() {
+            self.mailbox.0.idle.borrow_mut().extend(self.handle.take());
+        }
+        result
+    }
+}
 
 /// What one message, or one batch, is waiting for.
 enum Owed {
-    One(u64, Pin<Box<RecipientRequest<Delivery>>>),
+    One(u64, Request<Delivery>),
     /// A message that is overdue is `None`.
-    Many(Vec<Option<u64>>, Pin<Box<RecipientRequest<DeliveryBatch>>>),
+    Many(Vec<Option<u64>>, Request<DeliveryBatch>),
+    /// Answered ahead of its turn.
+    Early(Vec<Answered>),
+}
+
+/// What the subscriber owes for one lane, in the order of hand-over.
+#[derive(Default)]
+struct Lane {
+    owed: VecDeque<Owed>,
+    /// Answers that were there together when last there were any: about as many are worth waiting for the next time.
+    gathered: usize,
 }
 
 #[derive(Default)]
 struct Queues {
-    lanes: BTreeMap<Slot, VecDeque<Owed>>,
+    lanes: BTreeMap<Slot, Lane>,
     waker: Option<Waker>,
+    /// Ends the gathering of answers.
+    gathering: Option<Pin<Box<Sleep>>>,
 }
 
 /// The answers owed to one session. Clones share them.
@@ -40,35 +127,55 @@ pub(super) struct Answered {
 }
 
 impl Answers {
-    pub(super) fn await_one(&self, slot: Slot, token: u64, request: RecipientRequest<Delivery>) {
-        self.push(slot, Owed::One(token, Box::pin(request)));
+    /// Hands a message over.
+    pub(super) fn send_one(&self, slot: Slot, token: u64, mailbox: &Mailbox<Delivery>, delivery: Delivery) {
+        self.push(slot, Owed::One(token, mailbox.send(delivery)));
     }
 
-    pub(super) fn await_many(&self, slot: Slot, tokens: Vec<u64>, request: RecipientRequest<DeliveryBatch>) {
+    /// Hands a batch over.
+    pub(super) fn send_many(
+        &self,
+        slot: Slot,
+        tokens: Vec<u64>,
+        mailbox: &Mailbox<DeliveryBatch>,
+        deliveries: Vec<Delivery>,
+    ) {
         let tokens = tokens.into_iter().map(Some).collect();
-        self.push(slot, Owed::Many(tokens, Box::pin(request)));
+        self.push(slot, Owed::Many(tokens, mailbox.send(DeliveryBatch(deliveries))));
     }
 
     /// Nothing is owed for this message any more: it must not hold up those behind it.
     pub(super) fn forget(&self, slot: Slot, token: u64) {
         let mut queues = self.0.borrow_mut();
-        let Some(owed) = queues.lanes.get_mut(&slot) else { return };
-        owed.retain_mut(|owed| match owed {
+        let Some(lane) = queues.lanes.get_mut(&slot) else { return };
+        lane.owed.retain_mut(|owed| match owed {
             Owed::One(of, _) => *of != token,
             Owed::Many(of, _) => {
                 of.iter_mut().filter(|of| **of == Some(token)).for_each(|of| *of = None);
                 of.iter().any(Option::is_some)
             }
+            Owed::Early(answered) => {
+                answered.retain(|a| a.token != token);
+                !answered.is_empty()
+            }
         });
-        if let Some(waker) = queues.waker.take() {
-            waker.wake();
-        }
+        // The one that was to wake the session may be gone.
+        queues.wake();
     }
 
     fn push(&self, slot: Slot, owed: Owed) {
         let mut queues = self.0.borrow_mut();
-        queues.lanes.entry(slot).or_default().push_back(owed);
-        if let Some(waker) = queues.waker.take() {
+        let lane = queues.lanes.entry(slot).or_default();
+        lane.owed.push_back(owed);
+        if lane.owed.len() == 1 {
+            queues.wake();
+        }
+    }
+}
+
+impl Queues {
+    fn wake(&mut self) {
+        if let Some(waker) = self.waker.take() {
             waker.wake();
         }
     }
@@ -80,18 +187,57 @@ impl Stream for Answers {
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let mut queues = self.0.borrow_mut();
+        let timed_out = queues.gathering.as_ref().is_some_and(|timer| timer.is_elapsed());
         let mut answered = Vec::new();
-        queues.lanes.retain(|slot, owed| {
-            while let Some(front) = owed.front_mut() {
-                if !front.poll(*slot, cx, &mut answered) {
-                    return true;
-                }
-                owed.pop_front();
-            }
-            false
+        let mut gathers = false;
+        queues.lanes.retain(|slot, lane| {
+            let before = answered.len();
+            gathers |= lane.poll(*slot, cx, timed_out, &mut answered);
+            !lane.owed.is_empty() || answered.len() > before
         });
+        queues.gathering = queues.gathering.take().filter(|_| gathers);
+        if gathers {
+            let end = Instant::now() + GATHER_TIME;
+            let timer = queues.gathering.get_or_insert_with(|| Box::pin(sleep_until(end)));
+            timer.as_mut().reset(end);
+            if timer.as_mut().poll(cx).is_ready() {
+                cx.waker().wake_by_ref();
+            }
+        }
         queues.waker = Some(cx.waker().clone());
         if answered.is_empty() { Poll::Pending } else { Poll::Ready(Some(answered)) }
+    }
+}
+
+impl Lane {
+    /// Takes what is there, and has the session woken when the next answers are. Answers whether that may be later than
+    /// the first of them.
+    fn poll(&mut self, slot: Slot, cx: &mut Context<'_>, timed_out: bool, answered: &mut Vec<Answered>) -> bool {
+        loop {
+            let before = self.owed.len();
+            let mut quiet = Context::from_waker(noop_waker_ref());
+            while let Some(front) = self.owed.front_mut()
+                && front.poll(slot, &mut quiet, answered)
+            {
+                self.owed.pop_front();
+            }
+            match before - self.owed.len() {
+                0 if timed_out => self.gathered = 0,
+                0 => {}
+                gathered => self.gathered = gathered,
+            }
+            let Some(last) = self.owed.len().checked_sub(1) else { return false };
+            let mut awaited = (self.gathered / 2).min(MAX_GATHERED).min(last);
+            while self.owed[awaited].poll_early(slot, cx) {
+                if awaited == 0 {
+                    break;
+                }
+                awaited /= 2;
+            }
+            if !matches!(self.owed[awaited], Owed::Early(_)) {
+                return awaited > 0;
+            }
+        }
     }
 }
 
@@ -99,7 +245,7 @@ impl Owed {
     /// Whether the answer is there; if so it is added.
     fn poll(&mut self, slot: Slot, cx: &mut Context<'_>, answered: &mut Vec<Answered>) -> bool {
         match self {
-            Owed::One(token, request) => match request.as_mut().poll(cx) {
+            Owed::One(token, request) => match request.poll(cx) {
                 Poll::Pending => false,
                 Poll::Ready(result) => {
                     let answer = answer(result.unwrap_or_else(|e| Err(unanswered(e))));
@@ -107,7 +253,7 @@ impl Owed {
                     true
                 }
             },
-            Owed::Many(tokens, request) => match request.as_mut().poll(cx) {
+            Owed::Many(tokens, request) => match request.poll(cx) {
                 Poll::Pending => false,
                 Poll::Ready(result) => {
                     let result = result.unwrap_or_else(|e| Err(BatchNack { at: 0, nack: unanswered(e) }));
@@ -119,7 +265,21 @@ impl Owed {
                     true
                 }
             },
+            Owed::Early(early) => {
+                answered.append(early);
+                true
+            }
         }
+    }
+
+    /// The same, for one that is not at the front: its answer is kept until it is.
+    fn poll_early(&mut self, slot: Slot, cx: &mut Context<'_>) -> bool {
+        let mut early = Vec::new();
+        let is_there = self.poll(slot, cx, &mut early);
+        if is_there {
+            *self = Owed::Early(early);
+        }
+        is_there
     }
 }
 

@@ -191,10 +191,11 @@ where
     }
 }
 
-/// Writes what `next` yields until the connection ends; `idle` resolves when there may be more.
+/// Writes what `next` yields until the connection ends, and gives it to `done`; `idle` resolves when there may be more.
 pub(super) async fn write_loop<W, F>(
     mut writer: W,
     mut next: impl FnMut() -> Option<Bytes>,
+    mut done: impl FnMut(Bytes),
     mut idle: impl FnMut() -> F,
 ) -> ConnectionError
 where
@@ -206,6 +207,7 @@ where
             if let Err(error) = writer.write_all(&bytes).await {
                 return error.into();
             }
+            done(bytes);
         }
         idle().await;
     }

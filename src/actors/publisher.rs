@@ -2,9 +2,9 @@
 
 use super::messages::{Options, Outgoing, Receipt};
 use super::node::Node;
-use super::routes::{Board, Fast, fast};
+use super::routes::{Board, Fast, Wake, fast};
 use super::sending::{Job, Queue, Waiting};
-use crate::config::Mode;
+use crate::config::OnFull;
 use crate::error::SendError;
 use crate::types::{Headers, Topic};
 use crate::wire::outbound::Body;
@@ -51,7 +51,8 @@ impl Publisher {
     }
 
     /// Sends a message to one of the topic's nodes. It is offered when this is called, so that messages are accepted in
-    /// the order of the calls; the future resolves when the chosen level holds. Dropping the future changes nothing.
+    /// the order of the calls; the future resolves when the chosen level holds, and a connection that is behind has caught
+    /// up. Dropping the future changes nothing.
     ///
     /// # Errors
     /// As for [`SendTo`](crate::SendTo).
@@ -65,8 +66,13 @@ impl Publisher {
     /// As for [`SendTo`](crate::SendTo).
     pub fn send_with(&self, headers: &Headers, payload: impl AsRef<[u8]>) -> Sending {
         let payload = payload.as_ref();
-        Sending(match fast(&self.node, &self.board, headers, &Body::Borrowed(payload), self.options) {
+        let body = Body::Borrowed(payload);
+        Sending(match fast(&self.node, &self.board, headers, body, self.options, Wake::Now) {
             Fast::Done(result) => Progress::Done(Some(result)),
+            Fast::Ahead(receipt, link) if self.node.config.on_full == OnFull::Wait => {
+                Progress::Pacing(Some(receipt), Box::pin(async move { link.flow.progress().await }))
+            }
+            Fast::Ahead(receipt, _) => Progress::Done(Some(Ok(receipt))),
             Fast::Committing(commit) => Progress::Committing(commit),
             Fast::Blocked => self.queue(headers, payload),
         })
@@ -77,7 +83,10 @@ impl Publisher {
     /// # Errors
     /// As for [`SendTo`](crate::SendTo).
     pub fn send_blocking(&self, payload: impl AsRef<[u8]>) -> Result<Receipt, SendError> {
-        block_on(self.send(payload))
+        match self.send(payload) {
+            Sending(Progress::Done(Some(result))) => result,
+            sending => block_on(sending),
+        }
     }
 
     /// Sends an at-most-once or write-behind message without waiting.
@@ -86,12 +95,13 @@ impl Publisher {
     /// [`SendError::QueueFull`] when it would have to wait, or the mode needs a commit; otherwise as for
     /// [`SendTo`](crate::SendTo).
     pub fn try_send(&self, payload: impl AsRef<[u8]>) -> Result<Receipt, SendError> {
-        let mode = self.options.mode.unwrap_or(self.node.config.mode);
-        if !matches!(mode, Mode::AtMostOnce | Mode::AtLeastOnce(crate::Durability::WriteBehind)) {
+        if self.options.mode.unwrap_or(self.node.config.mode).commits() {
             return Err(SendError::QueueFull);
         }
-        match fast(&self.node, &self.board, &Headers::EMPTY, &Body::Borrowed(payload.as_ref()), self.options) {
+        let body = Body::Borrowed(payload.as_ref());
+        match fast(&self.node, &self.board, &Headers::EMPTY, body, self.options, Wake::Now) {
             Fast::Done(result) => result,
+            Fast::Ahead(receipt, _) => Ok(receipt),
             Fast::Committing(_) | Fast::Blocked => Err(SendError::QueueFull),
         }
     }
@@ -113,6 +123,8 @@ impl Publisher {
 enum Progress {
     Done(Option<Result<Receipt, SendError>>),
     Committing(oneshot::Receiver<Result<Receipt, SendError>>),
+    /// Accepted; whoever awaits it goes on when the connection has caught up.
+    Pacing(Option<Receipt>, Pin<Box<dyn Future<Output = ()> + Send>>),
 }
 
 /// A message on its way to being accepted: resolves to its receipt, once. Dropping it does not withdraw the message.
@@ -127,6 +139,9 @@ impl Future for Sending {
             Progress::Done(result) => Poll::Ready(result.take().unwrap_or(Err(SendError::Closed))),
             Progress::Committing(commit) => {
                 commit.poll_unpin(cx).map(|result| result.unwrap_or(Err(SendError::Indeterminate)))
+            }
+            Progress::Pacing(receipt, caught_up) => {
+                caught_up.as_mut().poll(cx).map(|()| receipt.take().ok_or(SendError::Closed))
             }
         }
     }

@@ -133,24 +133,16 @@ impl Board {
         self.set(targets.iter().filter(|t| t.link.peer != *node).cloned().collect());
     }
 
-    /// Offers a message to the next target, those with a live link first. `waiter` is taken, and `deadline` needed, only
-    /// when the message waits for a commit.
-    pub(super) fn offer(
-        &self,
-        node: &Node,
-        headers: &Headers,
-        body: &Body<'_>,
-        mode: Mode,
-        deadline: Option<Instant>,
-        waiter: &mut Option<Waiter>,
-    ) -> Result<Offered, Blocked> {
+    /// Offers a message to the next target, those with a live link first.
+    pub(super) fn offer(&self, offer: &mut Offer<'_>) -> Result<Offered, Blocked> {
+        let mode = offer.mode;
         let targets = self.targets.load();
         let turn = self.next.fetch_add(1, Ordering::Relaxed);
         if let [only] = targets.as_slice() {
             if mode == Mode::AtMostOnce && only.standing == Standing::Remembered {
                 return Err(Blocked::NoRoute);
             }
-            return only.offer(node, headers, body, mode, deadline, waiter);
+            return only.offer(offer);
         }
         drop(targets);
         let targets = self.targets(mode);
@@ -158,7 +150,7 @@ impl Board {
         let in_turn = || (0..targets.len()).map(|at| &targets[(turn + at) % targets.len()]);
         let up_first = in_turn().filter(|t| t.link.is_up()).chain(in_turn().filter(|t| !t.link.is_up()));
         for target in up_first {
-            match target.offer(node, headers, body, mode, deadline, waiter) {
+            match target.offer(offer) {
                 Ok(offered) => return Ok(offered),
                 Err(Blocked::NotOpen(target)) => return Err(Blocked::NotOpen(target)),
                 Err(Blocked::LaneFull) if !matches!(blocked, Blocked::NoRoute) => {}
@@ -170,33 +162,30 @@ impl Board {
 }
 
 impl Target {
-    pub(super) fn offer(
-        &self,
-        node: &Node,
-        headers: &Headers,
-        body: &Body<'_>,
-        mode: Mode,
-        deadline: Option<Instant>,
-        waiter: &mut Option<Waiter>,
-    ) -> Result<Offered, Blocked> {
+    pub(super) fn offer(&self, offer: &mut Offer<'_>) -> Result<Offered, Blocked> {
+        let Offer { node, headers, body, waiter, .. } = offer;
         let size = (headers.encoded().len() + body.bytes().len()) as u64;
         let body = body.clone();
-        let offered = match mode {
-            Mode::AtMostOnce => self.link.offer_direct(self.lane, headers, body).map(Offered::Accepted),
+        let taken = match offer.mode {
+            Mode::AtMostOnce => self.link.offer_direct(self.lane, headers, body),
             Mode::AtLeastOnce(Durability::WriteBehind) => {
-                self.link.offer(self.lane, headers, body, Promise::WriteBehind, None).map(Offered::Accepted)
+                self.link.offer(self.lane, headers, body, Promise::WriteBehind, None)
             }
             Mode::AtLeastOnce(durability) => {
-                let deadline = deadline.unwrap_or_else(Instant::now);
+                let deadline = offer.deadline.unwrap_or_else(Instant::now);
                 let promise = Promise::Stored { deadline, synced: durability == Durability::Synced };
-                self.link.offer(self.lane, headers, body, promise, Some(waiter)).map(|_| Offered::Committing)
+                self.link.offer(self.lane, headers, body, promise, Some(waiter))
             }
         };
-        match offered {
-            Ok(offered) => {
+        match taken {
+            Ok((receipt, after)) => {
+                if after.wake {
+                    offer.wake.wake(&self.link);
+                }
+                offer.ahead = after.ahead.then(|| self.link.clone());
                 count(&node.counters.accepted, 1);
                 count(&node.counters.bytes_accepted, size);
-                Ok(offered)
+                Ok(if offer.mode.commits() { Offered::Committing } else { Offered::Accepted(receipt) })
             }
             Err(OfferError::NotOpen) => Err(Blocked::NotOpen(self.clone())),
             Err(OfferError::LaneFull) => Err(Blocked::LaneFull),
@@ -205,16 +194,57 @@ impl Target {
     }
 }
 
+/// A message on offer.
+pub(super) struct Offer<'a> {
+    pub(super) node: &'a Node,
+    pub(super) headers: &'a Headers,
+    pub(super) body: Body<'a>,
+    pub(super) mode: Mode,
+    /// Needed when the message waits for a commit.
+    pub(super) deadline: Option<Instant>,
+    /// Taken when the message waits for a commit.
+    pub(super) waiter: Option<Waiter>,
+    pub(super) wake: Wake<'a>,
+    /// Set when the message was taken by a link that is behind those who send.
+    pub(super) ahead: Option<Arc<Link>>,
+}
+
+/// When the write loop of a link hears that there is something to transmit.
+pub(super) enum Wake<'a> {
+    Now,
+    /// The caller wakes these, after a while: waking another thread costs more than sending a message.
+    Later(&'a mut Vec<Arc<Link>>),
+}
+
+impl Wake<'_> {
+    fn wake(&mut self, link: &Arc<Link>) {
+        match self {
+            Wake::Now => link.flow.wake(),
+            Wake::Later(links) if link.flow.wake_later() => links.push(link.clone()),
+            Wake::Later(_) => {}
+        }
+    }
+}
+
 /// What came of trying the fast path.
 pub(super) enum Fast {
     Done(Result<Receipt, SendError>),
     Committing(oneshot::Receiver<Result<Receipt, SendError>>),
+    /// Accepted by a link that is behind those who send.
+    Ahead(Receipt, Arc<Link>),
     /// It must wait its turn.
     Blocked,
 }
 
 /// Offers a message without waiting for anything.
-pub(super) fn fast(node: &Node, board: &Board, headers: &Headers, body: &Body<'_>, options: Options) -> Fast {
+pub(super) fn fast(
+    node: &Node,
+    board: &Board,
+    headers: &Headers,
+    body: Body<'_>,
+    options: Options,
+    wake: Wake<'_>,
+) -> Fast {
     let mode = options.mode.unwrap_or(node.config.mode);
     let size = (headers.encoded().len() + body.bytes().len()) as u64;
     let max = node.max_message(mode.durability());
@@ -230,20 +260,21 @@ pub(super) fn fast(node: &Node, board: &Board, headers: &Headers, body: &Body<'_
     if board.waiting() > 0 {
         return Fast::Blocked;
     }
-    match mode {
-        Mode::AtMostOnce | Mode::AtLeastOnce(Durability::WriteBehind) => {
-            match board.offer(node, headers, body, mode, None, &mut None) {
-                Ok(Offered::Accepted(receipt)) => Fast::Done(Ok(receipt)),
-                _ => Fast::Blocked,
-            }
-        }
-        Mode::AtLeastOnce(_) => {
-            let (waiter, commit) = oneshot::channel();
-            let deadline = Instant::now() + options.deadline.unwrap_or(node.config.timing.send_deadline);
-            match board.offer(node, headers, body, mode, Some(deadline), &mut Some(waiter)) {
-                Ok(_) => Fast::Committing(commit),
-                Err(_) => Fast::Blocked,
-            }
-        }
+    let mut offer = Offer { node, headers, body, mode, deadline: None, waiter: None, wake, ahead: None };
+    if !mode.commits() {
+        return match board.offer(&mut offer) {
+            Ok(Offered::Accepted(receipt)) => match offer.ahead {
+                None => Fast::Done(Ok(receipt)),
+                Some(link) => Fast::Ahead(receipt, link),
+            },
+            _ => Fast::Blocked,
+        };
+    }
+    let (waiter, commit) = oneshot::channel();
+    offer.deadline = Some(Instant::now() + options.deadline.unwrap_or(node.config.timing.send_deadline));
+    offer.waiter = Some(waiter);
+    match board.offer(&mut offer) {
+        Ok(_) => Fast::Committing(commit),
+        Err(_) => Fast::Blocked,
     }
 }

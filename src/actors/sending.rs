@@ -3,10 +3,10 @@
 //! Each topic has one queue and one task that works it off in order, so that a send never overtakes an earlier one to
 //! the same topic. Waiting for a commit is not part of it: commits of many sends run together.
 
-use super::link::Link;
+use super::link::{Link, Waiter};
 use super::messages::{MeshEvent, Options, Outgoing, Receipt};
 use super::node::{Node, count, random};
-use super::routes::{Blocked, Board, Offered, Place, Target};
+use super::routes::{Blocked, Board, Offer, Offered, Place, Target, Wake};
 use super::sender::{gone, stored};
 use super::store::{Commit, OpenOutbox};
 use crate::config::{Durability, Mode, OnFull};
@@ -168,14 +168,24 @@ impl Worker<'_> {
         (taken, None)
     }
 
+    fn on_offer<'m>(&'m self, message: &'m Payload, mode: Mode, deadline: Instant, waiter: Waiter) -> Offer<'m> {
+        Offer {
+            node: &self.context.node,
+            headers: &message.headers,
+            body: Body::Shared(message.payload.clone()),
+            mode,
+            deadline: Some(deadline),
+            waiter: Some(waiter),
+            wake: Wake::Now,
+            ahead: None,
+        }
+    }
+
     /// Takes a message on whichever lane is next.
     async fn take(&self, message: &Payload, mode: Mode, deadline: Instant) -> Result<Taken, SendError> {
         loop {
             let (waiter, commit) = oneshot::channel();
-            let mut waiter = Some(waiter);
-            let body = Body::Shared(message.payload.clone());
-            let node = &self.context.node;
-            match self.board.offer(node, &message.headers, &body, mode, Some(deadline), &mut waiter) {
+            match self.board.offer(&mut self.on_offer(message, mode, deadline, waiter)) {
                 Ok(Offered::Accepted(receipt)) => return Ok(Taken::Now(receipt)),
                 Ok(Offered::Committing) => return Ok(Taken::Later(commit)),
                 Err(blocked) => self.unblock(blocked, mode, deadline).await?,
@@ -199,9 +209,7 @@ impl Worker<'_> {
             };
             *lane = Some(target.clone());
             let (waiter, commit) = oneshot::channel();
-            let body = Body::Shared(message.payload.clone());
-            let node = &self.context.node;
-            match target.offer(node, &message.headers, &body, mode, Some(deadline), &mut Some(waiter)) {
+            match target.offer(&mut self.on_offer(message, mode, deadline, waiter)) {
                 Ok(Offered::Accepted(receipt)) => return Ok(Taken::Now(receipt)),
                 Ok(Offered::Committing) => return Ok(Taken::Later(commit)),
                 Err(blocked) => self.unblock(blocked, mode, deadline).await?,
@@ -330,7 +338,7 @@ impl Group {
             let body = Body::Shared(message.payload.clone());
             let offered = target.link.offer(target.lane, &message.headers, body, Promise::Group, None);
             match offered {
-                Ok(receipt) => self.places.push((target.link.clone(), target.lane, receipt)),
+                Ok((receipt, _)) => self.places.push((target.link.clone(), target.lane, receipt)),
                 Err(OfferError::NotOpen) => return Err(Blocked::NotOpen(target.clone())),
                 Err(OfferError::LaneFull) => return Err(Blocked::LaneFull),
                 Err(OfferError::Full | OfferError::Unreachable) => return Err(Blocked::Full(target.link.clone())),

@@ -27,7 +27,7 @@ pub struct Limits {
     pub lane_messages: u64,
     /// The same in bytes. Default 10 GiB.
     pub lane_bytes: u64,
-    /// Messages per lane that this node takes before they are handled. Default 16,384.
+    /// Messages per lane that this node takes before they are handled. Default 65,536.
     pub window_messages: u64,
     /// The same in bytes; one message may exceed it. Default 8 MiB.
     pub window_bytes: u64,
@@ -54,7 +54,7 @@ impl Default for Limits {
             direct_bytes: 64 << 20,
             lane_messages: u64::MAX,
             lane_bytes: 10 << 30,
-            window_messages: 16_384,
+            window_messages: 65_536,
             window_bytes: 8 << 20,
             max_lanes: 16_384,
             max_connections: 4_096,

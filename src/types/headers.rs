@@ -44,6 +44,11 @@ impl Headers {
     /// No headers.
     pub const EMPTY: Headers = Headers(Bytes::new());
 
+    /// A copy that shares no buffer with anything.
+    pub(crate) fn detached(&self) -> Headers {
+        Headers(Bytes::copy_from_slice(&self.0))
+    }
+
     /// Starts a map.
     pub fn builder() -> HeadersBuilder {
         HeadersBuilder { buf: BytesMut::new(), error: None }

@@ -159,6 +159,11 @@ impl Message {
     pub fn size(&self) -> usize {
         self.payload.len() + self.headers.encoded().len()
     }
+
+    /// A copy that shares no buffer with anything.
+    pub(crate) fn detached(&self) -> Message {
+        Message { headers: self.headers.detached(), payload: Payload(Bytes::copy_from_slice(&self.payload)) }
+    }
 }
 
 /// Identifies one message for good: stable over redelivery, restarts and replays, equal in the sender's

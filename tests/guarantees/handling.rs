@@ -119,12 +119,16 @@ async fn g09_an_actor_that_panics_nacks_and_the_next_subscriber_goes_on(mesh: Me
 
 async fn g09_a_handler_that_takes_too_long_has_failed(mesh: Mesh) {
     let orders = Node::start(mesh.config("orders")).await;
-    let billing = Node::start(impatient(mesh.config("billing"))).await;
-    let mut inbox = Inbox::scripted(|d| if d.attempt == 1 { Reply::Hold } else { Reply::Ok });
+    let mut config = impatient(mesh.config("billing"));
+    config.limits.max_attempts = u32::MAX;
+    let billing = Node::start(config).await;
+    // On a busy machine, time may be up before the subscriber runs at all: it never sees that attempt then.
+    let mut held = false;
+    let mut inbox = Inbox::scripted(move |_| if std::mem::replace(&mut held, true) { Reply::Ok } else { Reply::Hold });
     let receive = Receive::new(inbox.recipient.clone()).timeout(Duration::from_millis(30));
     billing.call(receive).await.expect("receives").forever();
     orders.send("billing", "x").await;
-    assert_eq!((inbox.next().await.attempt, inbox.next().await.attempt), (1, 2));
+    assert!(inbox.next().await.attempt < inbox.next().await.attempt);
     orders.settled().await;
 }
 

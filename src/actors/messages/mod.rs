@@ -12,4 +12,4 @@ pub use admin::{
 pub use send::{GetPublisher, Receipt, SendAll, SendBatch, SendTo, ToTopic};
 pub(crate) use send::{Options, Outgoing};
 pub use subscribe::{BatchNack, Delivery, DeliveryBatch, Nack, Receive, Subscribe, Subscription, Unsubscribe};
-pub(crate) use subscribe::{Sink, SubscriptionGuard};
+pub(crate) use subscribe::{Callback, Sink, SubscriptionGuard};

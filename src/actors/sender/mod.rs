@@ -155,7 +155,8 @@ impl Sender {
         };
         let (link, addr) = (self.link.clone(), ctx.address());
         let write = async move {
-            let error = write_loop(writer, || link.poll_transmit(), || link.transmit.notified()).await;
+            let done = |bytes| link.transmitted(bytes);
+            let error = write_loop(writer, || link.poll_transmit(), done, || link.flow.transmit()).await;
             addr.do_send(Ended { generation, reason: error.to_string() });
         };
         self.state = State::Connected { tasks: [actix_rt::spawn(read), actix_rt::spawn(write)] };
@@ -209,7 +210,7 @@ impl Sender {
                 self.peers.resting.do_send(Resting(self.link.peer.clone()));
             }
         }
-        self.link.transmit.notify_one();
+        self.link.flow.wake();
         self.arm(ctx, deadline);
     }
 

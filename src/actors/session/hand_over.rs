@@ -1,10 +1,27 @@
 //! Handing messages to subscribers.
 
 use super::*;
-use crate::actors::answers::answer;
-use crate::actors::messages::{Delivery, DeliveryBatch, Nack};
-use actix::dev::RecipientRequest;
+use crate::actors::answers::{Mailbox, answer};
+use crate::actors::messages::{Callback, Delivery, DeliveryBatch, Nack};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// Who takes the messages of a topic, on this thread.
+#[derive(Clone)]
+pub(super) enum Taker {
+    Actor(Mailbox<Delivery>),
+    Batch(Mailbox<DeliveryBatch>),
+    Callback(Arc<Callback>),
+}
+
+impl From<Sink> for Taker {
+    fn from(sink: Sink) -> Self {
+        match sink {
+            Sink::Actor(recipient) => Taker::Actor(Mailbox::new(recipient)),
+            Sink::Batch(recipient) => Taker::Batch(Mailbox::new(recipient)),
+            Sink::Callback(callback) => Taker::Callback(callback),
+        }
+    }
+}
 
 impl Session {
     /// Hands over whatever may be. Messages for a batch subscriber are gathered by lane first.
@@ -12,34 +29,39 @@ impl Session {
         let now = Instant::now();
         let mut batches: Vec<(Slot, Vec<u64>, Vec<Delivery>)> = Vec::new();
         // Looked up once for all that one lane has.
-        let mut taker: Option<(Slot, Option<Sink>)> = None;
-        let (mut delivered, mut bytes) = (0, 0);
+        let mut taker: Option<(Slot, Option<Taker>)> = None;
+        let (mut delivered, mut bytes, mut handled) = (0, 0, 0);
         while let Some(next) = self.inbound.poll_delivery(now) {
             let HandOver { slot, token, .. } = next;
-            let (_, sink) = match &mut taker {
+            let (_, current) = match &mut taker {
                 Some(taker) if taker.0 == slot => taker,
-                taker => taker.insert((slot, self.sinks.get(next.lane.topic()).cloned())),
+                taker => taker.insert((slot, self.takers.get(next.lane.topic()).cloned())),
             };
             let delivery = delivery(next);
             delivered += 1;
             bytes += delivery.payload.len() + delivery.headers.encoded().len();
-            match sink {
-                Some(Sink::Callback(callback)) => {
+            match current {
+                Some(Taker::Callback(callback)) => {
                     let result = catch_unwind(AssertUnwindSafe(|| callback(&delivery)));
-                    let result = result.unwrap_or_else(|_| Err(Nack::new("the callback panicked")));
-                    self.answered(now, slot, token, answer(result));
+                    match result.unwrap_or_else(|_| Err(Nack::new("the callback panicked"))) {
+                        Ok(()) => {
+                            handled += 1;
+                            self.inbound.handle_answer(now, slot, token, Answer::Done, random);
+                        }
+                        nack => self.answered(now, slot, token, answer(nack)),
+                    }
                 }
-                Some(Sink::Actor(recipient)) if recipient.connected() => {
-                    self.answers.await_one(slot, token, send_unparked(recipient, delivery));
+                Some(Taker::Actor(mailbox)) if mailbox.connected() => {
+                    self.answers.send_one(slot, token, mailbox, delivery);
                 }
-                Some(Sink::Batch(_)) => match batches.last_mut().filter(|(s, ..)| *s == slot) {
+                Some(Taker::Batch(_)) => match batches.last_mut().filter(|(s, ..)| *s == slot) {
                     Some((_, tokens, deliveries)) => {
                         tokens.push(token);
                         deliveries.push(delivery);
                     }
                     None => batches.push((slot, vec![token], vec![delivery])),
                 },
-                Some(Sink::Actor(_)) | None => {
+                Some(Taker::Actor(_)) | None => {
                     taker = None;
                     self.sink_gone(now, delivery.topic(), slot, token);
                 }
@@ -47,6 +69,7 @@ impl Session {
         }
         count(&self.node.counters.delivered, delivered);
         count(&self.node.counters.bytes_delivered, bytes as u64);
+        count(&self.node.counters.handled, handled);
         for (slot, tokens, deliveries) in batches {
             self.hand_over_batch(now, slot, tokens, deliveries);
         }
@@ -54,9 +77,9 @@ impl Session {
 
     pub(super) fn hand_over_batch(&mut self, now: Instant, slot: Slot, tokens: Vec<u64>, deliveries: Vec<Delivery>) {
         let topic = self.inbound.lane(slot).topic().clone();
-        match self.sinks.get(&topic) {
-            Some(Sink::Batch(recipient)) if recipient.connected() => {
-                self.answers.await_many(slot, tokens, send_unparked(recipient, DeliveryBatch(deliveries)));
+        match self.takers.get(&topic) {
+            Some(Taker::Batch(mailbox)) if mailbox.connected() => {
+                self.answers.send_many(slot, tokens, mailbox, deliveries);
             }
             _ => tokens.into_iter().for_each(|token| self.sink_gone(now, &topic, slot, token)),
         }
@@ -79,16 +102,6 @@ impl Session {
         }
         self.inbound.handle_answer(now, slot, token, answer, random);
     }
-}
-
-/// Sends through a handle of its own: one that met a full mailbox once is parked, and a request made with it then is never
-/// woken. What bounds the mailbox is `in_flight`.
-fn send_unparked<M>(recipient: &Recipient<M>, message: M) -> RecipientRequest<M>
-where
-    M: Message + Send,
-    M::Result: Send,
-{
-    recipient.clone().send(message)
 }
 
 /// At-most-once messages have no number.

@@ -10,6 +10,7 @@ mod persist;
 
 pub(in crate::actors) use messages::{Announce, Attach, Close, Drain, SetHandler};
 
+use hand_over::Taker;
 use messages::{Arrived, Ended, Outlet, Writable};
 
 use crate::actors::answers::{Answered, Answers};
@@ -48,7 +49,7 @@ pub(in crate::actors) struct Session {
     peer: NodeId,
     peers: SessionPeers,
     inbound: Inbound,
-    sinks: HashMap<Topic, Sink>,
+    takers: HashMap<Topic, Taker>,
     keys: HashMap<Slot, LaneKey>,
     /// Topics this node unsubscribed from that the peer has lanes for: it is told on every connection.
     withdrawn: HashSet<Topic>,
@@ -80,7 +81,7 @@ impl Session {
             peer,
             peers,
             inbound,
-            sinks: HashMap::new(),
+            takers: HashMap::new(),
             keys: HashMap::new(),
             withdrawn: HashSet::new(),
             answers: Answers::default(),
@@ -103,11 +104,11 @@ impl Session {
     fn set_handler(&mut self, SetHandler { topic, handler }: SetHandler) {
         match handler {
             Some((spec, sink)) => {
-                self.sinks.insert(topic.clone(), sink);
+                self.takers.insert(topic.clone(), sink.into());
                 self.inbound.subscribe(topic, spec);
             }
             None => {
-                self.sinks.remove(&topic);
+                self.takers.remove(&topic);
                 self.inbound.unsubscribe(&topic);
             }
         }
@@ -146,7 +147,7 @@ impl Session {
                 }
                 bytes
             };
-            let error = write_loop(writer, next, || outlet.ready.notified()).await;
+            let error = write_loop(writer, next, drop, || outlet.ready.notified()).await;
             addr.do_send(Ended { generation, reason: error.to_string() });
         };
         self.tasks = vec![actix_rt::spawn(read), actix_rt::spawn(write)];

@@ -13,7 +13,7 @@ use crate::actors::messages::{
 };
 use crate::actors::node::Node;
 use crate::actors::publisher::Publisher;
-use crate::actors::routes::{Board, Fast, fast};
+use crate::actors::routes::{Board, Fast, Wake, fast};
 use crate::actors::sender::{DialNow, PeerNews, Sender, SenderPeers};
 use crate::actors::sending::{Job, Queue, Resolve, SendContext, Waiting, work};
 use crate::actors::session::{Announce, SetHandler};
@@ -56,6 +56,10 @@ pub struct LinerSystem {
     watchers: Vec<Recipient<MeshEvent>>,
     /// Threads that senders run on, in turn.
     next_thread: usize,
+    /// Links with something to transmit that do not know it yet.
+    to_wake: Vec<Arc<Link>>,
+    /// Messages taken since the mailbox was empty.
+    unflushed: usize,
 }
 
 /// The catalogue may have changed.
@@ -84,6 +88,8 @@ impl LinerSystem {
             next_handler: 0,
             watchers: Vec::new(),
             next_thread: 0,
+            to_wake: Vec::new(),
+            unflushed: 0,
         }
     }
 
@@ -127,7 +133,10 @@ impl LinerSystem {
     }
 
     fn board(&mut self, topic: &Topic) -> Arc<Board> {
-        self.catalogue.topic(topic).board.clone()
+        match self.catalogue.get(topic) {
+            Some(known) => known.board.clone(),
+            None => self.catalogue.topic(topic).board.clone(),
+        }
     }
 
     /// Reads what the store says of a topic now, and makes its board anew.

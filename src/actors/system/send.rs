@@ -2,6 +2,14 @@
 
 use super::*;
 
+/// Messages taken from the mailbox before links are woken.
+const WAKE_EVERY: usize = 64;
+
+/// The mailbox is empty: wake the links that have something to transmit.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+struct Flush;
+
 impl LinerSystem {
     pub(super) fn check_topic(&self, topic: Result<Topic, NameError>) -> Result<Topic, SendError> {
         let topic = topic?;
@@ -43,24 +51,44 @@ impl LinerSystem {
         self.catalogue.boards().map(|board| board.waiting()).sum()
     }
 
-    pub(super) fn send_to(&mut self, ctx: &Context<Self>, send: SendTo) -> Answer<Result<Receipt, SendError>> {
+    pub(super) fn send_to(&mut self, ctx: &mut Context<Self>, send: SendTo) -> Answer<Result<Receipt, SendError>> {
         let SendTo { topic, outgoing, options } = send;
         let topic = match self.check_topic(topic) {
             Ok(topic) => topic,
             Err(error) => return Answer::Now(Err(error)),
         };
         let board = self.board(&topic);
+        self.flush_later(ctx);
         let payload = match Payload::new(outgoing.payload) {
             Ok(payload) => payload,
             Err(error) => return Answer::Now(Err(error.into())),
         };
-        match fast(&self.node, &board, &outgoing.headers, &Body::Shared(payload.clone()), options) {
+        let body = Body::Shared(payload.clone());
+        match fast(&self.node, &board, &outgoing.headers, body, options, Wake::Later(&mut self.to_wake)) {
             Fast::Done(result) => Answer::Now(result),
+            Fast::Ahead(receipt, _) => Answer::Now(Ok(receipt)),
             Fast::Committing(commit) => Answer::Later(commit),
             Fast::Blocked => {
                 let outgoing = Outgoing { headers: outgoing.headers, payload: payload.into_bytes() };
                 self.later(ctx, &board, |reply| Job::One(outgoing, options, reply))
             }
+        }
+    }
+
+    /// Wakes the links that have something to transmit: after every so many messages, and when the mailbox is empty.
+    fn flush_later(&mut self, ctx: &mut Context<Self>) {
+        if self.unflushed == 0 {
+            ctx.notify(Flush);
+        }
+        self.unflushed += 1;
+        if self.unflushed.is_multiple_of(WAKE_EVERY) {
+            self.wake_links();
+        }
+    }
+
+    fn wake_links(&mut self) {
+        for link in self.to_wake.drain(..) {
+            link.flow.wake();
         }
     }
 
@@ -118,6 +146,15 @@ where
                 let _ = reply.send(result.unwrap_or_else(|_| M::Result::closed()));
             }))),
         }
+    }
+}
+
+impl Handler<Flush> for LinerSystem {
+    type Result = ();
+
+    fn handle(&mut self, _: Flush, _: &mut Self::Context) {
+        self.unflushed = 0;
+        self.wake_links();
     }
 }
 

@@ -90,11 +90,11 @@ pub fn encode(frame: &Frame<'_>, out: &mut BytesMut) {
 /// ```text
 /// 0        4        5        9        13      14
 /// ├────────┼────────┼────────┼────────┼───────┼───────────┬───────────────┬───────────────────┬─────────┬─────────┐
-/// │ len    │ 0x20   │ crc32c │ lane   │ flags │ seq       │ raw_len       │ headers_len       │ headers │ payload │
+/// │ len    │ 0x20   │ crc32  │ lane   │ flags │ seq       │ raw_len       │ headers_len       │ headers │ payload │
 /// │ u32    │ u8     │ u32    │ u32    │ u8    │ u64       │ u32           │ u32               │         │ to the  │
 /// │        │        │        │        │       │ !DIRECT   │ if COMPRESSED │ if HEADERS        │         │ end     │
 /// └────────┴────────┴────────┴────────┴───────┴───────────┴───────────────┴───────────────────┴─────────┴─────────┘
-///                             └─────────────────────── crc32c covers all of this ─────────────────────────────────┘
+///                             └─────────────────────── crc32 covers all of this ──────────────────────────────────┘
 /// ```
 #[inline]
 pub fn encode_data(data: &Data<'_>, out: &mut BytesMut) {
@@ -125,7 +125,7 @@ pub fn encode_data(data: &Data<'_>, out: &mut BytesMut) {
     }
     out.extend_from_slice(data.payload);
     let checked_from = start + DATA_CHECKED_FROM;
-    let crc = crc32c::crc32c(&out[checked_from..]);
+    let crc = crc32fast::hash(&out[checked_from..]);
     out[checked_from - 4..checked_from].copy_from_slice(&crc.to_le_bytes());
 }
 

@@ -25,7 +25,7 @@ impl Inbound {
             if last {
                 lane.consume(size);
                 self.counts.duplicates += u64::from(duplicate);
-                self.changed.insert(slot);
+                self.lanes[slot.0].note_change(slot, &mut self.changed);
             }
             return Ok(());
         }
@@ -79,8 +79,7 @@ impl Inbound {
         Ok(Some(Message { headers, payload }))
     }
 
-    pub(super) fn arrived(&mut self, slot: Slot, data: &Data<'_>, mut message: Message, buffer: usize) {
-        let now_or_later = self.hands_over(slot);
+    pub(super) fn arrived(&mut self, slot: Slot, data: &Data<'_>, message: Message, buffer: usize) {
         let lane = &mut self.lanes[slot.0];
         let place = match &mut lane.session {
             Some(session) if data.seq > Seq::ZERO => {
@@ -91,10 +90,9 @@ impl Inbound {
         };
         lane.received = place.or(lane.received);
         let size = message.size();
-        // A message that waits must not keep the whole buffer it arrived in.
-        if !now_or_later && size < buffer / 4 {
-            message.payload = Payload::new(Bytes::copy_from_slice(&message.payload)).expect("was a payload");
-            message.headers = Headers::decode(Bytes::copy_from_slice(message.headers.encoded())).expect("were headers");
+        if lane.attached.is_none() {
+            lane.attached = Some((lane.base + lane.queue.len() as u64, buffer));
+            self.attached.push(slot);
         }
         let at = |(i, s, _): &(Incarnation, Seq, u32)| place == Some(Cursor { incarnation: *i, seq: *s });
         let failed = lane.recorded.iter().position(at).map_or(0, |at| lane.recorded.swap_remove(at).2);
@@ -110,13 +108,27 @@ impl Inbound {
         self.enqueue(slot);
     }
 
+    /// What arrived and still waits must not keep the whole buffer it arrived in.
+    pub(super) fn detach(&mut self) {
+        while let Some(slot) = self.attached.pop() {
+            let lane = &mut self.lanes[slot.0];
+            let Some((first, buffer)) = lane.attached.take() else { continue };
+            let from = usize::try_from(first.max(lane.next) - lane.base).unwrap_or(usize::MAX);
+            for entry in lane.queue.range_mut(from.min(lane.queue.len())..) {
+                if let Some(message) = entry.message.as_mut().filter(|m| m.size() < buffer / 4) {
+                    *message = message.detached();
+                }
+            }
+        }
+    }
+
     /// This message will never be taken: say so, and drop what follows until it is skipped.
     pub(super) fn refuse(&mut self, slot: Slot, data: &Data<'_>, size: usize, code: RefuseCode, text: String) {
         let lane = &mut self.lanes[slot.0];
         let more = data.flags.has(DataFlags::MORE);
         if !more {
             lane.consume(size);
-            self.changed.insert(slot);
+            lane.note_change(slot, &mut self.changed);
         }
         let Some(session) = &mut lane.session else { return };
         session.partial = None;

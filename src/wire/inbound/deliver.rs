@@ -12,14 +12,6 @@ impl Inbound {
         }
     }
 
-    /// Whether a message that arrived now would be handed over at once.
-    pub(super) fn hands_over(&self, slot: Slot) -> bool {
-        let lane = &self.lanes[slot.0];
-        let Some(handler) = lane.handler else { return false };
-        let caught_up = lane.next >= lane.base + lane.queue.len() as u64;
-        !self.draining && lane.blocked.is_none() && lane.handed < handler.in_flight && caught_up
-    }
-
     /// The next message to hand over.
     pub fn poll_delivery(&mut self, now: Instant) -> Option<HandOver> {
         while let Some(slot) = self.turn.front().copied() {
@@ -29,6 +21,7 @@ impl Inbound {
             self.turn.pop_front();
             self.lanes[slot.0].queued = false;
         }
+        self.detach();
         None
     }
 
@@ -177,7 +170,7 @@ impl Inbound {
         let max_delay = self.config.max_delay;
         let lane = &mut self.lanes[slot.0];
         if lane.advance() {
-            self.changed.insert(slot);
+            lane.note_change(slot, &mut self.changed);
             if lane.strict || self.draining {
                 self.committing.insert(slot);
             } else if lane.handled != lane.committed && lane.commit_due.is_none() {
@@ -204,7 +197,7 @@ impl Inbound {
         } else if lane.strict || self.draining || outcome.is_err() || lane.commit_due.is_none() {
             self.committing.insert(slot);
         }
-        self.changed.insert(slot);
+        lane.note_change(slot, &mut self.changed);
     }
 
     // ---- outputs ----
@@ -230,7 +223,9 @@ impl Inbound {
     /// The next bytes for the connection.
     pub fn poll_transmit(&mut self) -> Option<Bytes> {
         if self.heartbeat.is_none() {
-            self.changed.clear();
+            for slot in self.changed.drain(..) {
+                self.lanes[slot.0].changed = false;
+            }
             return None;
         }
         self.write_acks();
@@ -238,7 +233,8 @@ impl Inbound {
     }
 
     pub(super) fn write_acks(&mut self) {
-        while let Some(slot) = self.changed.pop_first() {
+        while let Some(slot) = self.changed.pop() {
+            self.lanes[slot.0].changed = false;
             self.write_ack(slot);
             self.write_credit(slot);
         }

@@ -10,7 +10,7 @@
 //! Positions are cursors, (incarnation, number): numbers of different incarnations are never compared. What counts is the
 //! order of arrival, which is the order of the queue.
 
-use super::Handler;
+use super::{Handler, Slot};
 use crate::types::{Cursor, Incarnation, LaneId, Message, Seq};
 use crate::wire::error::LinkError;
 use crate::wire::frame::{Data, DataFlags, LaneIx, Resume};
@@ -220,6 +220,10 @@ pub(super) struct Lane {
     pub(super) recorded: Vec<(Incarnation, Seq, u32)>,
     /// Whether the lane stands in the queue of lanes with something to hand over.
     pub(super) queued: bool,
+    /// Whether the lane is among those whose ack or credit may have changed.
+    pub(super) changed: bool,
+    /// The first entry that may share the buffer it arrived in, and the size of that buffer.
+    pub(super) attached: Option<(u64, usize)>,
 }
 
 impl Lane {
@@ -243,11 +247,20 @@ impl Lane {
             blocked: None,
             recorded: Vec::new(),
             queued: false,
+            changed: false,
+            attached: None,
         }
     }
 
     pub(super) fn entry(&mut self, token: u64) -> Option<&mut Entry> {
         self.queue.get_mut(usize::try_from(token.checked_sub(self.base)?).ok()?)
+    }
+
+    /// The ack or the credit of this lane, which is `slot`, may have changed.
+    pub(super) fn note_change(&mut self, slot: Slot, changed: &mut Vec<Slot>) {
+        if !std::mem::replace(&mut self.changed, true) {
+            changed.push(slot);
+        }
     }
 
     /// The next entry to hand over, with its token.

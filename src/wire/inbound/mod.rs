@@ -56,7 +56,9 @@ pub struct Inbound {
     /// Lanes whose cursor is to be committed now.
     committing: BTreeSet<Slot>,
     /// Lanes whose ack or credit may have changed.
-    changed: BTreeSet<Slot>,
+    changed: Vec<Slot>,
+    /// Lanes with messages that share the buffer they arrived in.
+    attached: Vec<Slot>,
     /// Lanes with a deadline.
     timed: BTreeSet<Slot>,
     draining: bool,
@@ -80,7 +82,8 @@ impl Inbound {
             events: VecDeque::new(),
             turn: VecDeque::new(),
             committing: BTreeSet::new(),
-            changed: BTreeSet::new(),
+            changed: Vec::new(),
+            attached: Vec::new(),
             timed: BTreeSet::new(),
             draining: false,
             counts: Counts::default(),
@@ -117,8 +120,9 @@ impl Inbound {
     /// A subscriber for `topic` is there: what waits is handed over, and senders get credit.
     pub fn subscribe(&mut self, topic: Topic, handler: Handler) {
         for slot in self.lanes_of(&topic) {
-            self.lanes[slot.0].handler = Some(handler);
-            self.changed.insert(slot);
+            let lane = &mut self.lanes[slot.0];
+            lane.handler = Some(handler);
+            lane.note_change(slot, &mut self.changed);
             self.enqueue(slot);
         }
         self.handlers.insert(topic, handler);
@@ -311,6 +315,6 @@ impl Inbound {
         });
         let at = ResumeAt { lane: resume.lane, received: meeting.received, messages: granted.0, bytes: granted.1 };
         codec::encode(&Frame::ResumeAt(at), &mut self.tx);
-        self.changed.insert(slot);
+        lane.note_change(slot, &mut self.changed);
     }
 }

@@ -55,10 +55,10 @@ impl Outbound {
         let page = self.config.page;
         let Some(l) = lane_mut(&mut self.lanes, lane) else { return };
         let mut freed = Amount::default();
-        let segments = &mut self.segments;
+        let (segments, transmit) = (&mut self.segments, &mut self.transmit);
         l.inflight.mark_stored(through, |kept, size| {
             freed.add(size);
-            release(segments, kept);
+            release(segments, transmit, kept);
         });
         let settled =
             l.settle(through, |l| up && (l.ready.len() as u64) < page.messages && (l.ready_bytes as u64) < page.bytes);

@@ -31,7 +31,7 @@ impl Outbound {
     /// The connection is gone, with whatever was in its buffers. What memory holds is written to the durable queue.
     pub fn handle_disconnected(&mut self, now: Instant) {
         self.seal();
-        self.outgoing.clear();
+        self.transmit.clear();
         self.turn.clear();
         self.link = Link::Down;
         for l in self.lanes.iter_mut().flatten() {
@@ -72,7 +72,7 @@ impl Outbound {
             acked: l.acked,
             spans: l.spans.clone(),
         };
-        codec::encode(&Frame::Resume(resume), &mut self.tx);
+        codec::encode(&Frame::Resume(resume), self.transmit.buffer());
     }
 
     /// Bytes arrived on the connection, whether or not they make a frame.
@@ -102,7 +102,7 @@ impl Outbound {
                 self.handle_refuse(lane, incarnation, seq, code, text)
             }
             Frame::Ping(n) => {
-                codec::encode(&Frame::Pong(n), &mut self.tx);
+                codec::encode(&Frame::Pong(n), self.transmit.buffer());
                 Ok(())
             }
             Frame::Pong(_) | Frame::Unknown(_) => Ok(()),
@@ -161,7 +161,7 @@ impl Outbound {
             if !matches!(sent.kept, Kept::Stored) {
                 self.memory.remove(sent.size);
             }
-            release(&mut self.segments, sent.kept);
+            release(&mut self.segments, &mut self.transmit, sent.kept);
         }
         while let Some(item) = l.ready.pop_front_if(|i| i.seq <= through) {
             l.ready_bytes -= item.message.size();

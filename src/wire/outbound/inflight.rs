@@ -82,15 +82,16 @@ impl Segments {
         self.drop_unused();
     }
 
-    /// An entry is gone.
-    pub(super) fn release(&mut self, frame: FrameRef) {
-        if let Some(segment) = self.get_mut(frame) {
-            segment.entries -= 1;
-            if segment.entries == 0 {
-                segment.bytes = Bytes::new();
-                self.drop_unused();
-            }
+    /// An entry is gone. Answers the buffer, if it was the last one there.
+    pub(super) fn release(&mut self, frame: FrameRef) -> Option<Bytes> {
+        let segment = self.get_mut(frame)?;
+        segment.entries -= 1;
+        if segment.entries > 0 {
+            return None;
         }
+        let bytes = std::mem::take(&mut segment.bytes);
+        self.drop_unused();
+        Some(bytes)
     }
 
     fn drop_unused(&mut self) {

@@ -23,6 +23,7 @@ mod lane;
 mod pump;
 #[cfg(test)]
 mod tests;
+mod transmit;
 
 pub use api::{
     Amount, AppendOutcome, Body, Event, LaneRecord, Numbered, OfferError, OutboundConfig, PeerLimits, Promise,
@@ -34,12 +35,13 @@ use crate::wire::codec;
 use crate::wire::error::LinkError;
 use crate::wire::frame::{Frame, LaneIx, RefuseCode, Resume, ResumeAt};
 use crate::wire::heartbeat::{Heartbeat, Silence};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use inflight::{Kept, Segments, Sent};
 use item::{Credit, Given, Item, State};
 use lane::{Connection, Lane};
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::Instant;
+use transmit::Transmit;
 
 /// How a new message of a lane is taken.
 enum Accept {
@@ -76,10 +78,8 @@ pub struct Outbound {
     committing: BTreeSet<LaneIx>,
     /// Lanes that wait until the store may be asked to load again.
     reload: BTreeSet<LaneIx>,
-    tx: BytesMut,
+    transmit: Transmit,
     segments: Segments,
-    /// Swapped buffers that were not transmitted yet.
-    outgoing: VecDeque<Bytes>,
     events: VecDeque<Event>,
     memory: Amount,
     direct: Amount,
@@ -101,9 +101,8 @@ impl Outbound {
             unstored: BTreeSet::new(),
             committing: BTreeSet::new(),
             reload: BTreeSet::new(),
-            tx: BytesMut::new(),
+            transmit: Transmit::default(),
             segments: Segments::default(),
-            outgoing: VecDeque::new(),
             events: VecDeque::new(),
             memory: Amount::default(),
             direct: Amount::default(),
@@ -158,6 +157,21 @@ impl Outbound {
     /// Whether [`Outbound::poll_event`] has something.
     pub fn has_events(&self) -> bool {
         !self.events.is_empty() || !self.committing.is_empty()
+    }
+
+    /// Whether [`Outbound::poll_transmit`] may have something.
+    pub fn has_transmit(&self) -> bool {
+        self.is_up() && !(self.transmit.is_empty() && self.turn.is_empty())
+    }
+
+    /// Whether as much waits for the connection as should: whoever can had better wait until half of it is gone.
+    pub fn is_ahead(&self) -> bool {
+        self.transmit.len() >= self.config.transmit_bytes
+    }
+
+    /// Whether less than half as much waits.
+    pub fn has_caught_up(&self) -> bool {
+        self.transmit.len() < self.config.transmit_bytes / 2
     }
 
     /// Messages sent again so far.
@@ -242,7 +256,7 @@ impl Outbound {
             if !matches!(sent.kept, Kept::Stored) {
                 freed.add(sent.size);
             }
-            release(&mut self.segments, sent.kept);
+            release(&mut self.segments, &mut self.transmit, sent.kept);
         }
         l.ready.clear();
         l.ready_bytes = 0;
@@ -276,7 +290,10 @@ impl Outbound {
         if let Link::Up { heartbeat, .. } = &mut self.link {
             match heartbeat.check(now) {
                 Silence::Fine => {}
-                Silence::Ask => codec::encode(&Frame::Ping(0), &mut self.tx),
+                Silence::Ask => {
+                    self.transmit.shrink();
+                    codec::encode(&Frame::Ping(0), self.transmit.buffer());
+                }
                 Silence::Dead => self.events.push_back(Event::Silent),
             }
         }
@@ -306,7 +323,7 @@ impl Outbound {
         if !matches!(sent.kept, Kept::Stored) {
             self.memory.remove(sent.size);
         }
-        release(&mut self.segments, sent.kept);
+        release(&mut self.segments, &mut self.transmit, sent.kept);
     }
 
     /// Tells a caller that was sent away that it may come back.
@@ -319,9 +336,11 @@ impl Outbound {
     }
 }
 
-fn release(segments: &mut Segments, kept: Kept) {
-    if let Kept::Frame(frame) = kept {
-        segments.release(frame);
+fn release(segments: &mut Segments, transmit: &mut Transmit, kept: Kept) {
+    if let Kept::Frame(frame) = kept
+        && let Some(buffer) = segments.release(frame)
+    {
+        transmit.recycle(buffer);
     }
 }
 

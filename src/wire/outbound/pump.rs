@@ -10,9 +10,6 @@ const TURN_MESSAGES: usize = 64;
 /// zstd's fastest regular level: links are usually faster than stronger levels compress.
 const COMPRESSION_LEVEL: i32 = 1;
 
-/// The transmit buffer is allocated in pieces of this size.
-const TRANSMIT_CHUNK: usize = 64 * 1024;
-
 impl Outbound {
     /// Takes an at-least-once message and numbers it. The lane must be durable.
     ///
@@ -70,8 +67,9 @@ impl Outbound {
         let open = l.connection == Connection::Open && l.direct.is_empty() && l.rest.is_none();
         if open && fits && l.credit.allows() {
             l.credit.use_for(size);
+            self.make_transmit_room(size);
             let data = data_frame(lane, DataFlags::DIRECT, Seq::ZERO, headers, body.bytes());
-            codec::encode_data(&data, &mut self.tx);
+            codec::encode_data(&data, self.transmit.buffer());
             return Ok(());
         }
         if !self.config.direct.has_room(self.direct, size) {
@@ -100,17 +98,25 @@ impl Outbound {
     }
 
     fn has_transmit_room(&self) -> bool {
-        let outgoing: usize = self.outgoing.iter().map(Bytes::len).sum();
-        self.tx.len() + outgoing < self.config.transmit_bytes
+        self.transmit.len() < self.config.transmit_bytes
+    }
+
+    /// Makes sure that the transmit buffer does not become much larger with a message of this size.
+    fn make_transmit_room(&mut self, size: usize) {
+        if self.transmit.is_full_for(size) {
+            self.seal();
+        }
     }
 
     /// The hot path: encodes a write-behind message straight into the transmit buffer, where it is also kept.
     fn send_borrowed(&mut self, lane: LaneIx, seq: Seq, headers: &Headers, body: &Body<'_>, now: impl Fn() -> Instant) {
-        let Some(l) = lane_mut(&mut self.lanes, lane) else { return };
-        skip_to(l, seq, &mut self.tx);
-        let frame = self.segments.keep(self.tx.len(), now);
-        codec::encode_data(&data_frame(lane, DataFlags::empty(), seq, headers, body.bytes()), &mut self.tx);
         let size = headers.encoded().len() + body.bytes().len();
+        self.make_transmit_room(size);
+        let Some(l) = lane_mut(&mut self.lanes, lane) else { return };
+        let buffer = self.transmit.buffer();
+        skip_to(l, seq, buffer);
+        let frame = self.segments.keep(buffer.len(), now);
+        codec::encode_data(&data_frame(lane, DataFlags::empty(), seq, headers, body.bytes()), buffer);
         l.credit.use_for(size);
         l.sent = seq;
         l.inflight.push(Sent { seq, size, kept: Kept::Frame(frame) });
@@ -159,15 +165,18 @@ impl Outbound {
         }
         self.pump();
         self.seal();
-        self.outgoing.pop_front()
+        self.transmit.pop()
+    }
+
+    /// What [`Outbound::poll_transmit`] answered was written: its memory can be used again.
+    pub fn handle_transmitted(&mut self, bytes: Bytes) {
+        self.transmit.recycle(bytes);
     }
 
     /// Swaps the transmit buffer out.
     pub(super) fn seal(&mut self) {
-        if !self.tx.is_empty() {
-            let bytes = self.tx.split().freeze();
+        if let Some(bytes) = self.transmit.seal() {
             self.segments.seal(&bytes);
-            self.outgoing.push_back(bytes);
         }
     }
 
@@ -177,7 +186,6 @@ impl Outbound {
             let Some(lane) = self.turn.pop_front() else { return };
             let Some(l) = lane_mut(&mut self.lanes, lane) else { continue };
             l.queued = false;
-            self.tx.reserve(TRANSMIT_CHUNK.saturating_sub(self.tx.len()));
             let mut again = false;
             for _ in 0..TURN_MESSAGES {
                 again = self.send_next(lane);
@@ -238,7 +246,9 @@ impl Outbound {
             self.refuse(lane, seq, RefuseCode::TooLarge, format!("larger than the peer's {max_message} bytes"));
             return false;
         }
-        skip_to(l, item.seq, &mut self.tx);
+        self.make_transmit_room(size);
+        let Some(l) = lane_mut(&mut self.lanes, lane) else { return false };
+        skip_to(l, item.seq, self.transmit.buffer());
         l.sent = item.seq;
         l.cached = l.cached.max(item.seq);
         l.credit.use_for(size);
@@ -246,7 +256,7 @@ impl Outbound {
         let mut flags = DataFlags::empty();
         flags = if stored { flags.with(DataFlags::STRICT) } else { flags };
         flags = if item.redelivered { flags.with(DataFlags::REDELIVERED) } else { flags };
-        let offset = self.tx.len();
+        let offset = self.transmit.buffer().len();
         let plain = self.send_message(lane, item.seq, flags, &item.message);
         let kept = match (stored, plain) {
             (true, _) => Kept::Stored,
@@ -267,6 +277,7 @@ impl Outbound {
         if let Some(l) = lane_mut(&mut self.lanes, lane) {
             l.credit.use_for(message.size());
         }
+        self.make_transmit_room(message.size());
         self.send_message(lane, Seq::ZERO, DataFlags::DIRECT, &message);
     }
 
@@ -274,7 +285,7 @@ impl Outbound {
     fn send_message(&mut self, lane: LaneIx, seq: Seq, flags: DataFlags, message: &Message) -> bool {
         let payload = message.payload.as_bytes();
         if payload.len() <= self.part_bytes() && payload.len() <= self.config.compress_threshold {
-            codec::encode_data(&data_frame(lane, flags, seq, &message.headers, payload), &mut self.tx);
+            codec::encode_data(&data_frame(lane, flags, seq, &message.headers, payload), self.transmit.buffer());
             return true;
         }
         if let Some(l) = lane_mut(&mut self.lanes, lane) {
@@ -287,6 +298,7 @@ impl Outbound {
     /// Encodes the next part of a large message.
     fn send_part(&mut self, lane: LaneIx) {
         let part_bytes = self.part_bytes();
+        self.make_transmit_room(part_bytes);
         let Some(l) = lane_mut(&mut self.lanes, lane) else { return };
         let Some(mut rest) = l.rest.take() else { return };
         let payload = rest.message.payload.as_bytes();
@@ -305,7 +317,7 @@ impl Outbound {
             data.raw_len = u32::try_from(part.len()).expect("a part is smaller than a frame");
             data.payload = compressed;
         }
-        codec::encode_data(&data, &mut self.tx);
+        codec::encode_data(&data, self.transmit.buffer());
         if end < payload.len() {
             rest.offset = end;
             l.rest = Some(rest);
@@ -357,7 +369,7 @@ impl Outbound {
 }
 
 /// Announces the numbers between what was sent and `seq` as missing.
-fn skip_to(l: &Lane, seq: Seq, tx: &mut BytesMut) {
+fn skip_to(l: &Lane, seq: Seq, tx: &mut bytes::BytesMut) {
     if l.sent.next() < seq {
         codec::encode(&Frame::Skip { lane: l.ix, from: l.sent.next(), to: seq.prev() }, tx);
     }

@@ -3,8 +3,11 @@
 //! Whoever sends takes the lock for the time it takes to encode a message into the transmit buffer. The write loop takes
 //! it to swap that buffer. Nothing is awaited, and no store is asked, under it.
 
-use super::messages::Receipt;
-use super::node::{Node, count};
+mod flow;
+mod look;
+
+use crate::actors::messages::Receipt;
+use crate::actors::node::{Node, count};
 use crate::error::SendError;
 use crate::stores::{LaneKey, OutboxLane, StoreError};
 use crate::types::{Headers, Incarnation, LaneId, LaneName, MessageId, NodeId, Seq, Topic};
@@ -15,6 +18,7 @@ use crate::wire::outbound::{
 };
 use actix::prelude::{Message, Recipient};
 use bytes::Bytes;
+use flow::Flow;
 use futures::channel::oneshot;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
@@ -26,10 +30,19 @@ use tokio::sync::Notify;
 /// There is something for the sender to do.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]
-pub(super) struct Drive;
+pub(in crate::actors) struct Drive;
 
 /// Who waits for a commit.
-pub(super) type Waiter = oneshot::Sender<Result<Receipt, SendError>>;
+pub(in crate::actors) type Waiter = oneshot::Sender<Result<Receipt, SendError>>;
+
+/// What an offer leaves to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::actors) struct After {
+    /// There is something to transmit: [`Flow::wake`] is due.
+    pub(in crate::actors) wake: bool,
+    /// The connection is slower than those who send: see [`Flow::progress`].
+    pub(in crate::actors) ahead: bool,
+}
 
 /// At-most-once messages have no number.
 const NO_INCARNATION: Incarnation = Incarnation::new(0);
@@ -56,23 +69,22 @@ struct State {
 }
 
 /// The shared end of a link.
-pub(super) struct Link {
-    pub(super) peer: NodeId,
+pub(in crate::actors) struct Link {
+    pub(in crate::actors) peer: NodeId,
     node: Arc<Node>,
     state: Mutex<State>,
     up: AtomicBool,
     /// Where the peer can be dialled, as far as known.
     addrs: Mutex<Vec<String>>,
-    /// There is something to transmit.
-    pub(super) transmit: Notify,
+    pub(in crate::actors) flow: Flow,
     /// There is room again.
-    pub(super) room: Notify,
+    pub(in crate::actors) room: Notify,
     /// The store has everything that only memory held.
-    pub(super) stored: Notify,
+    pub(in crate::actors) stored: Notify,
 }
 
 impl Link {
-    pub(super) fn new(peer: NodeId, node: Arc<Node>) -> Self {
+    pub(in crate::actors) fn new(peer: NodeId, node: Arc<Node>) -> Self {
         let state = State {
             outbound: Outbound::new(node.outbound()),
             lanes: Vec::new(),
@@ -87,27 +99,27 @@ impl Link {
             state: Mutex::new(state),
             up: AtomicBool::new(false),
             addrs: Mutex::new(Vec::new()),
-            transmit: Notify::new(),
+            flow: Flow::default(),
             room: Notify::new(),
             stored: Notify::new(),
         }
     }
 
     /// The actor that drives this link, from before anything is offered until it stops: the two hold each other.
-    pub(super) fn attach(&self, sender: Option<Recipient<Drive>>) {
+    pub(in crate::actors) fn attach(&self, sender: Option<Recipient<Drive>>) {
         self.state.lock().sender = sender;
     }
 
-    pub(super) fn is_up(&self) -> bool {
+    pub(in crate::actors) fn is_up(&self) -> bool {
         self.up.load(Ordering::Acquire)
     }
 
-    pub(super) fn addrs(&self) -> Vec<String> {
+    pub(in crate::actors) fn addrs(&self) -> Vec<String> {
         self.addrs.lock().clone()
     }
 
     /// Answers whether they changed.
-    pub(super) fn set_addrs(&self, addrs: Vec<String>) -> bool {
+    pub(in crate::actors) fn set_addrs(&self, addrs: Vec<String>) -> bool {
         let mut current = self.addrs.lock();
         let changed = *current != addrs;
         *current = addrs;
@@ -117,7 +129,7 @@ impl Link {
     // ---- lanes ----
 
     /// Finds or adds the lane from `source` to `topic`.
-    pub(super) fn add_lane(&self, source: &Topic, topic: &Topic) -> (LaneIx, LaneId) {
+    pub(in crate::actors) fn add_lane(&self, source: &Topic, topic: &Topic) -> (LaneIx, LaneId) {
         let mut state = self.state.lock();
         let ix = state.outbound.add_lane(source, topic);
         if ix.0 as usize == state.lanes.len() {
@@ -132,7 +144,7 @@ impl Link {
         (ix, state.lanes[ix.0 as usize].id.clone())
     }
 
-    pub(super) fn open_lane(&self, lane: LaneIx, record: OutboxLane) {
+    pub(in crate::actors) fn open_lane(&self, lane: LaneIx, record: OutboxLane) {
         let mut state = self.state.lock();
         state.lanes[lane.0 as usize].key = Some(record.key);
         let pending = Amount { messages: record.pending.messages, bytes: record.pending.bytes };
@@ -147,29 +159,29 @@ impl Link {
         self.schedule(&mut state);
     }
 
-    pub(super) fn is_durable(&self, lane: LaneIx) -> bool {
+    pub(in crate::actors) fn is_durable(&self, lane: LaneIx) -> bool {
         self.state.lock().outbound.is_durable(lane)
     }
 
     /// The lane's key in the store and its names; the key is there once the lane was opened.
-    pub(super) fn lane(&self, lane: LaneIx) -> (Option<LaneKey>, LaneId) {
+    pub(in crate::actors) fn lane(&self, lane: LaneIx) -> (Option<LaneKey>, LaneId) {
         let state = self.state.lock();
         let end = &state.lanes[lane.0 as usize];
         (end.key, end.id.clone())
     }
 
-    pub(super) fn lanes(&self) -> Vec<(LaneIx, LaneId)> {
+    pub(in crate::actors) fn lanes(&self) -> Vec<(LaneIx, LaneId)> {
         let state = self.state.lock();
         state.outbound.lanes().map(|(ix, ..)| (ix, state.lanes[ix.0 as usize].id.clone())).collect()
     }
 
-    pub(super) fn remove_lane(&self, lane: LaneIx) {
+    pub(in crate::actors) fn remove_lane(&self, lane: LaneIx) {
         let mut state = self.state.lock();
         state.outbound.remove_lane(lane);
         self.schedule(&mut state);
     }
 
-    pub(super) fn clear(&self) {
+    pub(in crate::actors) fn clear(&self) {
         let mut state = self.state.lock();
         let lanes: Vec<_> = state.outbound.lanes().map(|(ix, ..)| ix).collect();
         for lane in lanes {
@@ -186,15 +198,15 @@ impl Link {
     }
 
     /// Offers an at-least-once message. With [`Promise::Stored`], `waiter` hears of the commit; otherwise the receipt is
-    /// good at once.
-    pub(super) fn offer(
+    /// good at once. Then do what is left to do.
+    pub(in crate::actors) fn offer(
         &self,
         lane: LaneIx,
         headers: &Headers,
         body: Body<'_>,
         promise: Promise,
         waiter: Option<&mut Option<Waiter>>,
-    ) -> Result<Receipt, OfferError> {
+    ) -> Result<(Receipt, After), OfferError> {
         let mut state = self.state.lock();
         let seq = state.outbound.offer(Instant::now, lane, headers, body, promise)?;
         if let Some(waiter) = waiter.and_then(Option::take) {
@@ -203,37 +215,50 @@ impl Link {
         if !state.armed || promise != Promise::WriteBehind {
             self.schedule(&mut state);
         }
-        let receipt = Self::receipt(&state, lane, seq);
-        drop(state);
-        self.transmit.notify_one();
-        Ok(receipt)
+        Ok((Self::receipt(&state, lane, seq), self.after(&state)))
     }
 
     /// Offers an at-most-once message. One that cannot be sent is dropped and counted.
-    pub(super) fn offer_direct(&self, lane: LaneIx, headers: &Headers, body: Body<'_>) -> Result<Receipt, OfferError> {
+    pub(in crate::actors) fn offer_direct(
+        &self,
+        lane: LaneIx,
+        headers: &Headers,
+        body: Body<'_>,
+    ) -> Result<(Receipt, After), OfferError> {
         let mut state = self.state.lock();
         match state.outbound.offer_direct(lane, headers, body) {
             Ok(()) => {}
             Err(OfferError::Unreachable) => count(&self.node.counters.dropped, 1),
             Err(full) => return Err(full),
         }
-        let receipt = Self::receipt(&state, lane, Seq::ZERO);
-        drop(state);
-        self.transmit.notify_one();
-        Ok(receipt)
+        Ok((Self::receipt(&state, lane, Seq::ZERO), self.after(&state)))
+    }
+
+    fn after(&self, state: &State) -> After {
+        let ahead = state.outbound.is_ahead();
+        if ahead {
+            self.flow.fall_behind();
+        }
+        After { wake: state.outbound.has_transmit(), ahead }
+    }
+
+    fn note_progress(&self, state: &State) {
+        if state.outbound.has_caught_up() {
+            self.flow.caught_up();
+        }
     }
 
     /// The rows a group append must write for this link.
-    pub(super) fn group_rows(&self, lane: LaneIx, seq: Seq) -> Vec<Numbered> {
+    pub(in crate::actors) fn group_rows(&self, lane: LaneIx, seq: Seq) -> Vec<Numbered> {
         self.state.lock().outbound.group_rows(lane, seq)
     }
 
-    pub(super) fn finish_group(&self, lane: LaneIx, seq: Seq, committed: Option<bool>) {
+    pub(in crate::actors) fn finish_group(&self, lane: LaneIx, seq: Seq, committed: Option<bool>) {
         let mut state = self.state.lock();
         state.outbound.finish_group(lane, seq, committed);
         self.schedule(&mut state);
         drop(state);
-        self.transmit.notify_one();
+        self.flow.wake();
     }
 
     fn schedule(&self, state: &mut State) {
@@ -247,7 +272,7 @@ impl Link {
     // ---- for the sender ----
 
     /// Lets time pass and collects what is to be done, and when to come back.
-    pub(super) fn drive(&self, now: Instant) -> (Vec<Event>, Option<Instant>) {
+    pub(in crate::actors) fn drive(&self, now: Instant) -> (Vec<Event>, Option<Instant>) {
         let mut state = self.state.lock();
         state.scheduled = false;
         state.outbound.handle_timeout(now);
@@ -290,40 +315,42 @@ impl Link {
         }
     }
 
-    pub(super) fn appended(&self, lane: LaneIx, outcome: AppendOutcome, error: Option<StoreError>) {
+    pub(in crate::actors) fn appended(&self, lane: LaneIx, outcome: AppendOutcome, error: Option<StoreError>) {
         let mut state = self.state.lock();
         state.store_error = error;
         state.outbound.handle_append(Instant::now(), lane, outcome);
     }
 
-    pub(super) fn loaded(&self, lane: LaneIx, id: u64, page: Option<(Vec<Numbered>, bool)>) {
+    pub(in crate::actors) fn loaded(&self, lane: LaneIx, id: u64, page: Option<(Vec<Numbered>, bool)>) {
         self.state.lock().outbound.handle_loaded(Instant::now(), lane, id, page);
     }
 
-    pub(super) fn refused(&self, lane: LaneIx, seq: Seq) {
+    pub(in crate::actors) fn refused(&self, lane: LaneIx, seq: Seq) {
         self.state.lock().outbound.handle_refused(lane, seq);
     }
 
-    pub(super) fn dialing(&self) {
+    pub(in crate::actors) fn dialing(&self) {
         self.state.lock().outbound.handle_dialing();
     }
 
-    pub(super) fn dial_failed(&self) {
+    pub(in crate::actors) fn dial_failed(&self) {
         self.state.lock().outbound.handle_dial_failed();
     }
 
-    pub(super) fn connected(&self, peer: PeerLimits) {
+    pub(in crate::actors) fn connected(&self, peer: PeerLimits) {
         self.state.lock().outbound.handle_connected(Instant::now(), peer);
         self.up.store(true, Ordering::Release);
     }
 
-    pub(super) fn disconnected(&self) {
+    pub(in crate::actors) fn disconnected(&self) {
         self.up.store(false, Ordering::Release);
-        self.state.lock().outbound.handle_disconnected(Instant::now());
+        let mut state = self.state.lock();
+        state.outbound.handle_disconnected(Instant::now());
+        self.note_progress(&state);
     }
 
     /// Takes whole frames off the connection.
-    pub(super) fn receive(&self, chunk: &Bytes) -> Result<(), LinkError> {
+    pub(in crate::actors) fn receive(&self, chunk: &Bytes) -> Result<(), LinkError> {
         let mut state = self.state.lock();
         state.outbound.handle_heard(Instant::now());
         for frame in crate::wire::codec::frames(chunk) {
@@ -332,9 +359,10 @@ impl Link {
         Ok(())
     }
 
-    pub(super) fn poll_transmit(&self) -> Option<Bytes> {
+    pub(in crate::actors) fn poll_transmit(&self) -> Option<Bytes> {
         let mut state = self.state.lock();
         let bytes = state.outbound.poll_transmit();
+        self.note_progress(&state);
         // Filling the buffer may have used up what memory holds of a queue.
         if state.outbound.has_events() {
             self.schedule(&mut state);
@@ -342,48 +370,8 @@ impl Link {
         bytes
     }
 
-    // ---- looking in ----
-
-    /// Writes what only memory holds, and waits until the store has it.
-    pub(super) async fn flush(&self) {
-        loop {
-            let stored = self.stored.notified();
-            {
-                let mut state = self.state.lock();
-                if !state.outbound.has_unstored() {
-                    return;
-                }
-                state.outbound.flush();
-                self.schedule(&mut state);
-            }
-            stored.await;
-        }
-    }
-
-    /// Whether a message that was sent away may be offered again.
-    pub(super) fn has_room(&self) -> bool {
-        self.state.lock().outbound.has_room()
-    }
-
-    pub(super) fn has_work(&self) -> bool {
-        self.state.lock().outbound.has_work()
-    }
-
-    /// Each lane with whether it is open in the store, and what is accepted and not acked on it.
-    pub(super) fn pending(&self) -> Vec<(LaneId, bool, Amount)> {
-        let state = self.state.lock();
-        let outbound = &state.outbound;
-        let lane = |ix: LaneIx| (state.lanes[ix.0 as usize].id.clone(), outbound.is_durable(ix), outbound.pending(ix));
-        outbound.lanes().map(|(ix, ..)| lane(ix)).collect()
-    }
-
-    /// What only memory holds.
-    pub(super) fn memory(&self) -> Amount {
-        self.state.lock().outbound.memory()
-    }
-
-    /// Messages sent again so far.
-    pub(super) fn redelivered(&self) -> u64 {
-        self.state.lock().outbound.redelivered()
+    /// What [`Link::poll_transmit`] answered was written.
+    pub(in crate::actors) fn transmitted(&self, bytes: Bytes) {
+        self.state.lock().outbound.handle_transmitted(bytes);
     }
 }

@@ -1,0 +1,56 @@
+//! Who wakes a link's write loop, and who waits for it.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use tokio::sync::Notify;
+
+/// The pace of one link.
+#[derive(Debug, Default)]
+pub(in crate::actors) struct Flow {
+    /// There is something to transmit.
+    transmit: Notify,
+    /// Somebody will call [`Flow::wake`].
+    is_due: AtomicBool,
+    /// As much waits for the connection as should.
+    is_behind: AtomicBool,
+    /// The connection has caught up.
+    progress: Notify,
+}
+
+impl Flow {
+    /// Wakes the write loop.
+    pub(in crate::actors) fn wake(&self) {
+        self.is_due.store(false, Ordering::Release);
+        self.transmit.notify_one();
+    }
+
+    /// Whether the caller is the one that has to call [`Flow::wake`] later.
+    pub(in crate::actors) fn wake_later(&self) -> bool {
+        !self.is_due.swap(true, Ordering::AcqRel)
+    }
+
+    /// Resolves when there may be something to transmit.
+    pub(in crate::actors) async fn transmit(&self) {
+        self.transmit.notified().await;
+    }
+
+    /// As much waits for the connection as should.
+    pub(in crate::actors) fn fall_behind(&self) {
+        self.is_behind.store(true, Ordering::Release);
+    }
+
+    /// The connection has caught up, or is gone.
+    pub(in crate::actors) fn caught_up(&self) {
+        if self.is_behind.load(Ordering::Acquire) {
+            self.is_behind.store(false, Ordering::Release);
+            self.progress.notify_waiters();
+        }
+    }
+
+    /// Resolves when the connection has caught up with those who send, or is gone.
+    pub(in crate::actors) async fn progress(&self) {
+        let progress = self.progress.notified();
+        if self.is_behind.load(Ordering::Acquire) {
+            progress.await;
+        }
+    }
+}

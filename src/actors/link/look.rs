@@ -1,0 +1,48 @@
+//! Looking into a link: what it holds, and whether it is at rest.
+
+use super::*;
+
+impl Link {
+    /// Writes what only memory holds, and waits until the store has it.
+    pub(in crate::actors) async fn flush(&self) {
+        loop {
+            let stored = self.stored.notified();
+            {
+                let mut state = self.state.lock();
+                if !state.outbound.has_unstored() {
+                    return;
+                }
+                state.outbound.flush();
+                self.schedule(&mut state);
+            }
+            stored.await;
+        }
+    }
+
+    /// Whether a message that was sent away may be offered again.
+    pub(in crate::actors) fn has_room(&self) -> bool {
+        self.state.lock().outbound.has_room()
+    }
+
+    pub(in crate::actors) fn has_work(&self) -> bool {
+        self.state.lock().outbound.has_work()
+    }
+
+    /// Each lane with whether it is open in the store, and what is accepted and not acked on it.
+    pub(in crate::actors) fn pending(&self) -> Vec<(LaneId, bool, Amount)> {
+        let state = self.state.lock();
+        let outbound = &state.outbound;
+        let lane = |ix: LaneIx| (state.lanes[ix.0 as usize].id.clone(), outbound.is_durable(ix), outbound.pending(ix));
+        outbound.lanes().map(|(ix, ..)| lane(ix)).collect()
+    }
+
+    /// What only memory holds.
+    pub(in crate::actors) fn memory(&self) -> Amount {
+        self.state.lock().outbound.memory()
+    }
+
+    /// Messages sent again so far.
+    pub(in crate::actors) fn redelivered(&self) -> u64 {
+        self.state.lock().outbound.redelivered()
+    }
+}
