@@ -1,0 +1,47 @@
+//! The contenders, one file each. What cannot be built here is left out by a feature of its name.
+
+mod liner;
+#[cfg(feature = "nats")]
+mod nats;
+#[cfg(feature = "redis")]
+mod redis;
+mod sqlite;
+mod tcp;
+#[cfg(feature = "zenoh")]
+mod zenoh;
+#[cfg(feature = "libzmq")]
+mod zmq;
+
+use versus_work::Contender;
+
+/// The contender of a row.
+pub fn find(row: &str) -> Option<Box<dyn Contender>> {
+    Some(match row {
+        "tcp" => Box::new(tcp::Tcp),
+        "sqlite" => Box::new(sqlite::Inserts),
+        #[cfg(feature = "libzmq")]
+        "libzmq" => Box::new(zmq::Zmq),
+        #[cfg(feature = "zenoh")]
+        "zenoh" => Box::new(zenoh::Zenoh { express: false }),
+        #[cfg(feature = "zenoh")]
+        "zenoh-express" => Box::new(zenoh::Zenoh { express: true }),
+        #[cfg(feature = "nats")]
+        "nats" => Box::new(nats::Core),
+        #[cfg(feature = "nats")]
+        "jetstream" => Box::new(nats::JetStream),
+        #[cfg(feature = "redis")]
+        "redis" => Box::new(redis::Streams),
+        _ => Box::new(liner::Liner::find(row)?),
+    })
+}
+
+/// The versions of what is linked here, from the lock file.
+pub fn versions() -> Vec<(&'static str, String)> {
+    let locked = include_str!("../../Cargo.lock");
+    let version = |name: &str| {
+        let package = locked.split("[[package]]").find(|package| package.contains(&format!("name = \"{name}\"\n")));
+        let line = package.and_then(|package| package.lines().find_map(|line| line.strip_prefix("version = ")));
+        line.map_or("unknown".to_owned(), |version| version.trim_matches('"').to_owned())
+    };
+    ["liner-actors", "zenoh", "zmq", "async-nats", "redis", "rusqlite"].map(|name| (name, version(name))).into()
+}
