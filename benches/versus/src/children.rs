@@ -1,7 +1,7 @@
 //! The processes of one measurement, and the conversation with them. See `versus_work::role` for the lines.
 
 use crate::measure::Broker;
-use crate::rows::{Program, Row};
+use crate::rows::Program;
 use std::collections::VecDeque;
 use std::env::current_exe;
 use std::io::{BufRead, BufReader, Write};
@@ -14,6 +14,32 @@ use versus_work::Failure;
 
 /// How long any step may take. A receiver gives up earlier, and says what is missing.
 const PATIENCE: Duration = Duration::from_secs(90);
+
+/// What the processes of a measurement have in common.
+pub struct Stage<'a> {
+    pub row: &'a str,
+    pub program: Program,
+    pub dir: &'a Path,
+    pub server: Option<&'a str>,
+    pub broker: &'a Broker,
+}
+
+impl Stage<'_> {
+    fn command(&self, roles: &str) -> Result<Command, Failure> {
+        let mut command = match self.program {
+            Program::Own => {
+                let mut command = Command::new(current_exe()?);
+                command.arg("child");
+                command
+            }
+            Program::Broker => Command::new(self.broker.as_ref().map_err(String::as_str)?),
+        };
+        command.args([self.row, roles]).arg(self.dir).args(self.server);
+        // What a contender prints of its own is not for the table.
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        Ok(command)
+    }
+}
 
 /// The processes; killed when dropped.
 pub struct Children {
@@ -55,30 +81,32 @@ impl Answer {
 
 impl Children {
     /// A process for each of `roles`.
-    pub fn start(
-        row: &Row,
-        roles: &[&str],
-        dir: &Path,
-        server: Option<&str>,
-        broker: &Broker,
-    ) -> Result<Children, Failure> {
+    pub fn start(stage: &Stage<'_>, roles: &[&str]) -> Result<Children, Failure> {
         let (to_lines, lines) = channel();
-        let mut processes = Vec::new();
-        for roles in roles {
-            let mut command = match row.program {
-                Program::Own => {
-                    let mut command = Command::new(current_exe()?);
-                    command.arg("child");
-                    command
-                }
-                Program::Broker => Command::new(broker.as_ref().map_err(String::as_str)?),
-            };
-            command.args([row.name, roles]).arg(dir).args(server);
-            // What a contender prints of its own is not for the table.
-            let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-            processes.push(Process::start(piped, roles, to_lines.clone())?);
-        }
+        let process = |roles: &&str| Process::start(&mut stage.command(roles)?, roles, to_lines.clone());
+        let processes = roles.iter().map(process).collect::<Result<_, _>>()?;
         Ok(Children { processes, lines, early: VecDeque::new() })
+    }
+
+    /// Starts the receiver, if there is one, and connects the sender to it.
+    pub fn connect(&mut self, alone: bool) -> Result<(), Failure> {
+        let mut peer = "-".to_owned();
+        if !alone {
+            self.say('r', "start")?;
+            peer = self.hear('r', "ready")?.word(0)?;
+        }
+        self.say('s', &format!("peer {peer}"))?;
+        self.hear('s', "ready").map(drop)
+    }
+
+    /// Ends all, and answers the most memory one of them took, in KiB.
+    pub fn end(mut self) -> Result<u64, Failure> {
+        let mut peak = 0;
+        for role in self.processes.iter().map(|process| process.roles.clone()).collect::<String>().chars() {
+            self.say(role, "end")?;
+            peak = peak.max(self.hear(role, "peak")?.number(0)?);
+        }
+        Ok(peak)
     }
 
     pub fn say(&mut self, role: char, line: &str) -> Result<(), Failure> {

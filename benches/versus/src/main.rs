@@ -7,6 +7,7 @@
 mod chart;
 mod children;
 mod contender;
+mod growth;
 mod measure;
 mod options;
 mod plan;
@@ -54,8 +55,12 @@ fn compare(options: &Options) -> Result<(), Failure> {
     }
     let mut results = Results::default();
     plan::run(options, &mut results);
+    if !options.quick && options.wants("growth") {
+        growth::run(options, &mut results);
+    }
     let targets = targets::all(&results);
     table::print(&results);
+    table::print_facts(&results.facts);
     table::print_targets(&targets);
     if let Some(file) = &options.json {
         report::write(file, &report::json(&results, &targets, options.quick))?;

@@ -3,7 +3,7 @@
 //! A burst lasts from the sender's clock before the first send to whichever is later: the receiver has checked the last
 //! message, or the sender knows that nothing of it is kept any more. All use one clock, CLOCK_MONOTONIC.
 
-use crate::children::Children;
+use crate::children::{Children, Stage};
 use crate::rows::Row;
 use crate::server::Server;
 use std::path::PathBuf;
@@ -59,7 +59,10 @@ pub fn measure(task: &Task, broker: &Broker) -> Result<Sample, Failure> {
         (false, true) => &["rs"],
         (false, false) => &["r", "s"],
     };
-    let children = Children::start(&task.row, roles, dir.path(), addr, broker)?;
+    let children = Children::start(
+        &Stage { row: task.row.name, program: task.row.program, dir: dir.path(), server: addr, broker },
+        roles,
+    )?;
     Run { task, children, next: 0, sample: Sample::default() }.all()
 }
 
@@ -73,9 +76,7 @@ struct Run<'a> {
 
 impl Run<'_> {
     fn all(mut self) -> Result<Sample, Failure> {
-        let peer = if self.task.row.alone { "-".to_owned() } else { self.children.hear('r', "ready")?.word(0)? };
-        self.children.say('s', &format!("peer {peer}"))?;
-        self.children.hear('s', "ready")?;
+        self.children.connect(self.task.row.alone)?;
         self.burst(WARM_UP.min(self.task.burst), 0)?;
         for _ in 0..self.task.bursts {
             let nanoseconds = self.burst(self.task.burst, 0)?;
@@ -100,17 +101,14 @@ impl Run<'_> {
         let (start, mut end) = (sent.number(0)?, sent.number(1)?);
         if !self.task.row.alone {
             let received = self.children.hear('r', "received")?;
-            end = end.max(received.number(0)?);
-            self.sample.latencies.extend(received.numbers_from(1)?);
+            end = end.max(received.number(1)?);
+            self.sample.latencies.extend(received.numbers_from(2)?);
         }
         Ok(end - start)
     }
 
     fn end(mut self) -> Result<Sample, Failure> {
-        for role in ['r', 's'].into_iter().skip(usize::from(self.task.row.alone)) {
-            self.children.say(role, "end")?;
-            self.sample.peak = self.sample.peak.max(self.children.hear(role, "peak")?.number(0)?);
-        }
+        self.sample.peak = self.children.end()?;
         Ok(self.sample)
     }
 }

@@ -4,7 +4,7 @@
 use crate::measure::{Broker, Sample, Task, measure};
 use crate::options::Options;
 use crate::results::{Key, Results};
-use crate::rows::{Program, ROWS, Row};
+use crate::rows::{Program, Promise, ROWS, Row};
 use crate::table::short;
 use std::time::Instant;
 use versus_work::Failure;
@@ -15,14 +15,16 @@ pub const BURST: u64 = 100_000;
 struct Extent {
     rounds: usize,
     bursts: usize,
+    /// Those of rows that store, which take longer.
+    stored: usize,
     lone: u64,
 }
 
-const QUICK: Extent = Extent { rounds: 2, bursts: 2, lone: 250 };
-const FULL: Extent = Extent { rounds: 5, bursts: 3, lone: 1_000 };
+const QUICK: Extent = Extent { rounds: 2, bursts: 2, stored: 1, lone: 250 };
+const FULL: Extent = Extent { rounds: 5, bursts: 3, stored: 3, lone: 1_000 };
 
 /// The program of the liner_broker rows, or why there is none.
-fn broker(options: &Options) -> Broker {
+pub fn broker(options: &Options) -> Broker {
     options.broker.clone().ok_or_else(|| "its program was not given with --broker".to_owned())
 }
 
@@ -40,9 +42,9 @@ fn obstacle(row: &Row, options: &Options) -> Option<String> {
 
 /// The tasks of one round. Lone messages are sent once a round, among the smaller ones.
 fn round(rows: &[Row], options: &Options, extent: &Extent) -> Vec<Task> {
-    let bursts = extent.bursts;
     let mut tasks = Vec::new();
     for row in rows {
+        let bursts = if row.promise == Promise::Stored { extent.stored } else { extent.bursts };
         for size in SIZES {
             let lone = if row.latency && size == SIZES[0] { extent.lone } else { 0 };
             tasks.push(Task { row: *row, size, burst: BURST, bursts, lone, together: false });

@@ -27,7 +27,8 @@ pub fn json(results: &Results, targets: &[Target], quick: bool) -> Value {
         let at = if target.at_most { "at_most" } else { "at_least" };
         Some(json!({"target": target.text, at: target.goal, "ratio": ratio, "met": met}))
     });
-    let facts = results.facts.iter().map(|fact| (fact.name.to_owned(), json!({"value": fact.value, "unit": fact.unit})));
+    let facts =
+        results.facts.iter().map(|fact| (fact.name.to_owned(), json!({"value": fact.value, "unit": fact.unit})));
     json!({
         "quick": quick,
         "rows": rows.collect::<Vec<_>>(),

@@ -22,6 +22,7 @@ impl From<&Task> for Key {
 #[derive(Debug, Clone)]
 pub struct Fact {
     pub name: &'static str,
+    pub about: &'static str,
     pub value: f64,
     pub unit: &'static str,
 }
@@ -44,9 +45,11 @@ pub struct Summary {
     pub high: f64,
 }
 
-/// The value that `share` of the sorted values are below, the nearest one.
+/// The value that `share` of the sorted values, of which there is one at least, are below: between two, in proportion.
 fn quantile(sorted: &[f64], share: f64) -> f64 {
-    sorted[((sorted.len() - 1) as f64 * share).round() as usize]
+    let place = (sorted.len() - 1) as f64 * share;
+    let (below, above) = (sorted[place.floor() as usize], sorted[place.ceil() as usize]);
+    below + (above - below) * place.fract()
 }
 
 fn sorted(values: impl IntoIterator<Item = f64>) -> Vec<f64> {
@@ -56,7 +59,7 @@ fn sorted(values: impl IntoIterator<Item = f64>) -> Vec<f64> {
 }
 
 impl Summary {
-    fn of(values: &[f64]) -> Option<Summary> {
+    pub fn of(values: &[f64]) -> Option<Summary> {
         let sorted = sorted(values.iter().copied());
         let at = |share| quantile(&sorted, share);
         (!sorted.is_empty()).then(|| Summary { median: at(0.5), low: at(0.25), high: at(0.75) })
@@ -98,6 +101,8 @@ mod tests {
     fn a_summary_is_the_middle_and_the_middle_half() {
         let summary = Summary::of(&[5.0, 1.0, 3.0, 2.0, 4.0]);
         assert_eq!(summary, Some(Summary { median: 3.0, low: 2.0, high: 4.0 }));
+        let summary = Summary::of(&[2.0, 1.0]);
+        assert_eq!(summary, Some(Summary { median: 1.5, low: 1.25, high: 1.75 }));
         assert_eq!(Summary::of(&[]), None);
     }
 }

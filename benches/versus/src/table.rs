@@ -1,7 +1,7 @@
 //! The table on standard output.
 
 use crate::plan::{BURST, SIZES};
-use crate::results::{Key, Results, Summary};
+use crate::results::{Fact, Key, Results, Summary};
 use crate::rows::{Promise, ROWS, Row};
 use crate::targets::{Target, Verdict};
 
@@ -12,7 +12,13 @@ pub fn short(number: f64) -> String {
         n if n >= 1e3 => (n / 1e3, " k"),
         n => (n, ""),
     };
-    let digits = if scaled >= 100.0 { 0 } else if scaled >= 10.0 { 1 } else { 2 };
+    let digits = if scaled >= 100.0 {
+        0
+    } else if scaled >= 10.0 {
+        1
+    } else {
+        2
+    };
     format!("{scaled:.digits$}{unit}")
 }
 
@@ -56,6 +62,15 @@ pub fn print(results: &Results) {
             println!("-- {}", promise.heading());
         }
         rows().for_each(|row| write(&line(row, results)));
+    }
+}
+
+pub fn print_facts(facts: &[Fact]) {
+    if !facts.is_empty() {
+        println!("\n-- growth");
+    }
+    for fact in facts {
+        println!("{:<74}{:>8} {}", fact.about, short(fact.value), fact.unit);
     }
 }
 

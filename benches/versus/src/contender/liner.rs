@@ -49,6 +49,10 @@ pub struct Liner {
     to: To,
     /// Whether both nodes are on one file.
     shared: bool,
+    /// Whether the receiver comes after the burst.
+    absent: bool,
+    /// Further topics that the sender knows.
+    topics: u32,
 }
 
 impl Liner {
@@ -63,9 +67,13 @@ impl Liner {
             "liner-committed-batch" => (COMMITTED, By::Batch, To::Callback, false),
             "liner-synced" => (SYNCED, By::Publisher, To::Callback, false),
             "liner-synced-shared" => (SYNCED, By::Publisher, To::Callback, true),
+            // For the growth scenarios.
+            "liner-absent" => (COMMITTED, By::Publisher, To::Callback, true),
+            "liner-topics" => (MEMORY, By::Publisher, To::Callback, false),
             _ => return None,
         };
-        Some(Liner { mode, by, to, shared })
+        let topics = if row == "liner-topics" { 100_000 } else { 0 };
+        Some(Liner { mode, by, to, shared, absent: row == "liner-absent", topics })
     }
 
     /// Whether a receipt takes a commit.
@@ -105,8 +113,14 @@ impl Contender for Liner {
     fn send(&self, place: &Place, peer: &str) -> Result<Box<dyn versus_work::Sender>, Failure> {
         let runtime = Runtime::new()?;
         let mut config = self.config(place, "sender", "source");
-        if !self.shared {
+        if self.absent {
+            // An operator has announced it.
+            config = config.seed(TOPIC, RECEIVER, "127.0.0.1:1");
+        } else if !self.shared {
             config = config.seed(TOPIC, RECEIVER, peer);
+        }
+        for topic in 0..self.topics {
+            config = config.seed(&format!("topic-{topic}"), RECEIVER, peer);
         }
         let topic = Topic::new(TOPIC)?;
         let (system, publisher) = runtime.block_on(async {
@@ -188,6 +202,9 @@ impl versus_work::Sender for Sending {
     }
 
     fn settle(&mut self) -> Result<(), Failure> {
+        if !self.row.waits() || self.row.absent {
+            return Ok(());
+        }
         self.runtime.block_on(async {
             while self.system.send(PendingCount).await?? > 0 {
                 sleep(Duration::from_millis(1)).await;

@@ -1,6 +1,7 @@
 //! The contenders, one file each. What cannot be built here is left out by a feature of its name.
 
 mod liner;
+mod many;
 #[cfg(feature = "nats")]
 mod nats;
 #[cfg(feature = "redis")]
@@ -17,6 +18,8 @@ use versus_work::Contender;
 /// The contender of a row.
 pub fn find(row: &str) -> Option<Box<dyn Contender>> {
     Some(match row {
+        "liner-fan" => Box::new(many::Fan),
+        "liner-idle" => Box::new(many::Idle),
         "tcp" => Box::new(tcp::Tcp),
         "sqlite" => Box::new(sqlite::Inserts),
         #[cfg(feature = "libzmq")]

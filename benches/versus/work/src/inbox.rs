@@ -16,8 +16,10 @@ pub struct Inbox {
 /// A burst that arrived whole.
 #[derive(Debug)]
 pub struct Taken {
+    /// When the first message came.
+    pub first: u64,
     /// When the last message was checked.
-    pub at: u64,
+    pub last: u64,
     /// Of stamped messages: nanoseconds from send to here.
     pub latencies: Vec<u64>,
 }
@@ -30,7 +32,8 @@ struct State {
     missing: u64,
     fill: Vec<u8>,
     latencies: Vec<u64>,
-    at: u64,
+    /// When the first and the last message came; 0 before that.
+    came: [u64; 2],
     /// The first thing that was wrong, ever.
     fault: Option<String>,
 }
@@ -41,6 +44,7 @@ impl Inbox {
         let mut state = self.lock();
         state.first = load.numbers.start;
         state.missing = load.count();
+        state.came = [0, 0];
         state.seen = vec![0; load.count().div_ceil(64) as usize];
         state.fill = load::fill(load.size);
         state.latencies = Vec::with_capacity(if load.stamped { load.count() as usize } else { 0 });
@@ -51,7 +55,7 @@ impl Inbox {
         let mut state = self.lock();
         match state.take(message) {
             Ok(()) if state.missing > 0 => return,
-            Ok(()) => state.at = now(),
+            Ok(()) => state.came[1] = now(),
             Err(fault) => drop(state.fault.get_or_insert(fault)),
         }
         self.changed.notify_all();
@@ -68,7 +72,10 @@ impl Inbox {
         match &state.fault {
             Some(fault) => Err(fault.clone()),
             None if timeout.timed_out() => Err(format!("{} messages are missing after {patience:?}", state.missing)),
-            None => Ok(Taken { at: state.at, latencies: std::mem::take(&mut state.latencies) }),
+            None => {
+                let latencies = std::mem::take(&mut state.latencies);
+                Ok(Taken { first: state.came[0], last: state.came[1], latencies })
+            }
         }
     }
 
@@ -88,6 +95,9 @@ impl State {
         let word = self.seen.get_mut(at / 64).ok_or_else(|| format!("message {number} is not of this burst"))?;
         if *word & bit != 0 {
             return Err(format!("message {number} came twice"));
+        }
+        if self.came[0] == 0 {
+            self.came[0] = now();
         }
         *word |= bit;
         self.missing -= 1;

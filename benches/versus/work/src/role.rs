@@ -4,17 +4,20 @@
 //!
 //! ```text
 //! parent                                receiver            parent                              sender
-//!    │ ◀──────────────────────── ready ADDR ─│                 │ ── peer ADDR ─────────────────────▶ │
-//!    │ ── expect FIRST END SIZE STAMPED ───▶ │                 │ ◀──────────────────────── ready - ─ │
-//!    │ ◀────────────────────────── expecting │                 │ ── send FIRST END SIZE GAP ───────▶ │
-//!    │ ◀────── received AT LATENCIES… ───────│                 │ ◀──────────── sent START END CPU ── │
-//!    │ ── end ─────────────────────────────▶ │                 │ ── end ───────────────────────────▶ │
-//!    │ ◀───────────────────── peak KIB CPU ──│                 │ ◀─────────────────── peak KIB CPU ──│
+//!    │ ── start ───────────────────────────▶ │                 │ ── peer ADDR ─────────────────────▶ │
+//!    │ ◀─────────────────────── ready ADDR ──│                 │ ◀──────────────────────── ready - ──│
+//!    │ ── expect FIRST END SIZE GAP ───────▶ │                 │ ── send FIRST END SIZE GAP ───────▶ │
+//!    │ ◀────────────────────── expecting ────│                 │ ◀──────────────── sent START END ───│
+//!    │ ◀── received FIRST LAST LATENCIES… ───│                 │ ── usage ─────────────────────────▶ │
+//!    │ ── end ─────────────────────────────▶ │                 │ ◀──────────────── usage KIB CPU ────│
+//!    │ ◀──────────────────────── peak KIB ───│                 │ ── end ───────────────────────────▶ │
 //! ```
 //!
+//! `start` may carry the numbers of `expect`: then messages are expected before the receiver is there. `usage` may be asked of
+//! both. Times are nanoseconds of the clock, processor time is in milliseconds; a gap above 0 makes the messages lone ones.
 //! Instead of any answer there may be `failed TEXT`. A process whose standard input ends, ends.
 
-use crate::{Contender, Failure, Inbox, Load, Place, cpu_time, now, peak_rss};
+use crate::{Contender, Failure, Inbox, Load, Place, cpu_time, now, peak_rss, rss};
 use std::io::{BufRead, Write, stdin, stdout};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -90,29 +93,63 @@ fn load(words: &[String]) -> Result<Load, Failure> {
     })
 }
 
+/// What both roles answer alike; otherwise, whether the role is to go on.
+enum Common {
+    Other,
+    Answered,
+    End,
+}
+
+fn answer_common(lines: &Lines, word: &str) -> Common {
+    match word {
+        "usage" => {
+            lines.say(&format!("usage {} {}", rss(), cpu_time().as_millis()));
+            Common::Answered
+        }
+        "end" => Common::End,
+        _ => Common::Other,
+    }
+}
+
 fn end(lines: &Lines) {
-    lines.say(&format!("peak {} {}", peak_rss(), cpu_time().as_millis()));
+    lines.say(&format!("peak {}", peak_rss()));
 }
 
 fn receive<C: Contender + ?Sized>(contender: &C, place: &Place, lines: &Lines) -> Result<(), Failure> {
     let inbox = Arc::new(Inbox::default());
+    let (_, early) = lines.hear()?;
+    if !early.is_empty() {
+        inbox.expect(&load(&early)?);
+    }
     let receiver = contender.receive(place, inbox.clone())?;
     lines.say(&format!("ready {}", receiver.address()));
+    if !early.is_empty() {
+        await_burst(&inbox, lines)?;
+    }
     loop {
         let (word, words) = lines.hear()?;
-        if word == "end" {
-            // What came after the last burst was complete, came twice.
-            inbox.wait(Duration::ZERO)?;
-            end(lines);
-            return Ok(());
+        match answer_common(lines, &word) {
+            Common::Answered => continue,
+            Common::Other => {
+                inbox.expect(&load(&words)?);
+                lines.say("expecting");
+                await_burst(&inbox, lines)?;
+            }
+            Common::End => {
+                // What came after the last burst was complete, came twice.
+                inbox.wait(Duration::ZERO)?;
+                end(lines);
+                return Ok(());
+            }
         }
-        let load = load(&words)?;
-        inbox.expect(&load);
-        lines.say("expecting");
-        let taken = inbox.wait(PATIENCE)?;
-        let latencies: String = taken.latencies.iter().map(|latency| format!(" {latency}")).collect();
-        lines.say(&format!("received {}{latencies}", taken.at));
     }
+}
+
+fn await_burst(inbox: &Inbox, lines: &Lines) -> Result<(), Failure> {
+    let taken = inbox.wait(PATIENCE)?;
+    let latencies: String = taken.latencies.iter().map(|latency| format!(" {latency}")).collect();
+    lines.say(&format!("received {} {}{latencies}", taken.first, taken.last));
+    Ok(())
 }
 
 fn send<C: Contender + ?Sized>(contender: &C, place: &Place, lines: &Lines) -> Result<(), Failure> {
@@ -121,23 +158,29 @@ fn send<C: Contender + ?Sized>(contender: &C, place: &Place, lines: &Lines) -> R
     lines.say("ready -");
     loop {
         let (word, words) = lines.hear()?;
-        if word == "end" {
-            end(lines);
-            return Ok(());
-        }
-        // A gap of microseconds between messages: each is alone on its way, and carries the time of its send.
-        let gap = number(&words, 3)?;
-        let load = load(&words)?;
-        let start = now();
-        if load.stamped {
-            for number in load.numbers.clone() {
-                thread::sleep(Duration::from_micros(gap));
-                sender.send(&Load { numbers: number..number + 1, ..load.clone() })?;
+        match answer_common(lines, &word) {
+            Common::Answered => continue,
+            Common::Other => {
+                let start = now();
+                send_load(sender.as_mut(), &load(&words)?, Duration::from_micros(number(&words, 3)?))?;
+                lines.say(&format!("sent {start} {}", now()));
             }
-        } else {
-            sender.send(&load)?;
-            sender.settle()?;
+            Common::End => {
+                end(lines);
+                return Ok(());
+            }
         }
-        lines.say(&format!("sent {start} {}", now()));
     }
+}
+
+fn send_load(sender: &mut dyn crate::Sender, load: &Load, gap: Duration) -> Result<(), Failure> {
+    if !load.stamped {
+        sender.send(load)?;
+        return sender.settle();
+    }
+    for number in load.numbers.clone() {
+        thread::sleep(gap);
+        sender.send(&Load { numbers: number..number + 1, ..load.clone() })?;
+    }
+    Ok(())
 }
