@@ -21,11 +21,13 @@ const SIZE: usize = 100;
 const ROUNDS: usize = 3;
 
 type Facts = Result<Vec<Fact>, Failure>;
+type Scenario = fn(&Options) -> Facts;
+
+const SCENARIOS: [(&str, Scenario); 5] =
+    [("million", million), ("absent", absent), ("fan", fan), ("idle", idle), ("topics", topics)];
 
 pub fn run(options: &Options, results: &mut Results) {
-    let scenarios: [(&str, fn(&Options) -> Facts); 5] =
-        [("million", million), ("absent", absent), ("fan", fan), ("idle", idle), ("topics", topics)];
-    for (name, scenario) in scenarios {
+    for (name, scenario) in SCENARIOS {
         eprintln!("growth: {name}");
         match scenario(options) {
             Ok(facts) => results.facts.extend(facts),

@@ -86,14 +86,13 @@ impl Row {
 use Promise::{Limit, Memory, Stored};
 use ServerKind::{Nats, Redis};
 
-pub const ROWS: [Row; 19] = [
+pub const ROWS: [Row; 18] = [
     row("liner-amo", Memory, "liner, at most once, publisher to callback").latency(),
     row("liner-wb", Memory, "liner, write-behind, publisher to callback").latency(),
     row("liner-wb-dosend", Memory, "liner, write-behind, do_send(SendTo) to an actor"),
     row("liner-wb-send", Memory, "liner, write-behind, 1,024 send(SendTo) to an actor"),
     row("libzmq", Memory, "libzmq, PUSH to PULL").latency(),
     row("zenoh", Memory, "zenoh, peers, reliable, blocking, to a callback").latency(),
-    row("zenoh-express", Memory, "zenoh, the same, express").latency().full_only(),
     row("broker", Memory, "liner_broker, a SQLite file each, at most once").broker().latency(),
     row("broker-stored", Memory, "liner_broker, one SQLite file, at least once").broker(),
     row("nats", Memory, "NATS, core").server(Nats).latency().full_only(),

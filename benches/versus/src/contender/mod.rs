@@ -25,9 +25,7 @@ pub fn find(row: &str) -> Option<Box<dyn Contender>> {
         #[cfg(feature = "libzmq")]
         "libzmq" => Box::new(zmq::Zmq),
         #[cfg(feature = "zenoh")]
-        "zenoh" => Box::new(zenoh::Zenoh { express: false }),
-        #[cfg(feature = "zenoh")]
-        "zenoh-express" => Box::new(zenoh::Zenoh { express: true }),
+        "zenoh" => Box::new(zenoh::Zenoh),
         #[cfg(feature = "nats")]
         "nats" => Box::new(nats::Core),
         #[cfg(feature = "nats")]

@@ -1,12 +1,10 @@
-//! libzmq: PUSH to PULL over TCP.
+//! libzmq: PUSH to PULL over TCP, with the default high-water mark of 1,000 messages. With 100,000, or none, it is no faster
+//! here, and slower at 1 KiB.
 
 use std::sync::Arc;
 use std::thread;
 use versus_work::{Contender, Failure, Inbox, Load, Place, Receiver, Sender};
 use zmq::{Context, Message, Socket, SocketType};
-
-/// Messages a socket queues. Its default is 1,000, with which it is slower here.
-const HIGH_WATER: i32 = 100_000;
 
 pub struct Zmq;
 
@@ -14,7 +12,6 @@ impl Contender for Zmq {
     fn receive(&self, _: &Place, inbox: Arc<Inbox>) -> Result<Box<dyn Receiver>, Failure> {
         let context = Context::new();
         let socket = context.socket(SocketType::PULL)?;
-        socket.set_rcvhwm(HIGH_WATER)?;
         socket.bind("tcp://127.0.0.1:*")?;
         let endpoint = socket.get_last_endpoint()?.map_err(|_| "the endpoint is not text")?;
         thread::spawn(move || pull(&socket, &inbox));
@@ -24,7 +21,6 @@ impl Contender for Zmq {
     fn send(&self, _: &Place, peer: &str) -> Result<Box<dyn Sender>, Failure> {
         let context = Context::new();
         let socket = context.socket(SocketType::PUSH)?;
-        socket.set_sndhwm(HIGH_WATER)?;
         socket.connect(peer)?;
         Ok(Box::new(Pushing { socket, _context: context }))
     }
