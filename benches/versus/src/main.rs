@@ -49,6 +49,10 @@ fn play(row: &str, roles: &str, dir: &str, server: Option<&String>) -> Result<()
 
 /// The parent's. Missing a target is no error; losing, repeating or changing a message is.
 fn compare(options: &Options) -> Result<(), Failure> {
+    if options.help {
+        println!("{}", options::USAGE);
+        return Ok(());
+    }
     if options.list {
         table::print_rows();
         return Ok(());

@@ -24,6 +24,7 @@ pub struct Options {
     pub json: Option<PathBuf>,
     pub chart: Option<PathBuf>,
     pub list: bool,
+    pub help: bool,
     pub broker: Option<PathBuf>,
     pub missing: Vec<(String, String)>,
 }
@@ -36,6 +37,7 @@ impl Options {
             match word.as_str() {
                 "--quick" => options.quick = true,
                 "--list" => options.list = true,
+                "--help" => options.help = true,
                 "--only" => options.only.push(known(value()?)?),
                 "--rounds" => options.rounds = Some(value()?.parse()?),
                 "--json" => options.json = Some(value()?.into()),

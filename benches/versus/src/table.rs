@@ -49,6 +49,9 @@ fn known(row: &Row, results: &Results) -> bool {
 
 /// Rates are medians and, in parentheses, the middle half of all bursts.
 pub fn print(results: &Results) {
+    if results.samples.is_empty() && results.missing.is_empty() {
+        return;
+    }
     let heads = ["messages a second", "100 B", "1 KiB", "100 B, one process", "lone: median / p99", "peak memory"];
     let widths = [24, 27, 27, 27, 18, 11];
     let write = |cells: &[String]| {

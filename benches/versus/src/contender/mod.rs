@@ -36,13 +36,27 @@ pub fn find(row: &str) -> Option<Box<dyn Contender>> {
     })
 }
 
-/// The versions of what is linked here, from the lock file.
+/// The versions of what is linked here and in the other program, from the lock files.
 pub fn versions() -> Vec<(&'static str, String)> {
-    let locked = include_str!("../../Cargo.lock");
+    let locked = [include_str!("../../Cargo.lock"), include_str!("../../broker/Cargo.lock")];
     let version = |name: &str| {
-        let package = locked.split("[[package]]").find(|package| package.contains(&format!("name = \"{name}\"\n")));
+        let named = format!("name = \"{name}\"\n");
+        let package = locked.iter().flat_map(|lock| lock.split("[[package]]")).find(|part| part.contains(&named));
         let line = package.and_then(|package| package.lines().find_map(|line| line.strip_prefix("version = ")));
         line.map_or("unknown".to_owned(), |version| version.trim_matches('"').to_owned())
     };
-    ["liner-actors", "zenoh", "zmq", "async-nats", "redis", "rusqlite"].map(|name| (name, version(name))).into()
+    let names = ["liner-actors", "liner_broker", "zenoh", "zmq", "async-nats", "redis", "rusqlite"];
+    let versions = names.map(|name| (name, version(name))).into_iter();
+    versions.chain([("libzmq", libzmq()), ("sqlite", rusqlite::version().to_owned())]).collect()
+}
+
+#[cfg(feature = "libzmq")]
+fn libzmq() -> String {
+    let (major, minor, patch) = ::zmq::version();
+    format!("{major}.{minor}.{patch}")
+}
+
+#[cfg(not(feature = "libzmq"))]
+fn libzmq() -> String {
+    "not built".to_owned()
 }
