@@ -1,8 +1,8 @@
-//! The rates as bars, in one SVG: a panel for each size.
+//! The rates as bars, in one SVG: a panel for each size. Without the limits, beside which no bar could be seen.
 
 use crate::plan::{BURST, SIZES};
 use crate::results::{Key, Results};
-use crate::rows::{ROWS, Row};
+use crate::rows::{Promise, ROWS, Row};
 use crate::table::short;
 use plotters::coord::Shift;
 use plotters::prelude::*;
@@ -27,7 +27,7 @@ fn bars(results: &Results, size: usize) -> Vec<(&'static Row, f64)> {
         let key = Key { row: row.name, size, burst: BURST, together: false };
         Some((row, results.rate(&key)?.median))
     };
-    ROWS.iter().filter_map(rate).collect()
+    ROWS.iter().filter(|row| row.promise != Promise::Limit).filter_map(rate).collect()
 }
 
 pub fn draw(file: &Path, results: &Results) -> Result<(), Failure> {

@@ -57,6 +57,10 @@ fn compare(options: &Options) -> Result<(), Failure> {
         table::print_rows();
         return Ok(());
     }
+    if let Some(file) = &options.from {
+        let chart = options.chart.as_ref().ok_or("--from needs --chart")?;
+        return chart::draw(chart, &report::read_rates(file)?);
+    }
     let mut results = Results::default();
     plan::run(options, &mut results);
     if !options.quick && options.wants("growth") {

@@ -4,7 +4,8 @@ use crate::rows::ROWS;
 use std::path::PathBuf;
 use versus_work::Failure;
 
-pub const USAGE: &str = "liner-versus [--quick] [--only NAME]… [--rounds N] [--json FILE] [--chart FILE] [--list]
+pub const USAGE: &str =
+    "liner-versus [--quick] [--only NAME]… [--rounds N] [--json FILE] [--chart FILE [--from FILE]] [--list]
              [--broker PROGRAM] [--missing NAME=REASON]…
 
   --quick     the headline rows, two short rounds, in less than a minute
@@ -12,6 +13,7 @@ pub const USAGE: &str = "liner-versus [--quick] [--only NAME]… [--rounds N] [-
   --rounds    how often each row is measured
   --json      writes all figures there
   --chart     draws the rates there, as SVG
+  --from      measures nothing: the chart is of a file that --json wrote
   --list      prints the rows
   --broker    the program of the liner_broker rows
   --missing   why rows starting with NAME cannot run";
@@ -23,6 +25,7 @@ pub struct Options {
     pub rounds: Option<usize>,
     pub json: Option<PathBuf>,
     pub chart: Option<PathBuf>,
+    pub from: Option<PathBuf>,
     pub list: bool,
     pub help: bool,
     pub broker: Option<PathBuf>,
@@ -42,6 +45,7 @@ impl Options {
                 "--rounds" => options.rounds = Some(value()?.parse()?),
                 "--json" => options.json = Some(value()?.into()),
                 "--chart" => options.chart = Some(value()?.into()),
+                "--from" => options.from = Some(value()?.into()),
                 "--broker" => options.broker = Some(value()?.into()),
                 "--missing" => {
                     let value = value()?;

@@ -1,10 +1,12 @@
 //! All figures as JSON, with what they depend on.
 
-use crate::results::Results;
+use crate::measure::Sample;
+use crate::results::{Key, Results};
 use crate::rows::{ROWS, ServerKind};
 use crate::targets::{Target, Verdict};
 use serde_json::{Value, json};
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 use versus_work::Failure;
 
@@ -73,6 +75,21 @@ fn output(program: &str, words: &[&str]) -> String {
     said.map_or("unknown".to_owned(), |said| String::from_utf8_lossy(&said.stdout).trim().to_owned())
 }
 
-pub fn write(file: &std::path::Path, value: &Value) -> Result<(), Failure> {
+/// The rates of an earlier run, from the file it wrote.
+pub fn read_rates(file: &Path) -> Result<Results, Failure> {
+    let value: Value = serde_json::from_str(&fs::read_to_string(file)?)?;
+    let mut results = Results::default();
+    for found in value["rows"].as_array().ok_or("there are no rows in the file")? {
+        let Some(row) = ROWS.iter().find(|row| found["row"] == row.name) else { continue };
+        let number = |field: &str| found[field].as_u64().unwrap_or_default();
+        let together = found["one_process"] == true;
+        let key = Key { row: row.name, size: number("bytes") as usize, burst: number("burst"), together };
+        let rates = found["rates"].as_array().into_iter().flatten().filter_map(Value::as_f64).collect();
+        results.add(key, Sample { rates, ..Sample::default() });
+    }
+    Ok(results)
+}
+
+pub fn write(file: &Path, value: &Value) -> Result<(), Failure> {
     Ok(fs::write(file, format!("{value:#}\n"))?)
 }
