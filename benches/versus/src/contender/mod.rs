@@ -1,0 +1,62 @@
+//! The contenders, one file each. What cannot be built here is left out by a feature of its name.
+
+mod liner;
+mod many;
+#[cfg(feature = "nats")]
+mod nats;
+#[cfg(feature = "redis")]
+mod redis;
+mod sqlite;
+mod tcp;
+#[cfg(feature = "zenoh")]
+mod zenoh;
+#[cfg(feature = "libzmq")]
+mod zmq;
+
+use versus_work::Contender;
+
+/// The contender of a row.
+pub fn find(row: &str) -> Option<Box<dyn Contender>> {
+    Some(match row {
+        "liner-fan" => Box::new(many::Fan),
+        "liner-idle" => Box::new(many::Idle),
+        "tcp" => Box::new(tcp::Tcp),
+        "sqlite" => Box::new(sqlite::Inserts),
+        #[cfg(feature = "libzmq")]
+        "libzmq" => Box::new(zmq::Zmq),
+        #[cfg(feature = "zenoh")]
+        "zenoh" => Box::new(zenoh::Zenoh),
+        #[cfg(feature = "nats")]
+        "nats" => Box::new(nats::Core),
+        #[cfg(feature = "nats")]
+        "jetstream" => Box::new(nats::JetStream),
+        #[cfg(feature = "redis")]
+        "redis" => Box::new(redis::Streams),
+        _ => Box::new(liner::Liner::find(row)?),
+    })
+}
+
+/// The versions of what is linked here and in the other program, from the lock files.
+pub fn versions() -> Vec<(&'static str, String)> {
+    let locked = [include_str!("../../Cargo.lock"), include_str!("../../broker/Cargo.lock")];
+    let version = |name: &str| {
+        let named = format!("name = \"{name}\"\n");
+        let package = locked.iter().flat_map(|lock| lock.split("[[package]]")).find(|part| part.contains(&named));
+        let line = package.and_then(|package| package.lines().find_map(|line| line.strip_prefix("version = ")));
+        line.map_or("unknown".to_owned(), |version| version.trim_matches('"').to_owned())
+    };
+    let names = ["liner-actors", "liner_broker", "zenoh", "zmq", "async-nats", "redis", "rusqlite"];
+    let versions = names.map(|name| (name, version(name))).into_iter();
+    versions.chain([("libzmq", libzmq()), ("sqlite", rusqlite::version().to_owned())]).collect()
+}
+
+#[cfg(feature = "libzmq")]
+fn libzmq() -> String {
+    let (major, minor, patch) = ::zmq::version();
+    format!("{major}.{minor}.{patch}")
+}
+
+#[cfg(not(feature = "libzmq"))]
+fn libzmq() -> String {
+    "not built".to_owned()
+}

@@ -1,0 +1,158 @@
+//! NATS: through a server, at most once; and JetStream with files, a work queue with explicit acknowledgements.
+
+use async_nats::jetstream::consumer::{AckPolicy, PullConsumer, pull};
+use async_nats::jetstream::stream::{self, RetentionPolicy, StorageType};
+use async_nats::jetstream::{self, Context};
+use async_nats::{Client, ConnectOptions};
+use futures::StreamExt;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::runtime::Runtime;
+use tokio::time::sleep;
+use versus_work::{Contender, Failure, Inbox, Load, Place, Receiver, Sender, Window};
+
+const SUBJECT: &str = "work";
+const STREAM: &str = "queue";
+/// Messages the client keeps for a subscriber before it drops them: there is no back-pressure in core NATS.
+const KEPT: usize = 4_000_000;
+/// Messages of one pull, and those that may be unacknowledged.
+const PULL: usize = 4_096;
+
+async fn connect(place: &Place) -> Result<Client, Failure> {
+    let server = place.server.as_deref().ok_or("there is no server")?;
+    Ok(ConnectOptions::new().subscription_capacity(KEPT).connect(server).await?)
+}
+
+struct Running(#[expect(dead_code, reason = "it drives the tasks")] Runtime);
+
+impl Receiver for Running {
+    fn address(&self) -> String {
+        "-".to_owned()
+    }
+}
+
+pub struct Core;
+
+impl Contender for Core {
+    fn receive(&self, place: &Place, inbox: Arc<Inbox>) -> Result<Box<dyn Receiver>, Failure> {
+        let runtime = Runtime::new()?;
+        runtime.block_on(async {
+            let client = connect(place).await?;
+            let mut messages = client.subscribe(SUBJECT).await?;
+            client.flush().await?;
+            tokio::spawn(async move {
+                let _client = client;
+                while let Some(message) = messages.next().await {
+                    inbox.take(&message.payload);
+                }
+            });
+            Ok::<_, Failure>(())
+        })?;
+        Ok(Box::new(Running(runtime)))
+    }
+
+    fn send(&self, place: &Place, _: &str) -> Result<Box<dyn Sender>, Failure> {
+        let runtime = Runtime::new()?;
+        let client = runtime.block_on(connect(place))?;
+        Ok(Box::new(Publishing { runtime, client }))
+    }
+}
+
+struct Publishing {
+    runtime: Runtime,
+    client: Client,
+}
+
+impl Sender for Publishing {
+    fn send(&mut self, load: &Load) -> Result<(), Failure> {
+        let mut message = load.blank();
+        self.runtime.block_on(async {
+            for number in load.numbers.clone() {
+                load.write(number, &mut message);
+                self.client.publish(SUBJECT, message.clone().into()).await?;
+            }
+            Ok(self.client.flush().await?)
+        })
+    }
+}
+
+pub struct JetStream;
+
+impl Contender for JetStream {
+    fn receive(&self, place: &Place, inbox: Arc<Inbox>) -> Result<Box<dyn Receiver>, Failure> {
+        let runtime = Runtime::new()?;
+        runtime.block_on(async {
+            let context = jetstream::new(connect(place).await?);
+            let stream = stream::Config {
+                name: STREAM.to_owned(),
+                subjects: vec![SUBJECT.to_owned()],
+                retention: RetentionPolicy::WorkQueue,
+                storage: StorageType::File,
+                ..Default::default()
+            };
+            let stream = context.create_stream(stream).await?;
+            let consumer = pull::Config {
+                durable_name: Some("worker".to_owned()),
+                ack_policy: AckPolicy::Explicit,
+                max_ack_pending: PULL as i64 * 2,
+                ..Default::default()
+            };
+            let consumer: PullConsumer = stream.create_consumer(consumer).await?;
+            let mut messages = consumer.stream().max_messages_per_batch(PULL).messages().await?;
+            tokio::spawn(async move {
+                while let Some(Ok(message)) = messages.next().await {
+                    inbox.take(&message.payload);
+                    if message.ack().await.is_err() {
+                        return;
+                    }
+                }
+            });
+            Ok::<_, Failure>(())
+        })?;
+        Ok(Box::new(Running(runtime)))
+    }
+
+    fn send(&self, place: &Place, _: &str) -> Result<Box<dyn Sender>, Failure> {
+        let runtime = Runtime::new()?;
+        let context = runtime.block_on(async {
+            let client = connect(place).await?;
+            Ok::<_, Failure>(jetstream::new(client))
+        })?;
+        Ok(Box::new(Queueing { runtime, context }))
+    }
+}
+
+struct Queueing {
+    runtime: Runtime,
+    context: Context,
+}
+
+impl Sender for Queueing {
+    fn send(&mut self, load: &Load) -> Result<(), Failure> {
+        let mut message = load.blank();
+        self.runtime.block_on(async {
+            let mut window = Window::default();
+            for number in load.numbers.clone() {
+                load.write(number, &mut message);
+                let ack = self.context.publish(SUBJECT, message.clone().into()).await?;
+                if let Some(oldest) = window.push(ack) {
+                    oldest.await?;
+                }
+            }
+            for ack in window.drain() {
+                ack.await?;
+            }
+            Ok(())
+        })
+    }
+
+    fn settle(&mut self) -> Result<(), Failure> {
+        self.runtime.block_on(async {
+            let mut stream = self.context.get_stream(STREAM).await?;
+            while stream.info().await?.state.messages > 0 {
+                sleep(Duration::from_millis(1)).await;
+            }
+            Ok(())
+        })
+    }
+}

@@ -1,0 +1,85 @@
+//! Redis Streams as a queue: XADD, a consumer group that reads and acknowledges, and entries deleted once they are.
+
+use redis::streams::StreamReadReply;
+use redis::{Client, Commands, Connection, Value, cmd, pipe};
+use std::sync::Arc;
+use std::thread::{self, sleep};
+use std::time::Duration;
+use versus_work::{Contender, Failure, Inbox, Load, Place, Receiver, Sender, Window};
+
+const STREAM: &str = "work";
+const GROUP: &str = "workers";
+/// Entries of one read.
+const READ: usize = 1024;
+
+pub struct Streams;
+
+fn connect(place: &Place) -> Result<Connection, Failure> {
+    let server = place.server.as_deref().ok_or("there is no server")?;
+    Ok(Client::open(format!("redis://{server}/"))?.get_connection()?)
+}
+
+impl Contender for Streams {
+    fn receive(&self, place: &Place, inbox: Arc<Inbox>) -> Result<Box<dyn Receiver>, Failure> {
+        let mut redis = connect(place)?;
+        let () = cmd("XGROUP").arg(&["CREATE", STREAM, GROUP, "0", "MKSTREAM"]).query(&mut redis)?;
+        thread::spawn(move || read(&mut redis, &inbox));
+        Ok(Box::new(Reading))
+    }
+
+    fn send(&self, place: &Place, _: &str) -> Result<Box<dyn Sender>, Failure> {
+        Ok(Box::new(Adding(connect(place)?)))
+    }
+}
+
+struct Reading;
+
+impl Receiver for Reading {
+    fn address(&self) -> String {
+        "-".to_owned()
+    }
+}
+
+fn read(redis: &mut Connection, inbox: &Inbox) -> redis::RedisResult<()> {
+    loop {
+        let mut command = cmd("XREADGROUP");
+        command.arg(&["GROUP", GROUP, "one", "COUNT"]).arg(READ).arg(&["BLOCK", "0", "STREAMS", STREAM, ">"]);
+        let reply: StreamReadReply = command.query(redis)?;
+        let entries = reply.keys.into_iter().flat_map(|key| key.ids);
+        let mut ids = Vec::with_capacity(READ);
+        for entry in entries {
+            if let Some(Value::BulkString(message)) = entry.map.get("m") {
+                inbox.take(message);
+            }
+            ids.push(entry.id);
+        }
+        let () = pipe().xack(STREAM, GROUP, &ids).ignore().xdel(STREAM, &ids).ignore().query(redis)?;
+    }
+}
+
+struct Adding(Connection);
+
+impl Sender for Adding {
+    fn send(&mut self, load: &Load) -> Result<(), Failure> {
+        let mut message = load.blank();
+        let mut number = load.numbers.start;
+        while number < load.numbers.end {
+            let mut batch = pipe();
+            let next = load.numbers.end.min(number + Window::<()>::SIZE as u64);
+            for number in number..next {
+                load.write(number, &mut message);
+                batch.cmd("XADD").arg(&[STREAM, "*", "m"]).arg(&message[..]).ignore();
+            }
+            let () = batch.query(&mut self.0)?;
+            number = next;
+        }
+        Ok(())
+    }
+
+    fn settle(&mut self) -> Result<(), Failure> {
+        while self.0.xlen::<_, u64>(STREAM)? > 0 {
+            sleep(Duration::from_millis(1));
+        }
+        Ok(())
+    }
+}

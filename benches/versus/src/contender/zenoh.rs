@@ -1,0 +1,78 @@
+//! zenoh: two peers, one TCP link, nothing discovered; reliable, and blocked rather than dropped. `express` is left off: it
+//! is no faster for a lone message here, and far slower for a burst.
+
+use std::sync::Arc;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+use versus_work::{Contender, Failure, Inbox, Load, Place, Receiver, Sender, free_port};
+use zenoh::Wait;
+use zenoh::pubsub::Publisher;
+use zenoh::qos::CongestionControl;
+use zenoh::{Config, Session};
+
+const KEY: &str = "work";
+/// How long the sender looks for its subscriber.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+pub struct Zenoh;
+
+fn open(settings: &[(&str, String)]) -> Result<Session, Failure> {
+    let mut config = Config::default();
+    let fixed = [("mode", "\"peer\""), ("scouting/multicast/enabled", "false"), ("scouting/gossip/enabled", "false")];
+    for (key, value) in fixed.into_iter().chain(settings.iter().map(|(key, value)| (*key, value.as_str()))) {
+        config.insert_json5(key, value)?;
+    }
+    zenoh::open(config).wait()
+}
+
+impl Contender for Zenoh {
+    fn receive(&self, _: &Place, inbox: Arc<Inbox>) -> Result<Box<dyn Receiver>, Failure> {
+        let endpoint = format!("tcp/127.0.0.1:{}", free_port()?);
+        let session = open(&[("listen/endpoints", format!("[\"{endpoint}\"]"))])?;
+        let take = move |sample: zenoh::sample::Sample| inbox.take(&sample.payload().to_bytes());
+        session.declare_subscriber(KEY).callback(take).background().wait()?;
+        Ok(Box::new(Subscribed { endpoint, _session: session }))
+    }
+
+    fn send(&self, _: &Place, peer: &str) -> Result<Box<dyn Sender>, Failure> {
+        let none = ("listen/endpoints", "[]".to_owned());
+        let session = open(&[none, ("connect/endpoints", format!("[\"{peer}\"]"))])?;
+        let publisher = session.declare_publisher(KEY).congestion_control(CongestionControl::Block);
+        let publisher = publisher.wait()?;
+        let start = Instant::now();
+        while !publisher.matching_status().wait()?.matching() {
+            if start.elapsed() > PATIENCE {
+                return Err("no subscriber was found".into());
+            }
+            sleep(Duration::from_millis(1));
+        }
+        Ok(Box::new(Publishing { publisher, _session: session }))
+    }
+}
+
+struct Subscribed {
+    endpoint: String,
+    _session: Session,
+}
+
+impl Receiver for Subscribed {
+    fn address(&self) -> String {
+        self.endpoint.clone()
+    }
+}
+
+struct Publishing {
+    publisher: Publisher<'static>,
+    _session: Session,
+}
+
+impl Sender for Publishing {
+    fn send(&mut self, load: &Load) -> Result<(), Failure> {
+        let mut message = load.blank();
+        for number in load.numbers.clone() {
+            load.write(number, &mut message);
+            self.publisher.put(&message[..]).wait()?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,108 @@
+//! The rows of the table: what is measured, and what each promises.
+
+/// What a row's messages survive, in groups that are compared with each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Promise {
+    /// Nothing survives the death of a process.
+    Memory,
+    /// A message is stored before its sender is told so; the burst ends when it is handled and not kept any more.
+    Stored,
+    /// No messaging at all: what the machine allows.
+    Limit,
+}
+
+impl Promise {
+    pub fn heading(self) -> &'static str {
+        match self {
+            Promise::Memory => "in memory",
+            Promise::Stored => "stored before it is accepted",
+            Promise::Limit => "limits: no messaging",
+        }
+    }
+}
+
+/// The program that plays a row's roles.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Program {
+    Own,
+    /// In a package of its own, because its SQLite and ours cannot be linked together.
+    Broker,
+}
+
+/// A server that a row needs, started afresh for each measurement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ServerKind {
+    Nats,
+    Redis,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub struct Row {
+    pub name: &'static str,
+    pub about: &'static str,
+    pub promise: Promise,
+    pub program: Program,
+    pub server: Option<ServerKind>,
+    /// Whether there is nobody who receives.
+    pub alone: bool,
+    /// Whether lone messages are timed, too.
+    pub latency: bool,
+    /// Whether it is part of `--quick`.
+    pub quick: bool,
+}
+
+const fn row(name: &'static str, promise: Promise, about: &'static str) -> Row {
+    let program = Program::Own;
+    Row { name, about, promise, program, server: None, alone: false, latency: false, quick: true }
+}
+
+impl Row {
+    const fn latency(mut self) -> Row {
+        self.latency = true;
+        self
+    }
+
+    const fn full_only(mut self) -> Row {
+        self.quick = false;
+        self
+    }
+
+    const fn alone(mut self) -> Row {
+        self.alone = true;
+        self
+    }
+
+    const fn server(mut self, server: ServerKind) -> Row {
+        self.server = Some(server);
+        self
+    }
+
+    const fn broker(mut self) -> Row {
+        self.program = Program::Broker;
+        self
+    }
+}
+
+use Promise::{Limit, Memory, Stored};
+use ServerKind::{Nats, Redis};
+
+pub const ROWS: [Row; 18] = [
+    row("liner-amo", Memory, "liner, at most once, publisher to callback").latency(),
+    row("liner-wb", Memory, "liner, write-behind, publisher to callback").latency(),
+    row("liner-wb-dosend", Memory, "liner, write-behind, do_send(SendTo) to an actor"),
+    row("liner-wb-send", Memory, "liner, write-behind, 1,024 send(SendTo) to an actor"),
+    row("libzmq", Memory, "libzmq, PUSH to PULL").latency(),
+    row("zenoh", Memory, "zenoh, peers, reliable, blocking, to a callback").latency(),
+    row("broker", Memory, "liner_broker, a SQLite file each, at most once").broker().latency(),
+    row("broker-stored", Memory, "liner_broker, one SQLite file, at least once").broker(),
+    row("nats", Memory, "NATS, core").server(Nats).latency().full_only(),
+    row("liner-committed", Stored, "liner, committed, publisher to callback, a file each").latency(),
+    row("liner-committed-shared", Stored, "liner, committed, one shared file"),
+    row("liner-committed-batch", Stored, "liner, committed, SendBatch, a file each").full_only(),
+    row("liner-synced", Stored, "liner, synced, a file each"),
+    row("liner-synced-shared", Stored, "liner, synced, one shared file").full_only(),
+    row("jetstream", Stored, "NATS JetStream, file storage, work queue").server(Nats).latency(),
+    row("redis", Stored, "Redis Streams, append-only file every second").server(Redis).latency(),
+    row("tcp", Limit, "frames through a TCP socket").latency(),
+    row("sqlite", Limit, "SQLite inserts, 512 rows a transaction, WAL, NORMAL").alone(),
+];

@@ -1,0 +1,81 @@
+//! Servers that contenders need: found in the path, started on a free port with an empty directory, killed when dropped.
+
+use crate::rows::ServerKind;
+use std::fs;
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+use versus_work::{Failure, free_port};
+
+/// How long a server may take until it listens.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+pub struct Server {
+    process: Child,
+    pub addr: String,
+}
+
+impl ServerKind {
+    fn binary(self) -> &'static str {
+        match self {
+            ServerKind::Nats => "nats-server",
+            ServerKind::Redis => "redis-server",
+        }
+    }
+
+    /// What the server says it is.
+    pub fn version(self) -> Result<String, Failure> {
+        let said = Command::new(self.binary()).arg("--version").output();
+        let said = said.map_err(|error| format!("{}: {error}", self.binary()))?;
+        Ok(String::from_utf8_lossy(&said.stdout).trim().to_owned())
+    }
+
+    pub fn start(self, dir: &Path) -> Result<Server, Failure> {
+        let port = free_port()?;
+        let mut command = Command::new(self.binary());
+        match self {
+            ServerKind::Nats => {
+                // Without a limit of its own, the server cuts off a subscriber that is 64 MiB behind.
+                let config = dir.join("nats.conf");
+                fs::write(&config, "max_pending: 4GB\n")?;
+                let port = port.to_string();
+                command.arg("-c").arg(config).args(["-a", "127.0.0.1", "-p", &port, "-js", "-sd"]).arg(dir);
+            }
+            ServerKind::Redis => {
+                // Every command is in the file before it is answered; the file is synced each second.
+                let (bind, port) = (["--bind", "127.0.0.1"], ["--port", &port.to_string()]);
+                command.args(bind).args(port).args(["--appendonly", "yes", "--appendfsync", "everysec"]);
+                command.args(["--save", "", "--dir"]).arg(dir);
+            }
+        }
+        let process = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+        let mut server = Server { process, addr: format!("127.0.0.1:{port}") };
+        server.await_listening()?;
+        Ok(server)
+    }
+}
+
+impl Server {
+    fn await_listening(&mut self) -> Result<(), Failure> {
+        let start = Instant::now();
+        while TcpStream::connect(&self.addr).is_err() {
+            if let Some(status) = self.process.try_wait()? {
+                return Err(format!("the server ended: {status}").into());
+            }
+            if start.elapsed() > PATIENCE {
+                return Err("the server does not listen".into());
+            }
+            sleep(Duration::from_millis(5));
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
