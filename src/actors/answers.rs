@@ -3,6 +3,7 @@
 //! Order loses nothing. An ack is cumulative, so an early answer behind a late one could not be used; and after a nack
 //! those already handed over are answered first anyway.
 
+use super::feeder::Home;
 use super::messages::{BatchNack, Delivery, DeliveryBatch, Nack};
 use crate::wire::inbound::{Answer, Slot};
 use actix::dev::RecipientRequest;
@@ -10,10 +11,11 @@ use actix::prelude::{MailboxError, Message, Recipient};
 use futures::Stream;
 use futures::task::noop_waker_ref;
 use std::cell::RefCell;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use tokio::time::{Instant, Sleep, sleep_until};
@@ -23,7 +25,7 @@ const MAX_GATHERED: usize = 64;
 /// How long the oldest answer may lie while others are gathered.
 const GATHER_TIME: Duration = Duration::from_millis(1);
 
-/// A subscriber's mailbox.
+/// The handles on a subscriber's mailbox.
 ///
 /// A handle that met a full mailbox is parked until the subscriber has taken what it brought, and a request made with it
 /// before then is never woken. So each message has a handle of its own, which is used again once the answer is there.
@@ -40,16 +42,6 @@ where
     idle: RefCell<Vec<Recipient<M>>>,
 }
 
-/// A message on its way to a subscriber and back.
-struct Request<M: Message + Send>
-where
-    M::Result: Send,
-{
-    answer: Pin<Box<RecipientRequest<M>>>,
-    handle: Option<Recipient<M>>,
-    mailbox: Mailbox<M>,
-}
-
 impl<M: Message + Send + 'static> Mailbox<M>
 where
     M::Result: Send,
@@ -62,9 +54,9 @@ where
         self.0.first.connected()
     }
 
-    fn send(&self, message: M) -> Request<M> {
-        let handle = self.0.idle.borrow_mut().pop().unwrap_or_else(|| self.0.first.clone());
-        Request { answer: Box::pin(handle.send(message)), handle: Some(handle), mailbox: self.clone() }
+    /// A handle for one message.
+    pub(super) fn handle(&self) -> Recipient<M> {
+        self.0.idle.borrow_mut().pop().unwrap_or_else(|| self.0.first.clone())
     }
 }
 
@@ -77,14 +69,36 @@ where
     }
 }
 
+/// A message on its way to a subscriber and back.
+pub(super) struct Request<M: Message + Send>
+where
+    M::Result: Send,
+{
+    answer: Pin<Box<RecipientRequest<M>>>,
+    handle: Option<Recipient<M>>,
+    /// The subscriber's thread is looked for.
+    home: Option<Arc<Home>>,
+}
+
 impl<M: Message + Send + 'static> Request<M>
 where
     M::Result: Send,
 {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<M::Result, MailboxError>> {
-        let result = self.answer.as_mut().poll(cx);
-        if result.is_ready() {
-            self.mailbox.0.idle.borrow_mut().extend(self.handle.take());
+    /// Puts the message into the mailbox.
+    pub(super) fn new(handle: Recipient<M>, message: M, home: Option<Arc<Home>>) -> Self {
+        Request { answer: Box::pin(handle.send(message)), handle: Some(handle), home }
+    }
+
+    fn poll(&mut self, mailbox: Option<&Mailbox<M>>, cx: &mut Context<'_>) -> Poll<Result<M::Result, MailboxError>> {
+        let finder = self.home.as_ref().and_then(|home| home.finder(cx.waker()));
+        let result = match &finder {
+            Some(finder) => self.answer.as_mut().poll(&mut Context::from_waker(finder)),
+            None => self.answer.as_mut().poll(cx),
+        };
+        if result.is_ready()
+            && let Some(mailbox) = mailbox
+        {
+            mailbox.0.idle.borrow_mut().extend(self.handle.take());
         }
         result
     }
@@ -92,9 +106,9 @@ where
 
 /// What one message, or one batch, is waiting for.
 enum Owed {
-    One(u64, Request<Delivery>),
+    One(u64, Request<Delivery>, Option<Mailbox<Delivery>>),
     /// A message that is overdue is `None`.
-    Many(Vec<Option<u64>>, Request<DeliveryBatch>),
+    Many(Vec<Option<u64>>, Request<DeliveryBatch>, Mailbox<DeliveryBatch>),
     /// Answered ahead of its turn.
     Early(Vec<Answered>),
 }
@@ -110,6 +124,8 @@ struct Lane {
 #[derive(Default)]
 struct Queues {
     lanes: BTreeMap<Slot, Lane>,
+    /// Messages nothing is owed for that were not put into the mailbox yet.
+    overdue: HashSet<(Slot, u64)>,
     waker: Option<Waker>,
     /// Ends the gathering of answers.
     gathering: Option<Pin<Box<Sleep>>>,
@@ -127,9 +143,17 @@ pub(super) struct Answered {
 }
 
 impl Answers {
-    /// Hands a message over.
-    pub(super) fn send_one(&self, slot: Slot, token: u64, mailbox: &Mailbox<Delivery>, delivery: Delivery) {
-        self.push(slot, Owed::One(token, mailbox.send(delivery)));
+    /// A message was put into a mailbox, to which its handle is given back if it is still in use.
+    pub(super) fn await_one(
+        &self,
+        slot: Slot,
+        token: u64,
+        request: Request<Delivery>,
+        mailbox: Option<Mailbox<Delivery>>,
+    ) {
+        if !self.0.borrow_mut().overdue.remove(&(slot, token)) {
+            self.push(slot, Owed::One(token, request, mailbox));
+        }
     }
 
     /// Hands a batch over.
@@ -141,24 +165,17 @@ impl Answers {
         deliveries: Vec<Delivery>,
     ) {
         let tokens = tokens.into_iter().map(Some).collect();
-        self.push(slot, Owed::Many(tokens, mailbox.send(DeliveryBatch(deliveries))));
+        let request = Request::new(mailbox.handle(), DeliveryBatch(deliveries), None);
+        self.push(slot, Owed::Many(tokens, request, mailbox.clone()));
     }
 
     /// Nothing is owed for this message any more: it must not hold up those behind it.
     pub(super) fn forget(&self, slot: Slot, token: u64) {
         let mut queues = self.0.borrow_mut();
-        let Some(lane) = queues.lanes.get_mut(&slot) else { return };
-        lane.owed.retain_mut(|owed| match owed {
-            Owed::One(of, _) => *of != token,
-            Owed::Many(of, _) => {
-                of.iter_mut().filter(|of| **of == Some(token)).for_each(|of| *of = None);
-                of.iter().any(Option::is_some)
-            }
-            Owed::Early(answered) => {
-                answered.retain(|a| a.token != token);
-                !answered.is_empty()
-            }
-        });
+        if !queues.lanes.get_mut(&slot).is_some_and(|lane| lane.forget(token)) {
+            // It is still on its way to the mailbox.
+            queues.overdue.insert((slot, token));
+        }
         // The one that was to wake the session may be gone.
         queues.wake();
     }
@@ -210,6 +227,29 @@ impl Stream for Answers {
 }
 
 impl Lane {
+    /// Answers whether the message was owed.
+    fn forget(&mut self, token: u64) -> bool {
+        let mut found = false;
+        self.owed.retain_mut(|owed| match owed {
+            Owed::One(of, ..) => {
+                found |= *of == token;
+                *of != token
+            }
+            Owed::Many(of, ..) => {
+                let mut part = of.iter_mut().filter(|of| **of == Some(token));
+                found |= part.next().map(Option::take).is_some();
+                of.iter().any(Option::is_some)
+            }
+            Owed::Early(answered) => {
+                let before = answered.len();
+                answered.retain(|a| a.token != token);
+                found |= answered.len() < before;
+                !answered.is_empty()
+            }
+        });
+        found
+    }
+
     /// Takes what is there, and has the session woken when the next answers are. Answers whether that may be later than
     /// the first of them.
     fn poll(&mut self, slot: Slot, cx: &mut Context<'_>, timed_out: bool, answered: &mut Vec<Answered>) -> bool {
@@ -245,7 +285,7 @@ impl Owed {
     /// Whether the answer is there; if so it is added.
     fn poll(&mut self, slot: Slot, cx: &mut Context<'_>, answered: &mut Vec<Answered>) -> bool {
         match self {
-            Owed::One(token, request) => match request.poll(cx) {
+            Owed::One(token, request, mailbox) => match request.poll(mailbox.as_ref(), cx) {
                 Poll::Pending => false,
                 Poll::Ready(result) => {
                     let answer = answer(result.unwrap_or_else(|e| Err(unanswered(e))));
@@ -253,7 +293,7 @@ impl Owed {
                     true
                 }
             },
-            Owed::Many(tokens, request) => match request.poll(cx) {
+            Owed::Many(tokens, request, mailbox) => match request.poll(Some(mailbox), cx) {
                 Poll::Pending => false,
                 Poll::Ready(result) => {
                     let result = result.unwrap_or_else(|e| Err(BatchNack { at: 0, nack: unanswered(e) }));

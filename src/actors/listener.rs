@@ -92,7 +92,9 @@ impl Listener {
         let (node, peers, id, flag) = (self.node.clone(), self.peers.clone(), hello.from.clone(), connected.clone());
         let thread = &self.threads[self.next % self.threads.len()];
         self.next += 1;
-        let session = Session::start_in_arbiter(thread, move |_| Session::new(node, id, peers, &handlers, flag));
+        let session = Session::start_in_arbiter(thread, move |ctx| {
+            Session::new(node, id, peers, &handlers, flag, ctx.address().recipient())
+        });
         let known = KnownPeer { store: hello.store, epoch: hello.epoch, live: true };
         Peer { session, known, connected }
     }

@@ -25,6 +25,7 @@ mod admin;
 mod answers;
 mod catalogue;
 mod connection;
+mod feeder;
 mod lifecycle;
 mod link;
 mod listener;

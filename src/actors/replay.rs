@@ -94,7 +94,7 @@ impl Replay {
         let found = self.system.send(FindLane(letter.id.lane)).await;
         let Ok(LaneEnd { link, lane }) = found else { return Ok(false) };
         open_lane(&self.open, &link, lane).await?;
-        let body = Body::Shared(letter.message.payload);
+        let body = Body::Shared(&letter.message.payload);
         let Ok((receipt, _)) = link.offer(lane, &letter.message.headers, body, Promise::Group, None) else {
             return Ok(false);
         };

@@ -163,9 +163,9 @@ impl Board {
 
 impl Target {
     pub(super) fn offer(&self, offer: &mut Offer<'_>) -> Result<Offered, Blocked> {
-        let Offer { node, headers, body, waiter, .. } = offer;
+        let Offer { node, headers, waiter, body, .. } = offer;
+        let body = *body;
         let size = (headers.encoded().len() + body.bytes().len()) as u64;
-        let body = body.clone();
         let taken = match offer.mode {
             Mode::AtMostOnce => self.link.offer_direct(self.lane, headers, body),
             Mode::AtLeastOnce(Durability::WriteBehind) => {

@@ -172,7 +172,7 @@ impl Worker<'_> {
         Offer {
             node: &self.context.node,
             headers: &message.headers,
-            body: Body::Shared(message.payload.clone()),
+            body: Body::Shared(&message.payload),
             mode,
             deadline: Some(deadline),
             waiter: Some(waiter),
@@ -335,7 +335,7 @@ struct Group {
 impl Group {
     fn reserve(&mut self, targets: &[Target], message: &Payload) -> Result<(), Blocked> {
         for target in targets {
-            let body = Body::Shared(message.payload.clone());
+            let body = Body::Shared(&message.payload);
             let offered = target.link.offer(target.lane, &message.headers, body, Promise::Group, None);
             match offered {
                 Ok((receipt, _)) => self.places.push((target.link.clone(), target.lane, receipt)),

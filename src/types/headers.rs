@@ -44,9 +44,13 @@ impl Headers {
     /// No headers.
     pub const EMPTY: Headers = Headers(Bytes::new());
 
-    /// A copy that shares no buffer with anything.
-    pub(crate) fn detached(&self) -> Headers {
-        Headers(Bytes::copy_from_slice(&self.0))
+    /// The same headers, their bytes appended to `buffer` and taken off it.
+    pub(crate) fn moved_into(&self, buffer: &mut BytesMut) -> Headers {
+        if self.0.is_empty() {
+            return Headers::EMPTY;
+        }
+        buffer.extend_from_slice(&self.0);
+        Headers(buffer.split().freeze())
     }
 
     /// Starts a map.

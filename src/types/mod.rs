@@ -160,9 +160,11 @@ impl Message {
         self.payload.len() + self.headers.encoded().len()
     }
 
-    /// A copy that shares no buffer with anything.
-    pub(crate) fn detached(&self) -> Message {
-        Message { headers: self.headers.detached(), payload: Payload(Bytes::copy_from_slice(&self.payload)) }
+    /// The same message, its bytes appended to `buffer` and taken off it.
+    pub(crate) fn moved_into(&self, buffer: &mut bytes::BytesMut) -> Message {
+        let headers = self.headers.moved_into(buffer);
+        buffer.extend_from_slice(&self.payload);
+        Message { headers, payload: Payload(buffer.split().freeze()) }
     }
 }
 

@@ -132,7 +132,7 @@ impl World {
         let (now, at) = (self.instant(), self.now);
         let payload = body(draft.id, draft.len);
         let shared = self.rng.chance(500).then(|| Payload::new(payload.clone()).expect("not empty"));
-        let body = shared.map_or(Body::Borrowed(&payload), Body::Shared);
+        let body = shared.as_ref().map_or(Body::Borrowed(&payload), Body::Shared);
         let process = self.process_no(node);
         let p = self.peer(node, self.plan.lanes[lane].receiver)?;
         let side = p.side(lane)?;

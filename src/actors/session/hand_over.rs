@@ -2,93 +2,121 @@
 
 use super::*;
 use crate::actors::answers::{Mailbox, answer};
+use crate::actors::feeder::{Feed, Parcel, What};
 use crate::actors::messages::{Callback, Delivery, DeliveryBatch, Nack};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Who takes the messages of a topic, on this thread.
-#[derive(Clone)]
 pub(super) enum Taker {
-    Actor(Mailbox<Delivery>),
+    Actor(Feed),
     Batch(Mailbox<DeliveryBatch>),
     Callback(Arc<Callback>),
 }
 
-impl From<Sink> for Taker {
-    fn from(sink: Sink) -> Self {
+impl Taker {
+    pub(super) fn new(sink: Sink, feed: FeedId, session: Recipient<Fed>) -> Self {
         match sink {
-            Sink::Actor(recipient) => Taker::Actor(Mailbox::new(recipient)),
+            Sink::Actor(recipient) => Taker::Actor(Feed::new(feed, recipient, session)),
             Sink::Batch(recipient) => Taker::Batch(Mailbox::new(recipient)),
             Sink::Callback(callback) => Taker::Callback(callback),
         }
     }
 }
 
+/// Messages of one lane for its subscriber's mailbox.
+struct Handed {
+    slot: Slot,
+    tokens: Vec<u64>,
+    deliveries: Vec<Delivery>,
+}
+
 impl Session {
-    /// Hands over whatever may be. Messages for a batch subscriber are gathered by lane first.
+    /// Hands over whatever may be. Messages for a mailbox are gathered by lane first.
     pub(super) fn hand_over_all(&mut self) {
         let now = Instant::now();
-        let mut batches: Vec<(Slot, Vec<u64>, Vec<Delivery>)> = Vec::new();
+        let mut handed: Vec<Handed> = Vec::new();
         // Looked up once for all that one lane has.
-        let mut taker: Option<(Slot, Option<Taker>)> = None;
-        let (mut delivered, mut bytes, mut handled) = (0, 0, 0);
+        let mut callback: Option<(Slot, Option<Arc<Callback>>)> = None;
+        let (mut delivered, mut bytes, mut done) = (0, 0, 0);
         while let Some(next) = self.inbound.poll_delivery(now) {
             let HandOver { slot, token, .. } = next;
-            let (_, current) = match &mut taker {
-                Some(taker) if taker.0 == slot => taker,
-                taker => taker.insert((slot, self.takers.get(next.lane.topic()).cloned())),
+            let (_, callback) = match &mut callback {
+                Some(known) if known.0 == slot => known,
+                other => other.insert((slot, self.callback(next.lane.topic()))),
             };
             let delivery = delivery(next);
             delivered += 1;
             bytes += delivery.payload.len() + delivery.headers.encoded().len();
-            match current {
-                Some(Taker::Callback(callback)) => {
-                    let result = catch_unwind(AssertUnwindSafe(|| callback(&delivery)));
-                    match result.unwrap_or_else(|_| Err(Nack::new("the callback panicked"))) {
-                        Ok(()) => {
-                            handled += 1;
-                            self.inbound.handle_answer(now, slot, token, Answer::Done, random);
-                        }
-                        nack => self.answered(now, slot, token, answer(nack)),
+            let Some(callback) = callback else {
+                match handed.last_mut().filter(|h| h.slot == slot) {
+                    Some(lane) => {
+                        lane.tokens.push(token);
+                        lane.deliveries.push(delivery);
                     }
+                    None => handed.push(Handed { slot, tokens: vec![token], deliveries: vec![delivery] }),
                 }
-                Some(Taker::Actor(mailbox)) if mailbox.connected() => {
-                    self.answers.send_one(slot, token, mailbox, delivery);
+                continue;
+            };
+            let result = catch_unwind(AssertUnwindSafe(|| callback(&delivery)));
+            match result.unwrap_or_else(|_| Err(Nack::new("the callback panicked"))) {
+                Ok(()) => {
+                    done += 1;
+                    self.inbound.handle_answer(now, slot, token, Answer::Done, random);
                 }
-                Some(Taker::Batch(_)) => match batches.last_mut().filter(|(s, ..)| *s == slot) {
-                    Some((_, tokens, deliveries)) => {
-                        tokens.push(token);
-                        deliveries.push(delivery);
-                    }
-                    None => batches.push((slot, vec![token], vec![delivery])),
-                },
-                Some(Taker::Actor(_)) | None => {
-                    taker = None;
-                    self.sink_gone(now, delivery.topic(), slot, token);
-                }
+                nack => self.answered(now, slot, token, answer(nack)),
             }
         }
         count(&self.node.counters.delivered, delivered);
         count(&self.node.counters.bytes_delivered, bytes as u64);
-        count(&self.node.counters.handled, handled);
-        for (slot, tokens, deliveries) in batches {
-            self.hand_over_batch(now, slot, tokens, deliveries);
+        count(&self.node.counters.handled, done);
+        for lane in handed {
+            self.hand_over(now, lane);
         }
     }
 
-    pub(super) fn hand_over_batch(&mut self, now: Instant, slot: Slot, tokens: Vec<u64>, deliveries: Vec<Delivery>) {
+    fn callback(&self, topic: &Topic) -> Option<Arc<Callback>> {
+        match self.takers.get(topic) {
+            Some(Taker::Callback(callback)) => Some(callback.clone()),
+            _ => None,
+        }
+    }
+
+    fn hand_over(&mut self, now: Instant, Handed { slot, tokens, deliveries }: Handed) {
         let topic = self.inbound.lane(slot).topic().clone();
-        match self.takers.get(&topic) {
+        match self.takers.get_mut(&topic) {
+            Some(Taker::Actor(feed)) if feed.mailbox.connected() => {
+                let fed = feed.feed(slot, tokens, deliveries);
+                self.take_fed(now, fed);
+            }
             Some(Taker::Batch(mailbox)) if mailbox.connected() => {
                 self.answers.send_many(slot, tokens, mailbox, deliveries);
             }
-            _ => tokens.into_iter().for_each(|token| self.sink_gone(now, &topic, slot, token)),
+            _ => self.sink_gone(now, &topic, slot, tokens),
+        }
+    }
+
+    /// Messages are in a mailbox, or came back.
+    pub(super) fn take_fed(&mut self, now: Instant, Fed { feed, parcels }: Fed) {
+        let Some(topic) = parcels.first().map(|p| self.inbound.lane(p.slot).topic().clone()) else { return };
+        let mailbox = match self.takers.get(&topic) {
+            Some(Taker::Actor(current)) if current.id == feed => Some(current.mailbox.clone()),
+            _ => None,
+        };
+        for Parcel { slot, token, what } in parcels {
+            match what {
+                What::Request(request) => self.answers.await_one(slot, token, request, mailbox.clone()),
+                What::Delivery(..) if mailbox.is_some() => self.sink_gone(now, &topic, slot, vec![token]),
+                What::Delivery(..) => self.inbound.handle_answer(now, slot, token, Answer::Returned, random),
+            }
         }
     }
 
     /// The subscriber's actor has stopped: what it was to get waits for the next subscriber.
-    pub(super) fn sink_gone(&mut self, now: Instant, topic: &Topic, slot: Slot, token: u64) {
+    pub(super) fn sink_gone(&mut self, now: Instant, topic: &Topic, slot: Slot, tokens: Vec<u64>) {
         self.set_handler(SetHandler { topic: topic.clone(), handler: None });
-        self.inbound.handle_answer(now, slot, token, Answer::Returned, random);
+        for token in tokens {
+            self.inbound.handle_answer(now, slot, token, Answer::Returned, random);
+        }
     }
 
     pub(super) fn answered(&mut self, now: Instant, slot: Slot, token: u64, answer: Answer) {

@@ -15,6 +15,7 @@ use messages::{Arrived, Ended, Outlet, Writable};
 
 use crate::actors::answers::{Answered, Answers};
 use crate::actors::connection::{Connection, ConnectionError, read_loop, write_loop};
+use crate::actors::feeder::{Fed, FeedId};
 use crate::actors::messages::{MeshEvent, Sink};
 use crate::actors::node::{Node, count, random, wall_ms};
 use crate::actors::sender::PeerNews;
@@ -63,6 +64,9 @@ pub(in crate::actors) struct Session {
     closing: Option<futures::channel::oneshot::Sender<()>>,
     /// Whether a connection is up, for the listener.
     connected: Arc<AtomicBool>,
+    /// Where feeders report to: this session.
+    fed: Recipient<Fed>,
+    next_feed: FeedId,
     duplicates: u64,
     dropped: u64,
 }
@@ -74,6 +78,7 @@ impl Session {
         peers: SessionPeers,
         handlers: &[SetHandler],
         connected: Arc<AtomicBool>,
+        fed: Recipient<Fed>,
     ) -> Self {
         let inbound = Inbound::new(node.inbound(), node.id.clone(), peer.clone());
         let mut session = Session {
@@ -92,6 +97,8 @@ impl Session {
             drained: Vec::new(),
             closing: None,
             connected,
+            fed,
+            next_feed: FeedId(0),
             duplicates: 0,
             dropped: 0,
         };
@@ -104,7 +111,9 @@ impl Session {
     fn set_handler(&mut self, SetHandler { topic, handler }: SetHandler) {
         match handler {
             Some((spec, sink)) => {
-                self.takers.insert(topic.clone(), sink.into());
+                self.next_feed.0 += 1;
+                let taker = Taker::new(sink, self.next_feed, self.fed.clone());
+                self.takers.insert(topic.clone(), taker);
                 self.inbound.subscribe(topic, spec);
             }
             None => {
@@ -286,6 +295,15 @@ impl StreamHandler<Vec<Answered>> for Session {
     }
 
     fn finished(&mut self, _: &mut Self::Context) {}
+}
+
+impl Handler<Fed> for Session {
+    type Result = ();
+
+    fn handle(&mut self, fed: Fed, ctx: &mut Self::Context) {
+        self.take_fed(Instant::now(), fed);
+        self.drive(ctx);
+    }
 }
 
 impl Handler<Arrived> for Session {

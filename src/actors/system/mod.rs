@@ -56,6 +56,8 @@ pub struct LinerSystem {
     watchers: Vec<Recipient<MeshEvent>>,
     /// Threads that senders run on, in turn.
     next_thread: usize,
+    /// What the last send was for: the next one mostly is, too.
+    last_board: Option<Arc<Board>>,
     /// Links with something to transmit that do not know it yet.
     to_wake: Vec<Arc<Link>>,
     /// Messages taken since the mailbox was empty.
@@ -88,6 +90,7 @@ impl LinerSystem {
             next_handler: 0,
             watchers: Vec::new(),
             next_thread: 0,
+            last_board: None,
             to_wake: Vec::new(),
             unflushed: 0,
         }
@@ -133,9 +136,9 @@ impl LinerSystem {
     }
 
     fn board(&mut self, topic: &Topic) -> Arc<Board> {
-        match self.catalogue.get(topic) {
-            Some(known) => known.board.clone(),
-            None => self.catalogue.topic(topic).board.clone(),
+        match &self.last_board {
+            Some(board) if board.topic == *topic => board.clone(),
+            _ => self.last_board.insert(self.catalogue.topic(topic).board.clone()).clone(),
         }
     }
 

@@ -63,7 +63,7 @@ impl LinerSystem {
             Ok(payload) => payload,
             Err(error) => return Answer::Now(Err(error.into())),
         };
-        let body = Body::Shared(payload.clone());
+        let body = Body::Shared(&payload);
         match fast(&self.node, &board, &outgoing.headers, body, options, Wake::Later(&mut self.to_wake)) {
             Fast::Done(result) => Answer::Now(result),
             Fast::Ahead(receipt, _) => Answer::Now(Ok(receipt)),

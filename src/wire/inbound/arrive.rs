@@ -1,6 +1,10 @@
 //! What arrives: duplicates, holes, parts, refusals and skips.
 
 use super::*;
+use crate::wire::codec::MAX_READ;
+
+/// What waits of one read may share the read buffer from this size on, in bytes: most of the buffer is in use then.
+const SHARED_BYTES: usize = MAX_READ / 4;
 
 impl Inbound {
     /// The lane of a frame, open on this connection.
@@ -31,7 +35,7 @@ impl Inbound {
         }
         match self.collect(slot, data, buffer) {
             Ok(None) => {}
-            Ok(Some(message)) => self.arrived(slot, data, message, buffer.len()),
+            Ok(Some(message)) => self.arrived(slot, data, message),
             Err((code, text)) => self.refuse(slot, data, size, code, text),
         }
         Ok(())
@@ -79,7 +83,7 @@ impl Inbound {
         Ok(Some(Message { headers, payload }))
     }
 
-    pub(super) fn arrived(&mut self, slot: Slot, data: &Data<'_>, message: Message, buffer: usize) {
+    pub(super) fn arrived(&mut self, slot: Slot, data: &Data<'_>, message: Message) {
         let lane = &mut self.lanes[slot.0];
         let place = match &mut lane.session {
             Some(session) if data.seq > Seq::ZERO => {
@@ -91,7 +95,7 @@ impl Inbound {
         lane.received = place.or(lane.received);
         let size = message.size();
         if lane.attached.is_none() {
-            lane.attached = Some((lane.base + lane.queue.len() as u64, buffer));
+            lane.attached = Some(lane.base + lane.queue.len() as u64);
             self.attached.push(slot);
         }
         let at = |(i, s, _): &(Incarnation, Seq, u32)| place == Some(Cursor { incarnation: *i, seq: *s });
@@ -108,16 +112,22 @@ impl Inbound {
         self.enqueue(slot);
     }
 
-    /// What arrived and still waits must not keep the whole buffer it arrived in.
+    /// What arrived and still waits must not keep a whole read buffer: unless it fills much of one, it moves into a buffer of
+    /// its own, all of a lane into one.
     pub(super) fn detach(&mut self) {
         while let Some(slot) = self.attached.pop() {
             let lane = &mut self.lanes[slot.0];
-            let Some((first, buffer)) = lane.attached.take() else { continue };
+            let Some(first) = lane.attached.take() else { continue };
             let from = usize::try_from(first.max(lane.next) - lane.base).unwrap_or(usize::MAX);
-            for entry in lane.queue.range_mut(from.min(lane.queue.len())..) {
-                if let Some(message) = entry.message.as_mut().filter(|m| m.size() < buffer / 4) {
-                    *message = message.detached();
-                }
+            let from = from.min(lane.queue.len());
+            let waiting = || lane.queue.range(from..).filter_map(|e| e.message.as_ref());
+            let bytes: usize = waiting().map(Message::size).sum();
+            if bytes >= SHARED_BYTES {
+                continue;
+            }
+            let mut own = BytesMut::with_capacity(bytes);
+            for message in lane.queue.range_mut(from..).filter_map(|e| e.message.as_mut()) {
+                *message = message.moved_into(&mut own);
             }
         }
     }

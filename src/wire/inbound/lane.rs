@@ -222,8 +222,8 @@ pub(super) struct Lane {
     pub(super) queued: bool,
     /// Whether the lane is among those whose ack or credit may have changed.
     pub(super) changed: bool,
-    /// The first entry that may share the buffer it arrived in, and the size of that buffer.
-    pub(super) attached: Option<(u64, usize)>,
+    /// The first entry that may share the buffer it arrived in.
+    pub(super) attached: Option<u64>,
 }
 
 impl Lane {

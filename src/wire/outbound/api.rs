@@ -107,10 +107,10 @@ pub enum Promise {
 }
 
 /// The body of a message: shared, or borrowed to be copied once, into the transmit buffer.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub enum Body<'a> {
     /// Shared by reference count.
-    Shared(Payload),
+    Shared(&'a Payload),
     /// Borrowed, not empty.
     Borrowed(&'a [u8]),
 }
@@ -124,9 +124,10 @@ impl Body<'_> {
         }
     }
 
-    pub(super) fn into_payload(self) -> Payload {
+    /// The body, shared or copied.
+    pub fn to_payload(&self) -> Payload {
         match self {
-            Body::Shared(payload) => payload,
+            Body::Shared(payload) => Payload::clone(payload),
             Body::Borrowed(bytes) => Payload::new(Bytes::copy_from_slice(bytes)).expect("a borrowed body is not empty"),
         }
     }

@@ -44,9 +44,9 @@ impl Outbound {
             l.pending.add(size);
         }
         if direct && self.fits_buffer(size) {
-            self.send_borrowed(lane, seq, headers, &body, now);
+            self.send_borrowed(lane, seq, headers, body, now);
         } else {
-            self.queue(lane, seq, Message { headers: headers.clone(), payload: body.into_payload() }, promise, now());
+            self.queue(lane, seq, Message { headers: headers.clone(), payload: body.to_payload() }, promise, now());
         }
         Ok(seq)
     }
@@ -77,7 +77,7 @@ impl Outbound {
             return Err(OfferError::Full);
         }
         self.direct.add(size);
-        l.direct.push_back(Message { headers: headers.clone(), payload: body.into_payload() });
+        l.direct.push_back(Message { headers: headers.clone(), payload: body.to_payload() });
         self.wake_lane(lane);
         Ok(())
     }
@@ -109,7 +109,7 @@ impl Outbound {
     }
 
     /// The hot path: encodes a write-behind message straight into the transmit buffer, where it is also kept.
-    fn send_borrowed(&mut self, lane: LaneIx, seq: Seq, headers: &Headers, body: &Body<'_>, now: impl Fn() -> Instant) {
+    fn send_borrowed(&mut self, lane: LaneIx, seq: Seq, headers: &Headers, body: Body<'_>, now: impl Fn() -> Instant) {
         let size = headers.encoded().len() + body.bytes().len();
         self.make_transmit_room(size);
         let Some(l) = lane_mut(&mut self.lanes, lane) else { return };
