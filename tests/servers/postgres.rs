@@ -107,6 +107,12 @@ impl Server {
         server
     }
 
+    /// None at all, where one stood.
+    pub(crate) fn none() -> Server {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        Server { dir, port: 0, running: None, settings: Vec::new() }
+    }
+
     pub(crate) fn port(&self) -> u16 {
         self.port
     }
