@@ -37,7 +37,10 @@ impl World {
     }
 
     /// Sends one message after the other while the outage lasts, and twenty behind it.
-    async fn during<T: Send + 'static>(&mut self, outage: impl FnOnce(Server, &str) -> (Server, T) + Send + 'static) -> T {
+    async fn during<T: Send + 'static>(
+        &mut self,
+        outage: impl FnOnce(Server, &str) -> (Server, T) + Send + 'static,
+    ) -> T {
         self.send(20).await;
         let (url, server) = (self.url.clone(), std::mem::replace(&mut self.server, Server::none()));
         let mut outage = tokio::task::spawn_blocking(move || outage(server, &url));

@@ -92,7 +92,9 @@ fn what_is_wrong_is_said_at_once() {
 fn of_several_hosts_the_one_that_can_be_written_is_taken() {
     let server = Server::start(&[]);
     let (port, second) = (server.port(), Server::start(&["default_transaction_read_only=on"]));
-    let url = server.url("postgres").replace(&format!(":{port}/"), &format!(":1,127.0.0.1:{},127.0.0.1:{port}/", second.port()));
+    let url = server
+        .url("postgres")
+        .replace(&format!(":{port}/"), &format!(":1,127.0.0.1:{},127.0.0.1:{port}/", second.port()));
     let store = try_open(&url).expect("the third is what is asked for");
     assert_eq!(block_on(store.register(&node("a"))).expect("registers").epoch.get(), 1);
     let none = try_open(&second.url("postgres"));
@@ -321,7 +323,10 @@ fn large_appends_are_copied_and_what_is_there_or_acked_is_left_out() {
 fn a_lock_that_is_held_too_long_is_busy_and_nothing_changed() {
     let (database, at) = database();
     let (a, key) = block_on(sender(&at));
-    let hold = format!("BEGIN; SELECT 1 FROM conn_key_map WHERE connection_key = {} FOR UPDATE; SELECT pg_sleep(8)", key.get());
+    let hold = format!(
+        "BEGIN; SELECT 1 FROM conn_key_map WHERE connection_key = {} FOR UPDATE; SELECT pg_sleep(8)",
+        key.get()
+    );
     std::thread::scope(|scope| {
         let held = scope.spawn(|| database.psql(&hold));
         let locked = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep%' AND wait_event = 'PgSleep'";

@@ -296,7 +296,8 @@ impl Drop for Database {
 
 /// The same connection string with another database.
 fn on_database(url: &str, name: &str) -> String {
-    let (front, query) = url.split_once('?').map_or((url, String::new()), |(front, query)| (front, format!("?{query}")));
+    let (front, query) =
+        url.split_once('?').map_or((url, String::new()), |(front, query)| (front, format!("?{query}")));
     let scheme = front.find("://").map_or(0, |at| at + 3);
     let end = front[scheme..].find('/').map_or(front.len(), |at| scheme + at);
     format!("{}/{name}{query}", &front[..end])
