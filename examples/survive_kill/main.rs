@@ -220,7 +220,7 @@ impl Player {
     fn start(&mut self, options: &Options) -> Result<(), Failure> {
         let mut command = Command::new(std::env::current_exe()?);
         command.args(std::env::args().skip(1)).args(["--part", self.part.word(), "--life", &self.life.to_string()]);
-        command.arg("--dir").arg(&options.dir).stdin(Stdio::piped());
+        command.arg("--dir").arg(&options.dir).args(["--url", &options.url]).stdin(Stdio::piped());
         if let Some((listen, peer)) = self.addrs {
             command.args(["--listen", &listen.to_string(), "--peer", &peer.to_string()]);
         }

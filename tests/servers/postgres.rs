@@ -22,9 +22,13 @@ const ROLE: &str = "liner";
 pub(crate) const PASSWORD: &str = "s@cret/1";
 const ESCAPED: &str = "s%40cret%2F1";
 
-/// Ends the server when its input does, and then removes the directory if it is told one.
-const GUARD: &str = r#"remove=$1; shift; "$@" & server=$!; cat >/dev/null; kill -QUIT $server 2>/dev/null
+/// Ends the server when its input does, and itself when the server ends; then removes the directory if it is told one.
+const GUARD: &str = r#"remove=$1; shift; exec 3<&0; "$@" & server=$!
+    { cat <&3 >/dev/null; kill -QUIT $server; } 2>/dev/null &
     wait $server; [ -z "$remove" ] || rm -rf "$remove""#;
+
+/// How often a server is started that finds processes of the killed one still there.
+const STARTS: usize = 100;
 
 /// Where the server's programs are.
 fn program(name: &str) -> PathBuf {
@@ -140,6 +144,21 @@ impl Server {
 
     /// Starts it (again), and waits until it takes connections.
     fn run(&mut self, remove: &str) {
+        let mut said = String::new();
+        for _ in 0..STARTS {
+            match self.try_run(remove) {
+                Ok(()) => return,
+                // The last processes of a killed server are on their way out.
+                Err(complaint) if complaint.contains("still in use") || complaint.contains("already exists") => {
+                    said = complaint;
+                }
+                Err(complaint) => panic!("the server did not start: {complaint}"),
+            }
+        }
+        panic!("the server did not start: {said}");
+    }
+
+    fn try_run(&mut self, remove: &str) -> Result<(), String> {
         let mut guard = Command::new("sh");
         guard.args(["-c", GUARD, "sh", remove]);
         let mut server = command(&program("postgres"));
@@ -156,7 +175,11 @@ impl Server {
         let mut log = BufReader::new(guard.stderr.take().expect("piped")).lines().map_while(Result::ok);
         let mut said = Vec::new();
         loop {
-            let Some(line) = log.next() else { panic!("the server did not start: {}", said.join("\n")) };
+            let Some(line) = log.next() else {
+                drop(input);
+                guard.wait().expect("waits");
+                return Err(said.join("\n"));
+            };
             if line.contains("ready to accept connections") {
                 break;
             }
@@ -172,6 +195,7 @@ impl Server {
             }
         });
         self.running = Some(Running { guard, input });
+        Ok(())
     }
 
     /// The server's process.
