@@ -449,3 +449,85 @@ fn without_a_server_operations_end_with_the_reason() {
     block_on(a.commit([append(key, 1, 1..=1)]));
     assert_eq!(block_on(a.queued(key)), [1]);
 }
+
+// ---- pgbouncer ----
+
+/// pgbouncer in transaction mode before a server.
+struct Pooler {
+    process: std::process::Child,
+    port: u16,
+    _dir: tempfile::TempDir,
+}
+
+impl Pooler {
+    fn before(server: &Server) -> Pooler {
+        use std::io::{BufRead as _, BufReader};
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let port = std::net::TcpListener::bind("127.0.0.1:0").expect("binds").local_addr().expect("is bound").port();
+        let settings = format!(
+            "[databases]\n* = host=127.0.0.1 port={}\n[pgbouncer]\nlisten_addr=127.0.0.1\nlisten_port={port}\n\
+             unix_socket_dir=\nauth_type=plain\nauth_file=users\npool_mode=transaction\ndefault_pool_size=3\n\
+             ignore_startup_parameters=extra_float_digits\n",
+            server.port()
+        );
+        fs::write(dir.path().join("pgbouncer.ini"), settings).expect("writes");
+        fs::write(dir.path().join("users"), format!("\"liner\" \"{PASSWORD}\"\n")).expect("writes");
+        let mut process = conformance::postgres::unprivileged("pgbouncer", dir.path())
+            .arg("pgbouncer.ini")
+            .current_dir(dir.path())
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .expect("pgbouncer runs: scripts/test installs it");
+        let mut log = BufReader::new(process.stderr.take().expect("piped")).lines().map_while(Result::ok);
+        let mut said = String::new();
+        while !said.contains("process up") {
+            said += &log.next().unwrap_or_else(|| panic!("pgbouncer did not start: {said}"));
+        }
+        std::thread::spawn(move || log.for_each(drop));
+        Pooler { process, port, _dir: dir }
+    }
+}
+
+impl Drop for Pooler {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Runs behaviours of the suite, each on a schema of its own behind the pooler.
+macro_rules! behind_pooler {
+    ($url:expr; $($area:ident::$behaviour:ident,)*) => {$(
+        block_on(conformance::$area::$behaviour(&At(format!("{}?pgbouncer=true&schema={}", $url, stringify!($behaviour)))));
+    )*};
+}
+
+#[test]
+fn it_works_behind_pgbouncer_in_transaction_mode() {
+    let server = Server::start(&[]);
+    let direct = server.database("mesh");
+    let pooler = Pooler::before(&server);
+    let url = direct.replace(&format!(":{}/", server.port()), &format!(":{}/", pooler.port));
+    behind_pooler! { url;
+        journal::a_committed_batch_survives_a_crash,
+        journal::a_batch_happens_entirely_or_not_at_all,
+        journal::a_repeated_batch_changes_nothing,
+        journal::a_synced_batch_is_committed,
+        journal::batches_committed_at_once_do_not_fail_each_other,
+        inbox::the_cursor_moves_only_forward,
+        inbox::a_writer_wrong_about_the_incarnation_changes_nothing_and_is_told,
+        inbox::attempts_are_kept_until_the_cursor_passes_them,
+        outbox::incarnations_trimmed_away_become_the_predecessor,
+        outbox::load_pages_by_bytes_and_always_moves,
+        outbox::clear_drops_queues_and_keeps_numbers,
+        outbox::forget_drops_the_lane_itself,
+        dead_letters::letters_are_listed_in_pages_and_filtered,
+        directory::every_write_of_a_fenced_process_is_refused,
+        directory::release_takes_back_what_was_leased,
+        directory::a_change_is_seen_within_100_ms_by_all_handles,
+        directory::queues_do_not_wake_watchers,
+    }
+    let (a, key) = block_on(sender(&At(format!("{url}?pgbouncer=true"))));
+    block_on(a.commit([append(key, 1, 1..=5000)]));
+    assert_eq!(psql(&direct, "SELECT count(*) FROM conn_messages"), "5000");
+}

@@ -71,6 +71,15 @@ fn command(program: &Path) -> Command {
     command
 }
 
+/// A program that refuses to run as root, too, and reads files in `dir`.
+pub(crate) fn unprivileged(program: &str, dir: &Path) -> Command {
+    if let Some((user, group)) = other_user() {
+        std::os::unix::fs::chown(dir, Some(user), Some(group)).expect("changes the owner");
+    }
+    let found = ["/usr/sbin", "/usr/bin"].iter().map(|dir| Path::new(dir).join(program)).find(|path| path.is_file());
+    command(found.as_deref().unwrap_or(Path::new(program)))
+}
+
 fn checked(what: &str, output: std::io::Result<Output>) -> String {
     let output = output.unwrap_or_else(|error| panic!("{what}: {error}"));
     let complaint = String::from_utf8_lossy(&output.stderr);
