@@ -103,8 +103,11 @@ impl Outbox for PostgresStore {
 
     fn load(&self, lane: LaneKey, after: Seq, limit: PageLimit) -> StoreFuture<'_, Page> {
         self.run(async move {
-            let loading = outbox::Loading::new(lane, after, limit);
-            outbox::page(self.sessions.read(outbox::LOAD, &loading.params()).await?)
+            let at_least_one = PageLimit { messages: limit.messages.max(1), ..limit };
+            let loading = outbox::Loading::new(lane, after, at_least_one);
+            let page = outbox::page(self.sessions.read(outbox::LOAD, &loading.params()).await?)?;
+            // Asked for nothing, the page still says whether there is something.
+            Ok(if limit.messages > 0 { page } else { Page { end: page.messages.is_empty(), messages: Vec::new() } })
         })
     }
 

@@ -11,7 +11,7 @@ use super::session::{Session, boolean, byteas, in_order, int8, int8s, text};
 use crate::stores::{Batch, Committed, Fence, LaneKey, StoreError};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
 use tokio_postgres::Row;
 use tokio_postgres::binary_copy::BinaryCopyInWriter;
@@ -192,11 +192,11 @@ async fn send<'p>(
     plan: &'p Plan<'p>,
     synced: bool,
 ) -> Outcome<Vec<(&'p Step<'p>, Vec<Row>)>> {
-    let list = |lanes: &std::collections::BTreeSet<i64>| lanes.iter().copied().collect::<Vec<_>>();
-    let (appended, changed, kept) = (list(&plan.appended), list(&plan.changed), list(&plan.kept));
+    let list = |lanes: &BTreeSet<i64>| lanes.iter().copied().collect::<Vec<_>>();
+    let (changed, kept) = (list(&plan.changed), list(&plan.kept));
     let (node, epoch) = (fence.node.as_str(), fence.epoch.get().cast_signed());
     let held = [text(&node), int8(&epoch), boolean(&false)];
-    let lanes = [text(&node), int8s(&appended), int8s(&changed), int8s(&kept)];
+    let lanes = [text(&node), int8s(&plan.appended), int8s(&changed), int8s(&kept)];
     let mut sending = Sending { db, waiting: Vec::new() };
     sending.batch(db.opening(synced));
     sending.waiting.push(db.query(super::FENCE, &held).boxed());

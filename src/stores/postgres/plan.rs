@@ -18,8 +18,8 @@ const BYTES: usize = 16 * 1024 * 1024;
 #[derive(Default)]
 pub(super) struct Plan<'a> {
     pub(super) steps: Vec<Step<'a>>,
-    /// Lanes that must be the sender's.
-    pub(super) appended: BTreeSet<i64>,
+    /// Lanes that must be the sender's, as they come.
+    pub(super) appended: Vec<i64>,
     /// Lanes whose queue or floor changes.
     pub(super) changed: BTreeSet<i64>,
     /// Lanes that must stay while the group is committed.
@@ -86,8 +86,9 @@ impl<'a> Plan<'a> {
     fn add(&mut self, write: &'a Write, owner: (usize, usize)) {
         match write {
             Write::Append { lane, messages } => {
-                self.appended.insert(lane.0);
-                self.changed.insert(lane.0);
+                if self.changed.insert(lane.0) || !self.appended.contains(&lane.0) {
+                    self.appended.push(lane.0);
+                }
                 self.round.append(*lane, messages);
             }
             Write::Trim { lane, through } => {

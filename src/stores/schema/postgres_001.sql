@@ -180,9 +180,10 @@ DECLARE
 BEGIN
     PERFORM 1 FROM conn_key_map WHERE connection_key = ANY (changed) ORDER BY connection_key FOR NO KEY UPDATE;
     PERFORM 1 FROM conn_key_map WHERE connection_key = ANY (kept) ORDER BY connection_key FOR KEY SHARE;
-    SELECT k INTO missing FROM unnest(appended) AS k WHERE NOT EXISTS (
-        SELECT 1 FROM conn_key_map WHERE connection_key = k AND sender = named AND incarnation IS NOT NULL
-    ) LIMIT 1;
+    SELECT a.lane INTO missing FROM unnest(appended) WITH ORDINALITY AS a(lane, nth) WHERE NOT EXISTS (
+        SELECT 1 FROM conn_key_map AS m
+        WHERE m.connection_key = a.lane AND m.sender = named AND m.incarnation IS NOT NULL
+    ) ORDER BY a.nth LIMIT 1;
     IF missing IS NOT NULL THEN
         RAISE EXCEPTION '%', missing USING ERRCODE = 'LN002';
     END IF;
