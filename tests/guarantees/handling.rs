@@ -128,14 +128,13 @@ async fn g09_a_handler_that_takes_too_long_has_failed(mesh: Mesh) {
     orders.settled().await;
 }
 
-async fn g09_a_message_that_kills_its_process_ends_as_a_dead_letter(mesh: Mesh) {
+async fn g09_a_message_that_kills_its_process_ends_as_a_dead_letter_alone(mesh: Mesh) {
     let orders = Node::start(mesh.config("orders")).await;
     let mut killed = 0;
     let _alive = loop {
         let billing = Node::start(impatient(mesh.config("billing"))).await;
         let mut inbox = Inbox::scripted(|d| if inbox::text(d) == "poison" { Reply::Hold } else { Reply::Ok });
-        let receive = Receive::new(inbox.recipient.clone()).in_flight(1);
-        billing.call(receive).await.expect("receives").forever();
+        inbox.receive(&billing).await;
         if killed == 0 {
             orders.send_all("billing", &["poison".to_owned(), "next".to_owned()]).await;
         }
@@ -297,7 +296,7 @@ on_each_store!(
     g09_a_callback_that_panics_is_a_nack,
     g09_an_actor_that_panics_nacks_and_the_next_subscriber_goes_on,
     g09_a_handler_that_takes_too_long_has_failed,
-    g09_a_message_that_kills_its_process_ends_as_a_dead_letter,
+    g09_a_message_that_kills_its_process_ends_as_a_dead_letter_alone,
     g10_what_was_cleared_stays_away_and_what_follows_arrives,
     g11_the_newer_process_of_a_name_wins_and_the_older_stops,
     g13_a_topic_without_a_handler_is_held_by_its_senders,

@@ -284,7 +284,7 @@ impl World {
             returned.sort();
             for (slot, token) in &returned {
                 p.handed.remove(&(*slot, *token));
-                p.inn.handle_answer(now, *slot, *token, Answer::Returned, random);
+                p.inn.handle_answer(now, *slot, *token, Answer::Returned, || random);
             }
             for _ in returned {
                 self.hits.hit(Hit::Returned);
@@ -393,7 +393,7 @@ impl World {
             self.checker.handled(lane, place);
         }
         if let Some(p) = self.peer(node, peer) {
-            p.inn.handle_answer(now, slot, token, answer, random);
+            p.inn.handle_answer(now, slot, token, answer, || random);
         }
         self.drive(node, peer);
     }

@@ -11,14 +11,19 @@ impl Session {
     pub(super) fn hand_over_all(&mut self) {
         let now = Instant::now();
         let mut batches: Vec<(Slot, Vec<u64>, Vec<Delivery>)> = Vec::new();
+        // Looked up once for all that one lane has.
+        let mut taker: Option<(Slot, Option<Sink>)> = None;
+        let (mut delivered, mut bytes) = (0, 0);
         while let Some(next) = self.inbound.poll_delivery(now) {
             let HandOver { slot, token, .. } = next;
-            let topic = next.lane.topic().clone();
+            let (_, sink) = match &mut taker {
+                Some(taker) if taker.0 == slot => taker,
+                taker => taker.insert((slot, self.sinks.get(next.lane.topic()).cloned())),
+            };
             let delivery = delivery(next);
-            count(&self.node.counters.delivered, 1);
-            let size = delivery.payload.len() + delivery.headers.encoded().len();
-            count(&self.node.counters.bytes_delivered, size as u64);
-            match self.sinks.get(&topic) {
+            delivered += 1;
+            bytes += delivery.payload.len() + delivery.headers.encoded().len();
+            match sink {
                 Some(Sink::Callback(callback)) => {
                     let result = catch_unwind(AssertUnwindSafe(|| callback(&delivery)));
                     let result = result.unwrap_or_else(|_| Err(Nack::new("the callback panicked")));
@@ -34,9 +39,14 @@ impl Session {
                     }
                     None => batches.push((slot, vec![token], vec![delivery])),
                 },
-                Some(Sink::Actor(_)) | None => self.sink_gone(now, &topic, slot, token),
+                Some(Sink::Actor(_)) | None => {
+                    taker = None;
+                    self.sink_gone(now, delivery.topic(), slot, token);
+                }
             }
         }
+        count(&self.node.counters.delivered, delivered);
+        count(&self.node.counters.bytes_delivered, bytes as u64);
         for (slot, tokens, deliveries) in batches {
             self.hand_over_batch(now, slot, tokens, deliveries);
         }
@@ -55,7 +65,7 @@ impl Session {
     /// The subscriber's actor has stopped: what it was to get waits for the next subscriber.
     pub(super) fn sink_gone(&mut self, now: Instant, topic: &Topic, slot: Slot, token: u64) {
         self.set_handler(SetHandler { topic: topic.clone(), handler: None });
-        self.inbound.handle_answer(now, slot, token, Answer::Returned, 0);
+        self.inbound.handle_answer(now, slot, token, Answer::Returned, random);
     }
 
     pub(super) fn answered(&mut self, now: Instant, slot: Slot, token: u64, answer: Answer) {
@@ -67,7 +77,7 @@ impl Session {
             }
             Answer::Returned => {}
         }
-        self.inbound.handle_answer(now, slot, token, answer, random());
+        self.inbound.handle_answer(now, slot, token, answer, random);
     }
 }
 

@@ -5,7 +5,11 @@ use super::*;
 impl Inbound {
     /// The lane of a frame, open on this connection.
     pub(super) fn open(&mut self, ix: LaneIx) -> Result<(Slot, &mut Lane), LinkError> {
-        let slot = *self.by_ix.get(&ix).ok_or(LinkError::UnknownLane)?;
+        let slot = match self.last_ix {
+            Some((last, slot)) if last == ix => slot,
+            _ => *self.by_ix.get(&ix).ok_or(LinkError::UnknownLane)?,
+        };
+        self.last_ix = Some((ix, slot));
         let lane = &mut self.lanes[slot.0];
         if lane.session.is_none() { Err(LinkError::UnknownLane) } else { Ok((slot, lane)) }
     }

@@ -15,7 +15,7 @@ impl Inbound {
     /// Whether a message that arrived now would be handed over at once.
     pub(super) fn hands_over(&self, slot: Slot) -> bool {
         let lane = &self.lanes[slot.0];
-        let Some(handler) = self.handlers.get(lane.id.topic()) else { return false };
+        let Some(handler) = lane.handler else { return false };
         let caught_up = lane.next >= lane.base + lane.queue.len() as u64;
         !self.draining && lane.blocked.is_none() && lane.handed < handler.in_flight && caught_up
     }
@@ -39,11 +39,12 @@ impl Inbound {
         let record = self.config.record_attempts;
         let max_attempts = self.config.max_attempts;
         let lane = &mut self.lanes[slot.0];
-        let handler = self.handlers.get(lane.id.topic())?;
+        let handler = lane.handler?;
         if lane.blocked.is_some_and(|until| lane.handed > 0 || until > now) || lane.handed >= handler.in_flight {
             return None;
         }
         lane.blocked = None;
+        let (handed, last_alone) = (lane.handed, lane.alone);
         let (token, entry) = lane.next_waiting()?;
         if entry.failed >= max_attempts {
             self.give_up(slot, token, "the process that handled it died".to_owned());
@@ -51,6 +52,12 @@ impl Inbound {
         }
         let redelivered = entry.flags.has(DataFlags::REDELIVERED) || entry.handed > 0;
         let attempts = entry.failed + 1;
+        // One that was with a subscriber when a process died is alone with this one: should it be what kills processes,
+        // it takes no other along to the dead letters.
+        let alone = record && entry.failed > 0 && entry.place.is_some();
+        if handed > 0 && (alone || last_alone) {
+            return None;
+        }
         match (entry.state, entry.place) {
             (State::Recording, _) => return None,
             (State::Waiting, Some(place)) if record && redelivered => {
@@ -66,6 +73,7 @@ impl Inbound {
         let message = entry.message.clone()?;
         lane.next = token + 1;
         lane.handed += 1;
+        lane.alone = alone;
         if handler.timeout.is_some() {
             self.timed.insert(slot);
         }
@@ -73,8 +81,15 @@ impl Inbound {
         Some(HandOver { slot, token, lane, place, attempt, redelivered, message })
     }
 
-    /// The subscriber answered. `random` is any 64 random bits, for the backoff.
-    pub fn handle_answer(&mut self, now: Instant, slot: Slot, token: u64, answer: Answer, random: u64) {
+    /// The subscriber answered. `random` gives any 64 random bits, for a backoff.
+    pub fn handle_answer(
+        &mut self,
+        now: Instant,
+        slot: Slot,
+        token: u64,
+        answer: Answer,
+        random: impl FnOnce() -> u64,
+    ) {
         let lane = &mut self.lanes[slot.0];
         let Some(entry) = lane.entry(token).filter(|e| matches!(e.state, State::Handed { .. })) else { return };
         match answer {
@@ -97,7 +112,7 @@ impl Inbound {
             }
             Answer::Failed { delay, reason } => {
                 lane.handed -= 1;
-                self.failed(now, slot, token, delay, reason, random);
+                self.failed(now, slot, token, delay, reason, random());
             }
         }
         self.moved(now, slot);
@@ -248,7 +263,7 @@ impl Inbound {
     fn write_credit(&mut self, slot: Slot) {
         let window = (self.config.window_messages, self.config.window_bytes);
         let lane = &mut self.lanes[slot.0];
-        if !self.handlers.contains_key(lane.id.topic()) {
+        if lane.handler.is_none() {
             return;
         }
         let Some(session) = &mut lane.session else { return };
@@ -271,14 +286,14 @@ impl Inbound {
 
     fn deadline(&self, slot: Slot) -> Option<Instant> {
         let lane = &self.lanes[slot.0];
-        let hands_over = !self.draining && self.handlers.contains_key(lane.id.topic());
+        let hands_over = !self.draining && lane.handler.is_some();
         let blocked = lane.blocked.filter(|_| lane.handed == 0 && hands_over);
         let commit = lane.commit_due.filter(|_| lane.committing.is_none());
-        [blocked, commit, self.handler_deadline(lane)].into_iter().flatten().min()
+        [blocked, commit, Self::handler_deadline(lane)].into_iter().flatten().min()
     }
 
-    fn handler_deadline(&self, lane: &Lane) -> Option<Instant> {
-        let timeout = self.handlers.get(lane.id.topic())?.timeout?;
+    fn handler_deadline(lane: &Lane) -> Option<Instant> {
+        let timeout = lane.handler?.timeout?;
         let handed = lane.queue.iter().filter_map(|e| match e.state {
             State::Handed { since } => Some(since),
             _ => None,
@@ -318,14 +333,14 @@ impl Inbound {
     /// Those that took too long have failed; what they answer later is ignored.
     fn expire_handlers(&mut self, now: Instant, slot: Slot, random: u64) {
         let lane = &self.lanes[slot.0];
-        let Some(timeout) = self.handlers.get(lane.id.topic()).and_then(|h| h.timeout) else { return };
+        let Some(timeout) = lane.handler.and_then(|h| h.timeout) else { return };
         let late = |e: &Entry| matches!(e.state, State::Handed { since } if since + timeout <= now);
         let base = lane.base;
         let tokens: Vec<_> = (0u64..).zip(&lane.queue).filter(|(_, e)| late(e)).map(|(at, _)| base + at).collect();
         for token in tokens {
             self.events.push_back(Event::Overdue { slot, token });
             let reason = format!("no answer within {timeout:?}");
-            self.handle_answer(now, slot, token, Answer::Failed { delay: None, reason }, random);
+            self.handle_answer(now, slot, token, Answer::Failed { delay: None, reason }, || random);
         }
     }
 }

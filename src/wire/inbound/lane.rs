@@ -10,6 +10,7 @@
 //! Positions are cursors, (incarnation, number): numbers of different incarnations are never compared. What counts is the
 //! order of arrival, which is the order of the queue.
 
+use super::Handler;
 use crate::types::{Cursor, Incarnation, LaneId, Message, Seq};
 use crate::wire::error::LinkError;
 use crate::wire::frame::{Data, DataFlags, LaneIx, Resume};
@@ -191,6 +192,8 @@ pub(super) fn meet(resume: &Resume, received: Option<Cursor>) -> Meeting {
 #[derive(Debug)]
 pub(super) struct Lane {
     pub(super) id: LaneId,
+    /// Who takes its messages.
+    pub(super) handler: Option<Handler>,
     pub(super) knowledge: Knowledge,
     pub(super) session: Option<Session>,
     pub(super) received: Option<Cursor>,
@@ -209,6 +212,8 @@ pub(super) struct Lane {
     pub(super) next: u64,
     /// Entries with the subscriber.
     pub(super) handed: u32,
+    /// The one handed over last must be answered before the next.
+    pub(super) alone: bool,
     /// After a nack: not before this, and not before all that were handed over are answered.
     pub(super) blocked: Option<Instant>,
     /// Attempts recorded by an earlier process: (incarnation, number, attempts).
@@ -218,9 +223,10 @@ pub(super) struct Lane {
 }
 
 impl Lane {
-    pub(super) fn new(id: LaneId) -> Self {
+    pub(super) fn new(id: LaneId, handler: Option<Handler>) -> Self {
         Lane {
             id,
+            handler,
             knowledge: Knowledge::Unread,
             session: None,
             received: None,
@@ -233,6 +239,7 @@ impl Lane {
             base: 0,
             next: 0,
             handed: 0,
+            alone: false,
             blocked: None,
             recorded: Vec::new(),
             queued: false,

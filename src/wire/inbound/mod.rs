@@ -46,6 +46,8 @@ pub struct Inbound {
     lanes: Vec<Lane>,
     by_name: HashMap<(Topic, Topic), Slot>,
     by_ix: HashMap<LaneIx, Slot>,
+    /// What the last frame was about: the next one mostly is, too.
+    last_ix: Option<(LaneIx, Slot)>,
     heartbeat: Option<Heartbeat>,
     tx: BytesMut,
     events: VecDeque<Event>,
@@ -72,6 +74,7 @@ impl Inbound {
             lanes: Vec::new(),
             by_name: HashMap::new(),
             by_ix: HashMap::new(),
+            last_ix: None,
             heartbeat: None,
             tx: BytesMut::new(),
             events: VecDeque::new(),
@@ -114,6 +117,7 @@ impl Inbound {
     /// A subscriber for `topic` is there: what waits is handed over, and senders get credit.
     pub fn subscribe(&mut self, topic: Topic, handler: Handler) {
         for slot in self.lanes_of(&topic) {
+            self.lanes[slot.0].handler = Some(handler);
             self.changed.insert(slot);
             self.enqueue(slot);
         }
@@ -123,6 +127,9 @@ impl Inbound {
     /// The subscriber went away. What it has is answered by the owner; what waits keeps waiting.
     pub fn unsubscribe(&mut self, topic: &Topic) {
         self.handlers.remove(topic);
+        for slot in self.lanes_of(topic) {
+            self.lanes[slot.0].handler = None;
+        }
     }
 
     /// Hands nothing over any more and commits all cursors at once, for a shutdown.
@@ -164,6 +171,7 @@ impl Inbound {
         self.heartbeat = None;
         self.tx.clear();
         self.by_ix.clear();
+        self.last_ix = None;
         for lane in &mut self.lanes {
             lane.session = None;
             if matches!(lane.knowledge, Knowledge::Reading(_)) {
@@ -217,6 +225,7 @@ impl Inbound {
         }
         let slot = self.slot(&resume.source, &resume.topic)?;
         self.by_ix.insert(resume.lane, slot);
+        self.last_ix = None;
         let lane = &mut self.lanes[slot.0];
         lane.session = None;
         match lane.knowledge {
@@ -252,7 +261,7 @@ impl Inbound {
             topic: topic.clone(),
         };
         let slot = Slot(self.lanes.len());
-        self.lanes.push(Lane::new(LaneId::new(name)));
+        self.lanes.push(Lane::new(LaneId::new(name), self.handlers.get(topic).copied()));
         self.by_name.insert((source.clone(), topic.clone()), slot);
         Ok(slot)
     }
@@ -284,7 +293,7 @@ impl Inbound {
             self.committing.insert(slot);
         }
         let waited = lane.waiting();
-        let serves = self.handlers.contains_key(lane.id.topic());
+        let serves = lane.handler.is_some();
         let window = if serves { (self.config.window_messages, self.config.window_bytes) } else { (0, 0) };
         let granted = (window.0.saturating_sub(waited.0), window.1.saturating_sub(waited.1));
         lane.session = Some(Session {

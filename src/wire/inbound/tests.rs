@@ -145,7 +145,7 @@ impl Link {
     }
 
     fn answer(&mut self, token: u64, answer: Answer) {
-        self.inn.handle_answer(self.now, SLOT, token, answer, u64::MAX);
+        self.inn.handle_answer(self.now, SLOT, token, answer, || u64::MAX);
     }
 
     fn said(&mut self) -> Vec<String> {
@@ -403,6 +403,29 @@ fn what_killed_the_process_as_often_as_allowed_is_a_dead_letter() {
     ));
     link.inn.handle_recorded(SLOT, 1);
     assert_eq!(link.handed(), [2]);
+}
+
+#[test]
+fn a_message_that_may_have_killed_a_process_is_alone_with_its_subscriber() {
+    let mut link = Link::with(InboundConfig { record_attempts: true, max_attempts: 9, ..config() });
+    link.subscribe(4);
+    link.take(resume(IX, 0, &[(A, 1)])).expect("well formed");
+    link.events();
+    link.inn.handle_opened(SLOT, None, vec![(A, seq(1), 1)]);
+    for n in 1..=3 {
+        link.data(n, DataFlags::REDELIVERED, 3).expect("in order");
+    }
+    link.handed();
+    assert!(matches!(link.events()[..], [Event::RecordAttempt { token: 0, attempts: 2, .. }]));
+    link.inn.handle_recorded(SLOT, 0);
+    assert_eq!(link.handed(), [1], "whatever its in_flight");
+    assert_eq!(link.events(), [], "no attempt of the next is recorded yet");
+    link.answer(0, done());
+    link.handed();
+    let said = link.events();
+    assert!(said.iter().any(|e| matches!(e, Event::RecordAttempt { token: 1, attempts: 1, .. })), "{said:?}");
+    link.inn.handle_recorded(SLOT, 1);
+    assert_eq!(link.handed(), [2], "the rest as usual");
 }
 
 #[test]
