@@ -10,8 +10,8 @@
 //! the modules named after the traits; `facade.rs` brings operations to their connections. The tables are described in
 //! `docs/postgres.md` and made by `schema/postgres_001.sql`.
 //!
-//! A connection that is lost is made again, and what was under way on it repeated, for up to [`PATIENCE`]. Nothing hangs:
-//! the server has time limits of its own, and where it does not answer at all, an operation ends after [`OPERATION`] and
+//! A connection that is lost is made again, and what was under way on it repeated, for up to `PATIENCE`. Nothing hangs:
+//! the server has time limits of its own, and where it does not answer at all, an operation ends after `OPERATION` and
 //! takes its connection along.
 
 mod dead_letters;
