@@ -6,8 +6,8 @@
 mod common;
 
 use actix::prelude::*;
-use common::next;
-use liner::{Config, Delivery, LinerSystem, MeshEvent, Nack, Receive, SendError, SendTo, Shutdown, WatchEvents};
+use common::{Store, next};
+use liner::{Delivery, LinerSystem, MeshEvent, Nack, Receive, SendError, SendTo, Shutdown, WatchEvents};
 use std::collections::HashMap;
 use std::error::Error;
 use std::time::Duration;
@@ -87,19 +87,18 @@ impl Handler<MeshEvent> for Warehouse {
 
 #[actix::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let dir = tempfile::tempdir()?;
-    let file = dir.path().join("mesh.sqlite");
+    let store = Store::from_args()?;
 
     println!("1. the warehouse and its node");
     let (shipped, mut shipments) = mpsc::unbounded_channel();
     let stock = HashMap::from([("lamp".to_owned(), 2), ("chair".to_owned(), 4)]);
     let warehouse = Warehouse { stock, shipped }.start();
-    let there = LinerSystem::spawn(Config::sqlite("warehouse-1", "warehouse", &file)).await?;
+    let there = LinerSystem::spawn(store.config("warehouse-1", "warehouse")).await?;
     there.send(WatchEvents(warehouse.clone().recipient())).await?;
     there.send(Receive::new(warehouse.clone().recipient())).await??.forever();
 
     println!("2. the shop and its node");
-    let here = LinerSystem::spawn(Config::sqlite("shop-1", "shop", &file)).await?;
+    let here = LinerSystem::spawn(store.config("shop-1", "shop")).await?;
     let shop = Shop { mesh: here.clone().recipient(), orders: 0 }.start();
 
     println!("3. customers buy");

@@ -2,7 +2,10 @@
 //!
 //! `cargo run --release --example backlog`
 
-use liner::{Config, Durability, GetPublisher, LinerSystem, PendingCount, Receive, Sending, Shutdown};
+mod common;
+
+use common::Store;
+use liner::{Durability, GetPublisher, LinerSystem, PendingCount, Receive, Sending, Shutdown};
 use std::error::Error;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -37,13 +40,12 @@ async fn accept(window: &mut Vec<Sending>) -> Result<(), Box<dyn Error>> {
 
 #[actix::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let dir = tempfile::tempdir()?;
-    let file = dir.path().join("mesh.sqlite");
+    let store = Store::from_args()?;
 
     println!(
         "1. orders sends {MESSAGES} messages of 100 bytes to billing-1, which an operator has announced and nobody runs"
     );
-    let config = Config::sqlite("orders-1", "orders", &file).seed("billing", "billing-1", "127.0.0.1:1");
+    let config = store.config("orders-1", "orders").seed("billing", "billing-1", "127.0.0.1:1");
     let orders = LinerSystem::spawn(config).await?;
     let billing = orders.send(GetPublisher::new("billing").durability(Durability::Committed)).await??;
     let start = Instant::now();
@@ -56,11 +58,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
     }
     accept(&mut window).await?;
     say("all are committed", start)?;
-    println!("   {} wait in the file", orders.send(PendingCount).await??);
+    println!("   {} wait in the store", orders.send(PendingCount).await??);
 
     println!("2. billing-1 starts, and gets them");
     let (count, done) = (Arc::new(AtomicU64::new(0)), Arc::new(Notify::new()));
-    let node = LinerSystem::spawn(Config::sqlite("billing-1", "billing", &file)).await?;
+    let node = LinerSystem::spawn(store.config("billing-1", "billing")).await?;
     let start = Instant::now();
     let (counter, notify) = (count.clone(), done.clone());
     let receive = Receive::callback(move |_| {
@@ -73,7 +75,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     done.notified().await;
     say("all are handled", start)?;
 
-    println!("3. both end; the file is empty");
+    println!("3. both end; the store is empty");
     let patience = Duration::from_secs(30);
     node.send(Shutdown::drain(patience)).await??;
     let report = orders.send(Shutdown::drain(patience)).await??;

@@ -6,11 +6,10 @@
 mod common;
 
 use actix::Addr;
-use common::next;
-use liner::{Config, Durability, LinerSystem, ListAddresses, Nack, SendAll, Shutdown, Stats, Subscribe};
+use common::{Store, next};
+use liner::{Durability, LinerSystem, ListAddresses, Nack, SendAll, Shutdown, Stats, Subscribe};
 use std::collections::BTreeMap;
 use std::error::Error;
-use std::path::Path;
 use std::time::Duration;
 use tokio::sync::mpsc::{self, UnboundedSender};
 
@@ -23,8 +22,8 @@ const NAMES: [&str; 4] = ["ann", "bob", "cid", "eve"];
 const LINES: usize = 5;
 
 /// A node with a topic of its own, which nobody uses here, and the topic it shares with the others.
-async fn join(name: &'static str, file: &Path, heard: UnboundedSender<Heard>) -> Result<Addr<LinerSystem>, Failure> {
-    let config = Config::sqlite(name, &format!("{name}-private"), file).durability(Durability::WriteBehind);
+async fn join(name: &'static str, store: &Store, heard: UnboundedSender<Heard>) -> Result<Addr<LinerSystem>, Failure> {
+    let config = store.config(name, &format!("{name}-private")).durability(Durability::WriteBehind);
     let system = LinerSystem::spawn(config).await?;
     let listen = Subscribe::callback("chat", move |line| {
         let (from, text) = (line.from().to_string(), String::from_utf8_lossy(&line.payload).into_owned());
@@ -36,12 +35,11 @@ async fn join(name: &'static str, file: &Path, heard: UnboundedSender<Heard>) ->
 
 #[actix::main]
 async fn main() -> Result<(), Failure> {
-    let dir = tempfile::tempdir()?;
-    let file = dir.path().join("mesh.sqlite");
+    let store = Store::from_args()?;
     let (heard, mut ears) = mpsc::unbounded_channel();
     let mut systems = Vec::new();
     for name in NAMES {
-        systems.push(join(name, &file, heard.clone()).await?);
+        systems.push(join(name, &store, heard.clone()).await?);
     }
     println!("{} nodes in the chat:", systems.len());
     for address in systems[0].send(ListAddresses::new("chat")).await?? {

@@ -6,11 +6,10 @@
 mod common;
 
 use actix::Addr;
-use common::next;
-use liner::{Config, LinerSystem, Nack, PendingByPeer, SendAll, Shutdown, Subscribe};
+use common::{Store, next};
+use liner::{LinerSystem, Nack, PendingByPeer, SendAll, Shutdown, Subscribe};
 use std::collections::BTreeSet;
 use std::error::Error;
-use std::path::Path;
 use std::time::Duration;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 
@@ -18,8 +17,8 @@ type Failure = Box<dyn Error>;
 type News = (String, String);
 
 /// A node that subscribes to the news besides its own topic.
-async fn reader(name: &'static str, file: &Path, seen: UnboundedSender<News>) -> Result<Addr<LinerSystem>, Failure> {
-    let system = LinerSystem::spawn(Config::sqlite(name, "readers", file)).await?;
+async fn reader(name: &'static str, store: &Store, seen: UnboundedSender<News>) -> Result<Addr<LinerSystem>, Failure> {
+    let system = LinerSystem::spawn(store.config(name, "readers")).await?;
     let subscribe = Subscribe::callback("news", move |news| {
         let text = String::from_utf8_lossy(&news.payload).into_owned();
         println!("   {name} reads {text:?}");
@@ -43,13 +42,12 @@ async fn all_read(seen: &mut UnboundedReceiver<News>, text: &str, names: &[&str]
 
 #[actix::main]
 async fn main() -> Result<(), Failure> {
-    let dir = tempfile::tempdir()?;
-    let file = dir.path().join("mesh.sqlite");
+    let store = Store::from_args()?;
     let (seen, mut read) = mpsc::unbounded_channel();
-    let ann = reader("ann", &file, seen.clone()).await?;
-    let bob = reader("bob", &file, seen.clone()).await?;
-    let eve = reader("eve", &file, seen.clone()).await?;
-    let press = LinerSystem::spawn(Config::sqlite("press", "letters", &file)).await?;
+    let ann = reader("ann", &store, seen.clone()).await?;
+    let bob = reader("bob", &store, seen.clone()).await?;
+    let eve = reader("eve", &store, seen.clone()).await?;
+    let press = LinerSystem::spawn(store.config("press", "letters")).await?;
 
     println!("1. the press sends to all who serve the topic");
     let receipts = press.send(SendAll::new("news", "first issue")).await??;
@@ -65,7 +63,7 @@ async fn main() -> Result<(), Failure> {
     }
 
     println!("3. eve is back, and gets it");
-    let eve = reader("eve", &file, seen).await?;
+    let eve = reader("eve", &store, seen).await?;
     all_read(&mut read, "second issue", &["eve"]).await?;
 
     for system in [press, ann, bob, eve] {

@@ -6,8 +6,8 @@
 mod common;
 
 use actix::prelude::*;
-use common::next;
-use liner::{Config, Delivery, Headers, LinerSystem, Nack, Receive, SendTo, Shutdown};
+use common::{Store, next};
+use liner::{Delivery, Headers, LinerSystem, Nack, Receive, SendTo, Shutdown};
 use std::error::Error;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -43,10 +43,9 @@ fn answer(question: &Delivery) -> Result<SendTo, Box<dyn Error>> {
 
 #[actix::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let dir = tempfile::tempdir()?;
-    let file = dir.path().join("mesh.sqlite");
-    let client = LinerSystem::spawn(Config::sqlite("client-1", "client", &file)).await?;
-    let server = LinerSystem::spawn(Config::sqlite("server-1", "squares", &file)).await?;
+    let store = Store::from_args()?;
+    let client = LinerSystem::spawn(store.config("client-1", "client")).await?;
+    let server = LinerSystem::spawn(store.config("server-1", "squares")).await?;
     let calculator = Calculator { system: server.clone() }.start();
     server.send(Receive::new(calculator.recipient())).await??.forever();
 

@@ -6,9 +6,9 @@
 mod common;
 
 use actix::prelude::*;
-use common::next;
+use common::{Store, next};
 use liner::{
-    Config, GetPublisher, LinerSystem, MeshEvent, Nack, Publisher, Receipt, Receive, SendError, Shutdown, WatchEvents,
+    GetPublisher, LinerSystem, MeshEvent, Nack, Publisher, Receipt, Receive, SendError, Shutdown, WatchEvents,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
@@ -46,15 +46,14 @@ fn send_all_tasks(publisher: &Publisher) -> Result<Vec<Receipt>, SendError> {
 
 #[actix::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let dir = tempfile::tempdir()?;
-    let file = dir.path().join("mesh.sqlite");
+    let store = Store::from_args()?;
     let (seen, mut done) = mpsc::unbounded_channel();
 
     println!("{WORKERS} workers serve one topic, with a callback each");
     let mut systems = Vec::new();
     for number in 1..=WORKERS {
         let name = format!("worker-{number}");
-        let worker = LinerSystem::spawn(Config::sqlite(&name, "tasks", &file)).await?;
+        let worker = LinerSystem::spawn(store.config(&name, "tasks")).await?;
         let seen = seen.clone();
         let work = Receive::callback(move |task| {
             let text = String::from_utf8_lossy(&task.payload).into_owned();
@@ -65,7 +64,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     }
 
     println!("a thread sends {TASKS} tasks, one to one worker each, in turn");
-    let boss = LinerSystem::spawn(Config::sqlite("boss", "office", &file)).await?;
+    let boss = LinerSystem::spawn(store.config("boss", "office")).await?;
     let (up, mut links) = mpsc::unbounded_channel();
     boss.send(WatchEvents(Watcher { up }.start().recipient())).await?;
     let publisher = boss.send(GetPublisher::new("tasks")).await??;

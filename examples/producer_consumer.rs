@@ -6,11 +6,11 @@
 mod common;
 
 use actix::prelude::*;
-use common::next;
+use common::{Store, next};
 use liner::stores::DeadLetterFilter;
 use liner::{
-    BatchNack, Config, DeliveryBatch, LinerSystem, ListDeadLetters, MeshEvent, Nack, Receive, ReplayDeadLetters,
-    SendBatch, Shutdown, WatchEvents,
+    BatchNack, DeliveryBatch, LinerSystem, ListDeadLetters, MeshEvent, Nack, Receive, ReplayDeadLetters, SendBatch,
+    Shutdown, WatchEvents,
 };
 use std::error::Error;
 use std::time::Duration;
@@ -79,12 +79,11 @@ impl Handler<Mend> for Consumer {
 
 #[actix::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let dir = tempfile::tempdir()?;
-    let file = dir.path().join("mesh.sqlite");
-    let mut config = Config::sqlite("consumer-1", "readings", &file);
+    let store = Store::from_args()?;
+    let mut config = store.config("consumer-1", "readings");
     config.limits.max_attempts = 3;
     let consumer = LinerSystem::spawn(config).await?;
-    let producer = LinerSystem::spawn(Config::sqlite("producer-1", "meters", &file)).await?;
+    let producer = LinerSystem::spawn(store.config("producer-1", "meters")).await?;
     let (sums, mut summed) = mpsc::unbounded_channel();
     let (letters, mut died) = mpsc::unbounded_channel();
     let actor = Consumer { mended: false, sums, letters }.start();

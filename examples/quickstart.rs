@@ -2,8 +2,11 @@
 //!
 //! `cargo run --release --example quickstart`
 
+mod common;
+
 use actix::prelude::*;
-use liner::{Config, Delivery, LinerSystem, Nack, PendingCount, Receive, SendTo, Shutdown};
+use common::Store;
+use liner::{Delivery, LinerSystem, Nack, PendingCount, Receive, SendTo, Shutdown};
 use std::error::Error;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -29,13 +32,12 @@ impl Handler<Delivery> for Billing {
 
 #[actix::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let dir = tempfile::tempdir()?;
-    let file = dir.path().join("mesh.sqlite");
+    let store = Store::from_args()?;
     let (seen, mut deliveries) = mpsc::unbounded_channel();
 
-    println!("1. two nodes start on one SQLite file: {}", file.display());
-    let orders = LinerSystem::spawn(Config::sqlite("orders-1", "orders", &file)).await?;
-    let billing = LinerSystem::spawn(Config::sqlite("billing-1", "billing", &file)).await?;
+    println!("1. two nodes start on one {store}");
+    let orders = LinerSystem::spawn(store.config("orders-1", "orders")).await?;
+    let billing = LinerSystem::spawn(store.config("billing-1", "billing")).await?;
 
     println!("2. billing takes the messages of its topic with an actor");
     let actor = Billing { seen: seen.clone() }.start();
@@ -54,16 +56,16 @@ async fn main() -> Result<(), Box<dyn Error>> {
         let receipt = orders.send(SendTo::new("billing", format!("invoice {n}"))).await??;
         println!("   accepted as {}", receipt.id);
     }
-    println!("   {} messages wait in the file", orders.send(PendingCount).await??);
+    println!("   {} messages wait in the store", orders.send(PendingCount).await??);
 
     println!("5. billing comes back on another port, and gets what waited, in order");
-    let billing = LinerSystem::spawn(Config::sqlite("billing-1", "billing", &file)).await?;
+    let billing = LinerSystem::spawn(store.config("billing-1", "billing")).await?;
     billing.send(Receive::new(actor.recipient())).await??.forever();
     for _ in 2..=4 {
         deliveries.recv().await.ok_or("no delivery")?;
     }
 
-    println!("6. both end; what was handled is gone from the file");
+    println!("6. both end; what was handled is gone from the store");
     let report = orders.send(Shutdown::drain(Duration::from_secs(5))).await??;
     println!("   orders ended: {report:?}");
     billing.send(Shutdown::drain(Duration::from_secs(5))).await??;

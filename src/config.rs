@@ -64,6 +64,9 @@ pub enum StoreConfig {
     Memory(crate::stores::memory::MemoryStore),
     /// A SQLite file, made when it does not exist; many processes may share it.
     Sqlite(PathBuf),
+    /// A PostgreSQL database, which many nodes share.
+    #[cfg(feature = "postgres")]
+    Postgres(crate::stores::postgres::PostgresOptions),
     /// A store that is open already: one of the library's own around which something is wrapped, to measure or to fail.
     Custom(SharedStore),
 }
@@ -73,6 +76,8 @@ impl fmt::Debug for StoreConfig {
         match self {
             StoreConfig::Memory(store) => f.debug_tuple("Memory").field(store).finish(),
             StoreConfig::Sqlite(path) => f.debug_tuple("Sqlite").field(path).finish(),
+            #[cfg(feature = "postgres")]
+            StoreConfig::Postgres(options) => f.debug_tuple("Postgres").field(options).finish(),
             StoreConfig::Custom(_) => f.write_str("Custom"),
         }
     }
@@ -171,6 +176,12 @@ impl Config {
     /// A node on a SQLite file.
     pub fn sqlite(name: &str, topic: &str, path: impl Into<PathBuf>) -> Self {
         Self::on(StoreConfig::Sqlite(path.into()), name, topic)
+    }
+
+    /// A node on a PostgreSQL database: `postgresql://user:pass@host:5432/liner`, or options that were made of it.
+    #[cfg(feature = "postgres")]
+    pub fn postgres(name: &str, topic: &str, server: impl Into<crate::stores::postgres::PostgresOptions>) -> Self {
+        Self::on(StoreConfig::Postgres(server.into()), name, topic)
     }
 
     /// A node on a store in memory, which ends with its last handle: for tests.

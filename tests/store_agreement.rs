@@ -1,4 +1,4 @@
-//! The SQLite store answers what the reference implementation in memory answers, whatever is asked in whatever order.
+//! Every store answers what the reference implementation in memory answers, whatever is asked in whatever order.
 
 // Part of the suite's harness is for the suite alone.
 #[allow(dead_code)]
@@ -134,19 +134,34 @@ impl<M: Medium> Subject<M> {
     }
 }
 
+/// Takes the same steps on a medium and in memory.
+fn agrees<M: Medium>(steps: &[Step]) -> Result<(), TestCaseError> {
+    block_on(async {
+        let mut memory = Subject::<MemoryMedium>::new().await;
+        let mut other = Subject::<M>::new().await;
+        for step in steps {
+            prop_assert_eq!(memory.take(step).await, other.take(step).await, "{:?}", step);
+        }
+        prop_assert_eq!(memory.everything().await, other.everything().await);
+        Ok(())
+    })
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn sqlite_answers_what_memory_answers(steps in proptest::collection::vec(step(), 1..60)) {
-        block_on(async {
-            let mut memory = Subject::<MemoryMedium>::new().await;
-            let mut sqlite = Subject::<SqliteMedium>::new().await;
-            for step in &steps {
-                prop_assert_eq!(memory.take(step).await, sqlite.take(step).await, "{:?}", step);
-            }
-            prop_assert_eq!(memory.everything().await, sqlite.everything().await);
-            Ok(())
-        })?;
+        agrees::<SqliteMedium>(&steps)?;
+    }
+}
+
+#[cfg(feature = "postgres")]
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn postgres_answers_what_memory_answers(steps in proptest::collection::vec(step(), 1..60)) {
+        agrees::<conformance::PostgresMedium>(&steps)?;
     }
 }

@@ -5,6 +5,8 @@
 
 mod conformance;
 
+#[cfg(feature = "postgres")]
+use conformance::PostgresMedium;
 use conformance::{Medium, MemoryMedium, SqliteMedium};
 
 /// Hands the list of all behaviours to a macro.
@@ -103,4 +105,9 @@ macro_rules! backends {
 backends! {
     memory: MemoryMedium,
     sqlite: SqliteMedium,
+}
+
+#[cfg(feature = "postgres")]
+backends! {
+    postgres: PostgresMedium,
 }

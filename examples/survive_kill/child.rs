@@ -44,8 +44,7 @@ pub(crate) async fn run(options: Options, part: Part) -> Result<(), Failure> {
 fn config(options: &Options, part: Part) -> Config {
     let (own, other) = (("sender", "source"), ("receiver", "sink"));
     let (own, other) = if part == Part::Receive { (other, own) } else { (own, other) };
-    let file = if options.isolated { format!("{}.sqlite", own.0) } else { "mesh.sqlite".to_owned() };
-    let mut config = Config::sqlite(own.0, own.1, options.dir.join(file)).durability(options.durability);
+    let mut config = store(options, own.0, own.1).durability(options.durability);
     if let Some(listen) = options.listen {
         config = config.listen(&listen.to_string());
     }
@@ -53,6 +52,19 @@ fn config(options: &Options, part: Part) -> Config {
         config = config.seed(other.1, other.0, &peer.to_string());
     }
     config
+}
+
+#[cfg(feature = "postgres")]
+fn store(options: &Options, name: &str, topic: &str) -> Config {
+    if options.postgres { Config::postgres(name, topic, options.url_of(name)) } else { file(options, name, topic) }
+}
+
+#[cfg(not(feature = "postgres"))]
+use file as store;
+
+fn file(options: &Options, name: &str, topic: &str) -> Config {
+    let file = if options.isolated { format!("{name}.sqlite") } else { "mesh.sqlite".to_owned() };
+    Config::sqlite(name, topic, options.dir.join(file))
 }
 
 /// Resolves when standard input ends: the parent closed it, or is gone.

@@ -2,7 +2,8 @@
 //!
 //! `cargo run --release --example survive_kill -- --kills 50 --rate 2000 --durability committed`
 //!
-//! Two processes run on one SQLite file, or with `--isolated` on a file each. Both write down every step before they take
+//! Two processes run on one SQLite file, or with `--isolated` on a file each; with `--store postgres` on a private server
+//! (build with `--features postgres`), which `--kill-store` kills as well. Both write down every step before they take
 //! it. The parent kills one of them, or both, at a random moment and starts it again, and in the end reads the logs and
 //! prints
 //!
@@ -19,11 +20,16 @@ mod check;
 mod child;
 mod log;
 mod options;
+#[cfg(feature = "postgres")]
+#[path = "../../tests/servers/postgres.rs"]
+mod postgres;
+mod server;
 
 use check::History;
 use liner::{Durability, Timing};
 use log::{Log, Record};
 use options::{Options, Part};
+use server::Server;
 use std::error::Error;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -74,7 +80,8 @@ fn direct(mut options: Options) -> Result<(), Failure> {
     let dir = tempfile::tempdir()?;
     options.dir = dir.path().to_owned();
     println!("{:?}, isolated: {}, --seed {}", options.durability, options.isolated, options.seed);
-    let done = Stage::new(options).and_then(Stage::run);
+    let server = Server::start(&mut options);
+    let done = Stage::new(options, server).and_then(Stage::run);
     if done.is_err() {
         eprintln!("survive_kill: logs and stores are kept in {}", dir.keep().display());
     }
@@ -92,6 +99,7 @@ struct Player {
 
 struct Stage {
     options: Options,
+    server: Server,
     dice: Dice,
     sender: Player,
     receiver: Player,
@@ -99,12 +107,12 @@ struct Stage {
 }
 
 impl Stage {
-    fn new(options: Options) -> Result<Stage, Failure> {
+    fn new(options: Options, server: Server) -> Result<Stage, Failure> {
         let addrs = if options.isolated { Some(free_addrs()?) } else { None };
         let sender = Player { part: Part::Send, addrs, life: 0, process: None };
         let addrs = addrs.map(|(sender, receiver)| (receiver, sender));
         let receiver = Player { part: Part::Receive, addrs, life: 0, process: None };
-        Ok(Stage { dice: Dice(options.seed), options, sender, receiver, kills: Vec::new() })
+        Ok(Stage { dice: Dice(options.seed), options, server, sender, receiver, kills: Vec::new() })
     }
 
     fn run(mut self) -> Result<(), Failure> {
@@ -118,6 +126,7 @@ impl Stage {
         self.await_flow()?;
         self.drain()?;
         check_empty(&self.options.dir)?;
+        self.server.check_empty(&self.options)?;
         self.judge()
     }
 
@@ -139,8 +148,25 @@ impl Stage {
         }
     }
 
-    /// Kills the sender, the receiver, or now and then both, and starts them again.
+    /// Kills the sender, the receiver, or now and then both, and starts them again. If asked for, every third time it is
+    /// the server, and the nodes stay; and every third time the server goes with them.
     fn kill(&mut self) -> Result<(), Failure> {
+        let fate = if self.options.kill_store { self.dice.next() % 3 } else { 0 };
+        if fate > 0 {
+            if fate == 1 {
+                self.kills.push((log::now()?, None));
+            }
+            self.server.kill();
+        }
+        if fate != 1 {
+            return self.kill_nodes(fate == 2);
+        }
+        sleep(self.dice.up_to(AWAY));
+        self.server.start_again();
+        Ok(())
+    }
+
+    fn kill_nodes(&mut self, without_server: bool) -> Result<(), Failure> {
         let choice = self.dice.next() % 8;
         let both = choice == 0 && self.kills.len() + 2 <= self.options.kills;
         let (sender, receiver) = (choice.is_multiple_of(2), !choice.is_multiple_of(2) || both);
@@ -153,6 +179,9 @@ impl Stage {
             self.receiver.kill()?;
         }
         sleep(self.dice.up_to(AWAY));
+        if without_server {
+            self.server.start_again();
+        }
         if receiver {
             if let Some((listen, _)) = self.receiver.addrs.as_mut().filter(|_| choice > 4) {
                 // It comes back on another port, and the sender learns of it because the receiver dials in.
@@ -191,7 +220,7 @@ impl Player {
     fn start(&mut self, options: &Options) -> Result<(), Failure> {
         let mut command = Command::new(std::env::current_exe()?);
         command.args(std::env::args().skip(1)).args(["--part", self.part.word(), "--life", &self.life.to_string()]);
-        command.arg("--dir").arg(&options.dir).stdin(Stdio::piped());
+        command.arg("--dir").arg(&options.dir).args(["--url", &options.url]).stdin(Stdio::piped());
         if let Some((listen, peer)) = self.addrs {
             command.args(["--listen", &listen.to_string(), "--peer", &peer.to_string()]);
         }

@@ -13,8 +13,14 @@ pub(crate) struct Options {
     /// Messages a second that are offered.
     pub(crate) rate: u64,
     pub(crate) durability: Durability,
-    /// A file for each node, instead of one for both.
+    /// A file, or a schema, for each node, instead of one for both.
     pub(crate) isolated: bool,
+    /// On a private PostgreSQL server instead of SQLite.
+    pub(crate) postgres: bool,
+    /// The server is killed, too.
+    pub(crate) kill_store: bool,
+    /// Where the server is.
+    pub(crate) url: String,
     /// Where the random choices start.
     pub(crate) seed: u64,
     /// Children trace to standard error.
@@ -52,7 +58,8 @@ impl Part {
 }
 
 const HELP: &str = "survive_kill [--kills N] [--rate MESSAGES_PER_SECOND] \
-                    [--durability committed|synced|write-behind] [--isolated] [--seed N] [--verbose]";
+                    [--durability committed|synced|write-behind] [--isolated] \
+                    [--store sqlite|postgres] [--kill-store] [--seed N] [--verbose]";
 
 impl Options {
     pub(crate) fn parse(mut words: impl Iterator<Item = String>) -> Result<Options, Box<dyn Error>> {
@@ -61,6 +68,9 @@ impl Options {
             rate: 2000,
             durability: Durability::Committed,
             isolated: false,
+            postgres: false,
+            kill_store: false,
+            url: String::new(),
             seed: u64::from(std::process::id()),
             verbose: false,
             part: None,
@@ -76,6 +86,9 @@ impl Options {
                 "--rate" => options.rate = value()?.parse()?,
                 "--durability" => options.durability = durability(&value()?)?,
                 "--isolated" => options.isolated = true,
+                "--store" => options.postgres = postgres(&value()?)?,
+                "--kill-store" => options.kill_store = true,
+                "--url" => options.url = value()?,
                 "--seed" => options.seed = value()?.parse()?,
                 "--verbose" => options.verbose = true,
                 "--part" => options.part = Some(part(&value()?)?),
@@ -86,7 +99,18 @@ impl Options {
                 _ => return Err(format!("{word:?} is not an option\n{HELP}").into()),
             }
         }
+        if options.kill_store && !options.postgres {
+            return Err("--kill-store needs --store postgres: a file has no process of its own".into());
+        }
         Ok(options)
+    }
+}
+
+#[cfg(feature = "postgres")]
+impl Options {
+    /// The store of a node: the database, or a schema of it.
+    pub(crate) fn url_of(&self, node: &str) -> String {
+        if self.isolated { format!("{}?schema={node}", self.url) } else { self.url.clone() }
     }
 }
 
@@ -96,6 +120,15 @@ fn durability(word: &str) -> Result<Durability, String> {
         "synced" => Ok(Durability::Synced),
         "write-behind" => Ok(Durability::WriteBehind),
         _ => Err(format!("{word:?} is not committed, synced or write-behind")),
+    }
+}
+
+fn postgres(word: &str) -> Result<bool, String> {
+    match word {
+        "sqlite" => Ok(false),
+        "postgres" if cfg!(feature = "postgres") => Ok(true),
+        "postgres" => Err("built without PostgreSQL: add --features postgres".to_owned()),
+        _ => Err(format!("{word:?} is not sqlite or postgres")),
     }
 }
 

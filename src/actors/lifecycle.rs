@@ -32,6 +32,8 @@ pub(super) fn open_store(config: &StoreConfig) -> Result<SharedStore, OpenError>
         StoreConfig::Memory(store) => Arc::new(store.clone()),
         StoreConfig::Custom(store) => store.clone(),
         StoreConfig::Sqlite(path) => Arc::new(SqliteStore::open(path, SqliteOptions::default())?),
+        #[cfg(feature = "postgres")]
+        StoreConfig::Postgres(options) => Arc::new(crate::stores::postgres::PostgresStore::open(options)?),
     })
 }
 

@@ -75,6 +75,36 @@ pub enum OpenError {
         /// The schema version of this library.
         ours: u32,
     },
+    /// The connection string is not one. What is wrong with it is said without quoting it: it holds a password.
+    #[error("connection string: {reason}")]
+    Url {
+        /// What is wrong.
+        reason: String,
+    },
+    /// No server answers there, or not as one that can be written to.
+    #[error("cannot reach {server}: {reason}")]
+    Unreachable {
+        /// Hosts and database.
+        server: String,
+        /// What the system or the server said.
+        reason: String,
+    },
+    /// The server refuses: password, role, database, or a right that is missing.
+    #[error("{server} refuses: {reason}")]
+    Denied {
+        /// Hosts and database.
+        server: String,
+        /// What the server said.
+        reason: String,
+    },
+    /// The connection could not be encrypted as asked for, or the certificate is not to be trusted.
+    #[error("no TLS with {server}: {reason}")]
+    Tls {
+        /// Hosts and database.
+        server: String,
+        /// What is wrong.
+        reason: String,
+    },
     /// The store failed while it was opened or migrated.
     #[error("opening the store failed")]
     Store(#[from] StoreError),

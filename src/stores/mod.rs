@@ -20,6 +20,8 @@ mod directory;
 mod error;
 pub mod memory;
 mod naming;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 mod row;
 pub mod sqlite;
 

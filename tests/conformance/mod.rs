@@ -6,7 +6,13 @@ pub(crate) mod inbox;
 pub(crate) mod journal;
 pub(crate) mod outbox;
 
+#[cfg(feature = "postgres")]
+#[path = "../servers/postgres.rs"]
+pub(crate) mod postgres;
+
 use liner::stores::memory::MemoryStore;
+#[cfg(feature = "postgres")]
+use liner::stores::postgres::PostgresStore;
 use liner::stores::sqlite::{SqliteOptions, SqliteStore};
 use liner::stores::*;
 use liner::{Cursor, Headers, Incarnation, LaneName, Message, NodeId, Payload, Seq, Topic};
@@ -46,6 +52,20 @@ impl Medium for SqliteMedium {
     fn open(&self) -> SharedStore {
         let path = self.0.path().join("mesh.sqlite");
         Arc::new(SqliteStore::open(&path, SqliteOptions::default()).expect("opens"))
+    }
+}
+
+#[cfg(feature = "postgres")]
+pub(crate) struct PostgresMedium(pub(crate) postgres::Database);
+
+#[cfg(feature = "postgres")]
+impl Medium for PostgresMedium {
+    fn fresh() -> Self {
+        PostgresMedium(postgres::Database::new())
+    }
+
+    fn open(&self) -> SharedStore {
+        Arc::new(PostgresStore::open(&self.0.url.as_str().into()).expect("opens"))
     }
 }
 

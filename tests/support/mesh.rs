@@ -8,19 +8,36 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use tempfile::TempDir;
 
+/// What nodes share.
+enum Shared {
+    Memory(MemoryStore),
+    Sqlite,
+    #[cfg(feature = "postgres")]
+    Postgres(super::postgres::Database),
+}
+
 /// One shared store.
 pub(crate) struct Mesh {
     dir: TempDir,
-    memory: Option<MemoryStore>,
+    shared: Shared,
 }
 
 impl Mesh {
     pub(crate) fn sqlite() -> Self {
-        Mesh { dir: tempfile::tempdir().expect("temporary directory"), memory: None }
+        Self::on(Shared::Sqlite)
     }
 
     pub(crate) fn memory() -> Self {
-        Mesh { memory: Some(MemoryStore::new()), ..Self::sqlite() }
+        Self::on(Shared::Memory(MemoryStore::new()))
+    }
+
+    #[cfg(feature = "postgres")]
+    pub(crate) fn postgres() -> Self {
+        Self::on(Shared::Postgres(super::postgres::Database::new()))
+    }
+
+    fn on(shared: Shared) -> Self {
+        Mesh { dir: tempfile::tempdir().expect("temporary directory"), shared }
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -38,9 +55,11 @@ impl Mesh {
     }
 
     pub(crate) fn named(&self, name: &str, topic: &str) -> Config {
-        match &self.memory {
-            Some(store) => Config::memory(name, topic, store),
-            None => Config::sqlite(name, topic, self.file()),
+        match &self.shared {
+            Shared::Memory(store) => Config::memory(name, topic, store),
+            Shared::Sqlite => Config::sqlite(name, topic, self.file()),
+            #[cfg(feature = "postgres")]
+            Shared::Postgres(database) => Config::postgres(name, topic, database.url.as_str()),
         }
     }
 
@@ -51,23 +70,39 @@ impl Mesh {
 
     /// Another handle on the shared store.
     pub(crate) fn open(&self) -> SharedStore {
-        match &self.memory {
-            Some(store) => Arc::new(store.clone()),
-            None => Arc::new(SqliteStore::open(&self.file(), SqliteOptions::default()).expect("opens")),
+        match &self.shared {
+            Shared::Memory(store) => Arc::new(store.clone()),
+            Shared::Sqlite => Arc::new(SqliteStore::open(&self.file(), SqliteOptions::default()).expect("opens")),
+            #[cfg(feature = "postgres")]
+            Shared::Postgres(database) => {
+                let options = database.url.as_str().into();
+                Arc::new(liner::stores::postgres::PostgresStore::open(&options).expect("opens"))
+            }
         }
     }
 
-    /// One number out of the shared file, as an operator would look it up.
+    /// One number out of the shared tables, as an operator would look it up.
     pub(crate) fn number(&self, sql: &str) -> i64 {
-        let connection = rusqlite::Connection::open(self.file()).expect("opens");
-        connection.busy_timeout(super::PATIENCE).expect("settable");
-        connection.query_row(sql, [], |row| row.get(0)).expect("answers")
+        #[cfg(feature = "postgres")]
+        if let Shared::Postgres(database) = &self.shared {
+            return database.psql(sql).parse().expect("is a number");
+        }
+        self.connection().query_row(sql, [], |row| row.get(0)).expect("answers")
     }
 
-    /// Changes the shared file, as an operator would.
+    /// Changes the shared tables, as an operator would.
     pub(crate) fn execute(&self, sql: &str) {
+        #[cfg(feature = "postgres")]
+        if let Shared::Postgres(database) = &self.shared {
+            database.psql(sql);
+            return;
+        }
+        self.connection().execute_batch(sql).expect("executes");
+    }
+
+    fn connection(&self) -> rusqlite::Connection {
         let connection = rusqlite::Connection::open(self.file()).expect("opens");
         connection.busy_timeout(super::PATIENCE).expect("settable");
-        connection.execute_batch(sql).expect("executes");
+        connection
     }
 }

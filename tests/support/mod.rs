@@ -7,6 +7,9 @@ pub(crate) mod events;
 pub(crate) mod inbox;
 pub(crate) mod mesh;
 pub(crate) mod node;
+#[cfg(feature = "postgres")]
+#[path = "../servers/postgres.rs"]
+pub(crate) mod postgres;
 pub(crate) mod proxy;
 pub(crate) mod store;
 
@@ -56,6 +59,12 @@ macro_rules! on_each_store {
             #[actix::test]
             async fn in_memory() {
                 super::$name($crate::support::Mesh::memory()).await;
+            }
+
+            #[cfg(feature = "postgres")]
+            #[actix::test]
+            async fn on_postgres() {
+                super::$name($crate::support::Mesh::postgres()).await;
             }
         })*
     };

@@ -1,0 +1,251 @@
+//! The traits: each operation brought to its connection.
+
+use super::error::{Failure, Outcome};
+use super::pool::{Attempts, NodeRow};
+use super::session::{int8, text};
+use super::writer::Job;
+use super::{PostgresStore, dead_letters, directory, inbox, outbox};
+use crate::stores::*;
+use crate::types::Topic;
+use futures::channel::oneshot;
+use std::future::Future;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// Runs a write in a transaction, again when the connection was lost or two writes were in each other's way. `$fence`
+/// says who writes, or `None`; `$db` is the connection in `$operation`.
+macro_rules! transact {
+    ($store:expr, $fence:expr, |$db:ident| $operation:expr) => {{
+        let mut attempts = Attempts::default();
+        loop {
+            let attempt = async {
+                let transaction = $store.sessions.begin($fence).await?;
+                let $db = &*transaction;
+                match transaction.bounded($operation).await {
+                    Ok(done) => transaction.commit().await.map(|()| done),
+                    Err(failure) => {
+                        if !failure.again {
+                            transaction.roll_back().await;
+                        }
+                        Err(failure)
+                    }
+                }
+            };
+            match attempt.await {
+                Ok(done) => break Ok::<_, Failure>(done),
+                Err(failure) => attempts.again(failure)?,
+            }
+        }
+    }};
+}
+
+impl PostgresStore {
+    /// Has an operation polled with the store's timers, wherever its caller is.
+    fn run<'a, T: Send + 'a>(&'a self, operation: impl Future<Output = Outcome<T>> + Send + 'a) -> StoreFuture<'a, T> {
+        Box::pin(async move { self.runtime.enter(operation).await.map_err(|failure| failure.error) })
+    }
+
+    /// What a lane has queued.
+    async fn amount(&self, lane: LaneKey) -> Outcome<Amount> {
+        let mut counting = outbox::Counting::new(lane);
+        loop {
+            let rows = self.sessions.read(outbox::COUNT, &counting.params()).await?;
+            if !counting.add(&rows)? {
+                return Ok(counting.total);
+            }
+        }
+    }
+}
+
+/// The node's row stays as it is.
+fn of(fence: &Fence) -> Option<(&Fence, NodeRow)> {
+    Some((fence, NodeRow::Reads))
+}
+
+/// The node's row changes.
+fn changing(fence: &Fence) -> Option<(&Fence, NodeRow)> {
+    Some((fence, NodeRow::Changes))
+}
+
+impl Journal for PostgresStore {
+    fn commit<'a>(&'a self, fence: &'a Fence, batch: Batch) -> StoreFuture<'a, Committed> {
+        let fence = fence.clone();
+        Box::pin(async move {
+            let (reply, answer) = oneshot::channel();
+            let gone = || StoreError::Unavailable("the store's thread has ended".into());
+            self.writer.send(Job { fence, batch, reply }).await.map_err(|_| gone())?;
+            answer.await.unwrap_or_else(|_| Err(StoreError::Unknown("the store's thread ended".into())))
+        })
+    }
+}
+
+impl Outbox for PostgresStore {
+    fn lanes<'a>(&'a self, sender: &'a NodeId) -> StoreFuture<'a, Vec<LaneId>> {
+        self.run(async move {
+            let rows = self.sessions.read(outbox::OPENED, &[text(&sender.as_str())]).await?;
+            Ok(outbox::opened(&rows)?.into_iter().map(|(_, lane)| lane).collect())
+        })
+    }
+
+    fn open_lane<'a>(
+        &'a self,
+        fence: &'a Fence,
+        lane: &'a LaneName,
+        incarnation: Incarnation,
+    ) -> StoreFuture<'a, OutboxLane> {
+        self.run(async move {
+            let mut opened = transact!(self, of(fence), |db| outbox::open(db, lane, incarnation))?;
+            // Counting reads the whole queue, which must not keep others from writing.
+            opened.pending = self.amount(opened.key).await?;
+            Ok(opened)
+        })
+    }
+
+    fn load(&self, lane: LaneKey, after: Seq, limit: PageLimit) -> StoreFuture<'_, Page> {
+        self.run(async move {
+            let at_least_one = PageLimit { messages: limit.messages.max(1), ..limit };
+            let loading = outbox::Loading::new(lane, after, at_least_one);
+            let page = outbox::page(self.sessions.read(outbox::LOAD, &loading.params()).await?)?;
+            // Asked for nothing, the page still says whether there is something.
+            Ok(if limit.messages > 0 { page } else { Page { end: page.messages.is_empty(), messages: Vec::new() } })
+        })
+    }
+
+    fn pending<'a>(&'a self, sender: &'a NodeId) -> StoreFuture<'a, Vec<PendingLane>> {
+        self.run(async move {
+            let mut pending = Vec::new();
+            let rows = self.sessions.read(outbox::OPENED, &[text(&sender.as_str())]).await?;
+            for (key, lane) in outbox::opened(&rows)? {
+                let amount = self.amount(key).await?;
+                if amount.messages > 0 {
+                    let oldest = self.sessions.read(outbox::OLDEST, &[int8(&key.0)]).await?;
+                    pending.push(PendingLane { lane, amount, oldest_ms: outbox::oldest_ms(&oldest)? });
+                }
+            }
+            Ok(pending)
+        })
+    }
+
+    fn clear<'a>(&'a self, fence: &'a Fence) -> StoreFuture<'a, Amount> {
+        self.run(async move { transact!(self, of(fence), |db| outbox::clear(db, &fence.node)) })
+    }
+
+    fn forget_lane<'a>(&'a self, fence: &'a Fence, lane: &'a LaneName) -> StoreFuture<'a, Amount> {
+        self.run(async move { transact!(self, of(fence), |db| outbox::forget(db, &fence.node, lane)) })
+    }
+}
+
+impl Inbox for PostgresStore {
+    fn receive_lane<'a>(&'a self, fence: &'a Fence, lane: &'a LaneName) -> StoreFuture<'a, InboxLane> {
+        self.run(async move { transact!(self, of(fence), |db| inbox::receive(db, lane)) })
+    }
+}
+
+impl DeadLetters for PostgresStore {
+    fn dead_letters<'a>(
+        &'a self,
+        node: &'a NodeId,
+        filter: &'a DeadLetterFilter,
+        after: Option<DeadLetterId>,
+        limit: usize,
+    ) -> StoreFuture<'a, Vec<(DeadLetterId, DeadLetter)>> {
+        self.run(async move {
+            let asked = dead_letters::Asked::new(node, filter, after, limit);
+            dead_letters::letters(&self.sessions.read(dead_letters::LIST, &asked.params()).await?)
+        })
+    }
+
+    fn purge_dead_letters<'a>(&'a self, fence: &'a Fence, filter: &'a DeadLetterFilter) -> StoreFuture<'a, u64> {
+        self.run(async move {
+            let asked = dead_letters::Asked::new(&fence.node, filter, None, 0);
+            transact!(self, of(fence), |db| asked.purge(db))
+        })
+    }
+}
+
+impl Directory for PostgresStore {
+    fn facts(&self) -> StoreFuture<'_, StoreFacts> {
+        Box::pin(std::future::ready(Ok(self.facts.clone())))
+    }
+
+    fn register<'a>(&'a self, node: &'a NodeId) -> StoreFuture<'a, Registration> {
+        self.run(async move { transact!(self, None, |db| directory::register(db, node)) })
+    }
+
+    fn publish<'a>(
+        &'a self,
+        fence: &'a Fence,
+        topic: &'a Topic,
+        addr: &'a str,
+        subscription: bool,
+        lease: Duration,
+    ) -> StoreFuture<'a, ()> {
+        self.run(async move {
+            transact!(self, changing(fence), |db| directory::publish(db, fence, topic, addr, subscription, lease))
+        })
+    }
+
+    fn unpublish<'a>(&'a self, fence: &'a Fence, topic: &'a Topic) -> StoreFuture<'a, ()> {
+        self.run(async move { transact!(self, of(fence), |db| directory::unpublish(db, fence, topic)) })
+    }
+
+    fn seed<'a>(&'a self, topic: &'a Topic, node: &'a NodeId, addr: &'a str) -> StoreFuture<'a, ()> {
+        self.run(async move { transact!(self, None, |db| directory::seed(db, topic, node, addr)) })
+    }
+
+    fn set_tombstone<'a>(
+        &'a self,
+        fence: &'a Fence,
+        topic: &'a Topic,
+        node: &'a NodeId,
+        unsubscribed: bool,
+    ) -> StoreFuture<'a, ()> {
+        self.run(
+            async move { transact!(self, of(fence), |db| directory::set_tombstone(db, topic, node, unsubscribed)) },
+        )
+    }
+
+    fn renew<'a>(&'a self, fence: &'a Fence, lease: Duration) -> StoreFuture<'a, ()> {
+        self.run(async move { transact!(self, changing(fence), |db| directory::renew(db, fence, lease)) })
+    }
+
+    fn release<'a>(&'a self, fence: &'a Fence) -> StoreFuture<'a, ()> {
+        self.run(async move { transact!(self, changing(fence), |db| directory::release(db, fence)) })
+    }
+
+    fn topic<'a>(&'a self, topic: &'a Topic) -> StoreFuture<'a, TopicEntry> {
+        self.run(async move {
+            let rows = self.sessions.read(directory::TOPIC, &[text(&topic.as_str())]).await?;
+            directory::topic(&rows)
+        })
+    }
+
+    fn clear_addresses<'a>(&'a self, fence: &'a Fence, topic: &'a Topic) -> StoreFuture<'a, u64> {
+        self.run(async move { transact!(self, of(fence), |db| directory::clear_addresses(db, topic)) })
+    }
+
+    fn forget_node<'a>(&'a self, fence: &'a Fence, node: &'a NodeId) -> StoreFuture<'a, u64> {
+        self.run(async move { transact!(self, of(fence), |db| directory::forget_node(db, node)) })
+    }
+
+    fn changed(&self) -> StoreFuture<'_, ()> {
+        Box::pin(async move {
+            self.watch();
+            let seen = self.seen.load(Ordering::Relaxed);
+            let mut told = self.told.subscribe();
+            let gone = |_| StoreError::Unavailable("the store's thread has ended".into());
+            let version = *told.wait_for(|version| *version != seen).await.map_err(gone)?;
+            // Here and not in the watcher, so that a future dropped before this line has seen nothing.
+            self.seen.store(version, Ordering::Relaxed);
+            Ok(())
+        })
+    }
+
+    fn remember_peer<'a>(&'a self, fence: &'a Fence, peer: &'a NodeId, addr: &'a str) -> StoreFuture<'a, ()> {
+        self.run(async move { transact!(self, of(fence), |db| directory::remember_peer(db, &fence.node, peer, addr)) })
+    }
+
+    fn peers<'a>(&'a self, node: &'a NodeId) -> StoreFuture<'a, Vec<(NodeId, String)>> {
+        self.run(async move { directory::peers(&self.sessions.read(directory::PEERS, &[text(&node.as_str())]).await?) })
+    }
+}

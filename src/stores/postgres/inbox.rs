@@ -1,0 +1,25 @@
+//! Finding the lanes a node receives on.
+
+use super::error::Outcome;
+use super::lanes::{self, incarnation, seq};
+use super::session::{Session, int8};
+use crate::stores::InboxLane;
+use crate::types::{Cursor, LaneName};
+
+pub(super) async fn receive(db: &Session, lane: &LaneName) -> Outcome<InboxLane> {
+    let key = lanes::find_or_create(db, lane).await?;
+    let sql = "SELECT incarnation, number, attempts FROM liner_attempts WHERE connection_key = $1
+        ORDER BY number, incarnation";
+    let mut attempts = Vec::new();
+    for row in db.query(sql, &[int8(&key.0)]).await? {
+        let times = u32::try_from(row.try_get::<_, i64>(2)?).unwrap_or(u32::MAX);
+        attempts.push((incarnation(row.try_get(0)?), seq(row.try_get(1)?), times));
+    }
+    // The reference stores a number without an incarnation: no cursor of ours.
+    let sql = "SELECT incarnation, v::int8 FROM conn_mess_number WHERE connection_key = $1 AND incarnation IS NOT NULL";
+    let cursor = match db.first(sql, &[int8(&key.0)]).await? {
+        Some(row) => Some(Cursor { incarnation: incarnation(row.try_get(0)?), seq: seq(row.try_get(1)?) }),
+        None => None,
+    };
+    Ok(InboxLane { key, cursor, attempts })
+}

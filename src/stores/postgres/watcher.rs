@@ -1,0 +1,61 @@
+//! Watching the catalogue: a task with a connection of its own, told by the server when it changes.
+//!
+//! A notification only wakes: the version is what counts, and it is read after every connect, so that nothing that
+//! happened while there was no connection is missed. Behind a pooler nobody can listen; there the version is polled while
+//! somebody waits.
+
+use super::directory::VERSION;
+use super::error::Outcome;
+use super::lanes::only;
+use super::session::{Connector, Session, unreachable};
+use super::{OPERATION, error};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch::Sender;
+use tokio::time::{sleep, timeout};
+
+/// Half of the 100 ms within which a change is promised to be seen.
+const POLL: Duration = Duration::from_millis(50);
+
+/// Between two attempts to connect, doubling from the first to the last.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LAST_PAUSE: Duration = Duration::from_secs(5);
+
+/// Keeps `seen` at the catalogue's version for as long as the store is open.
+pub(super) async fn watch(connector: Arc<Connector>, seen: Sender<i64>) {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let before = tokio::time::Instant::now();
+        if let Err(failure) = watch_once(&connector, &seen).await {
+            tracing::debug!(error = %failure.error, "watching the catalogue: the connection is made again");
+        }
+        // A connection that lasted is made again at once.
+        pause = if before.elapsed() > LAST_PAUSE { FIRST_PAUSE } else { (pause * 2).min(LAST_PAUSE) };
+        sleep(pause).await;
+    }
+}
+
+async fn watch_once(connector: &Arc<Connector>, seen: &Sender<i64>) -> Outcome<()> {
+    let session = connector.connect().await.map_err(|error| unreachable(&error))?;
+    // An unanswered question takes the connection along.
+    session.busy();
+    let polls = connector.target().pgbouncer;
+    if !polls {
+        bounded(async { Ok(session.batch("LISTEN liner_catalogue").await?) }).await?;
+    }
+    while !session.is_closed() {
+        let version = bounded(version(&session)).await?;
+        seen.send_if_modified(|seen| std::mem::replace(seen, version) != version);
+        if polls { sleep(POLL).await } else { session.told().await }
+    }
+    Ok(())
+}
+
+async fn version(session: &Session) -> Outcome<i64> {
+    let rows = session.read(VERSION, &[]).await?;
+    only(rows.into_iter().next())
+}
+
+async fn bounded<T>(operation: impl Future<Output = Outcome<T>>) -> Outcome<T> {
+    timeout(OPERATION, operation).await.unwrap_or_else(|_| Err(error::overdue()))
+}
