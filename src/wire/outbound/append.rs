@@ -2,6 +2,9 @@
 
 use super::*;
 
+/// Pages of committed messages that stay in memory to be sent. What is beyond must be loaded when its turn comes.
+const KEPT_PAGES: u64 = 4;
+
 impl Outbound {
     /// The append of a lane ended.
     pub fn handle_append(&mut self, now: Instant, lane: LaneIx, outcome: AppendOutcome) {
@@ -53,6 +56,7 @@ impl Outbound {
     fn settle(&mut self, lane: LaneIx, through: Seq) {
         let up = self.is_up();
         let page = self.config.page;
+        let (messages, bytes) = (KEPT_PAGES * page.messages, KEPT_PAGES * page.bytes);
         let Some(l) = lane_mut(&mut self.lanes, lane) else { return };
         let mut freed = Amount::default();
         let (segments, transmit) = (&mut self.segments, &mut self.transmit);
@@ -60,8 +64,7 @@ impl Outbound {
             freed.add(size);
             release(segments, transmit, kept);
         });
-        let settled =
-            l.settle(through, |l| up && (l.ready.len() as u64) < page.messages && (l.ready_bytes as u64) < page.bytes);
+        let settled = l.settle(through, |l| up && (l.ready.len() as u64) < messages && (l.ready_bytes as u64) < bytes);
         self.memory.remove_all(freed);
         self.memory.remove_all(settled);
         self.make_room();

@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 pub(super) const CHUNK: usize = 64 * 1024;
 
 /// Buffers kept for the next burst: about a lane's window.
-const MAX_SPARE: usize = 32;
+const MAX_SPARE: usize = 128;
 
 /// More than what a frame and a skip before it take besides payload and headers.
 const FRAME_OVERHEAD: usize = 64;
