@@ -11,6 +11,8 @@ use std::sync::Arc;
 /// What is known of one topic.
 pub(super) struct TopicState {
     pub(super) board: Arc<Board>,
+    /// Somebody here sends to it: its nodes are linked.
+    used: bool,
     /// As the catalogue has it; `None` until it was read.
     entry: Option<TopicEntry>,
     /// Nodes with stores of their own that said in a handshake, or on a link, that they serve it.
@@ -35,11 +37,17 @@ impl Catalogue {
     pub(super) fn topic(&mut self, topic: &Topic) -> &mut TopicState {
         self.topics.entry(topic.clone()).or_insert_with(|| TopicState {
             board: Arc::new(Board::new(topic.clone())),
+            used: false,
             entry: None,
             learnt: BTreeSet::new(),
             withdrawn: BTreeSet::new(),
             lanes: BTreeSet::new(),
         })
+    }
+
+    /// Marks a topic as used. Answers whether it is for the first time.
+    pub(super) fn use_topic(&mut self, topic: &Topic) -> bool {
+        !std::mem::replace(&mut self.topic(topic).used, true)
     }
 
     pub(super) fn get(&self, topic: &Topic) -> Option<&TopicState> {
@@ -48,6 +56,11 @@ impl Catalogue {
 
     pub(super) fn topics(&self) -> Vec<Topic> {
         self.topics.keys().cloned().collect()
+    }
+
+    /// The topics that somebody here sends to.
+    pub(super) fn used_topics(&self) -> Vec<Topic> {
+        self.topics.iter().filter(|(_, state)| state.used).map(|(topic, _)| topic.clone()).collect()
     }
 
     pub(super) fn boards(&self) -> impl Iterator<Item = &Arc<Board>> {
@@ -180,11 +193,11 @@ impl TopicState {
 }
 
 impl Catalogue {
-    /// Makes a topic's board anew. See [`TopicState::rebuild`].
+    /// Makes a used topic's board anew. See [`TopicState::rebuild`].
     pub(super) fn rebuild(&mut self, node: &Node, topic: &Topic, link: impl FnMut(&NodeId, Vec<String>) -> Arc<Link>) {
         self.topic(topic);
         let Catalogue { topics, met, .. } = self;
-        if let Some(state) = topics.get_mut(topic) {
+        if let Some(state) = topics.get_mut(topic).filter(|state| state.used) {
             state.rebuild(node, met, link);
         }
     }

@@ -196,6 +196,7 @@ impl LinerSystem {
 
     fn take_up_lanes(&mut self, ctx: &mut Context<Self>, queued: Vec<LaneId>) {
         for lane in queued {
+            self.catalogue.use_topic(lane.topic());
             let link = self.link(ctx, lane.receiver(), Vec::new());
             let (ix, _) = link.add_lane(lane.source(), lane.topic());
             let open = self.store.clone().recipient();

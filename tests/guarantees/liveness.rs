@@ -16,7 +16,7 @@ fn dials_on_news(mut config: Config) -> Config {
 
 async fn send_behind(node: &Node, topic: &str, text: &str) -> Result<(), SendError> {
     let message = SendTo::new(topic, text.to_owned()).durability(Durability::WriteBehind);
-    node.call(message.deadline(Duration::from_millis(100))).await.map(|_| ())
+    node.call(message.deadline(Duration::from_secs(2))).await.map(|_| ())
 }
 
 async fn g15_a_half_open_peer_is_noticed_and_delivery_resumes_without_a_new_send(mesh: Mesh) {

@@ -342,6 +342,12 @@ impl Link {
         self.up.store(true, Ordering::Release);
     }
 
+    /// See [`Outbound::announce`].
+    pub(in crate::actors) fn announce(&self, topic: Topic, subscribed: bool) {
+        self.state.lock().outbound.announce(topic, subscribed);
+        self.flow.wake();
+    }
+
     pub(in crate::actors) fn disconnected(&self) {
         self.up.store(false, Ordering::Release);
         let mut state = self.state.lock();

@@ -135,11 +135,23 @@ impl LinerSystem {
         self.catalogue = catalogue;
     }
 
-    fn board(&mut self, topic: &Topic) -> Arc<Board> {
-        match &self.last_board {
-            Some(board) if board.topic == *topic => board.clone(),
-            _ => self.last_board.insert(self.catalogue.topic(topic).board.clone()).clone(),
+    /// The board of a topic that somebody sends to. What is known of the topic's nodes is on it from the first time.
+    fn board(&mut self, ctx: &Context<Self>, topic: &Topic) -> Arc<Board> {
+        if let Some(board) = self.last_board.as_ref().filter(|board| board.topic == *topic) {
+            return board.clone();
         }
+        if self.catalogue.use_topic(topic) {
+            self.rebuild(ctx, topic);
+        }
+        self.last_board.insert(self.catalogue.topic(topic).board.clone()).clone()
+    }
+
+    /// Tells the peers that this node serves a topic, or does not any more.
+    fn announce(&self, topic: Topic, serves: bool) {
+        for peer in self.peers.values() {
+            peer.link.announce(topic.clone(), serves);
+        }
+        self.listener.do_send(Announce { topic, serves });
     }
 
     /// Reads what the store says of a topic now, and makes its board anew.
@@ -157,7 +169,7 @@ impl LinerSystem {
     }
 
     pub(in crate::actors) fn refresh_all(&mut self, ctx: &mut Context<Self>) {
-        for topic in self.catalogue.topics() {
+        for topic in self.catalogue.used_topics() {
             let look = self.look_up(topic).map(|result, actor, _| {
                 if let Err(error) = result {
                     actor.node.store_failed(&error);
@@ -197,6 +209,9 @@ impl Handler<PeerNews> for LinerSystem {
                 let dial = self.catalogue.met_at(&node) != Some(&addr);
                 self.catalogue.met(&node, &topic, addr.clone(), store == self.node.facts.id);
                 self.rebuild(ctx, &topic);
+                if dial && self.peers.contains_key(&node) {
+                    self.link(ctx, &node, vec![addr.clone()]);
+                }
                 if let Some(peer) = self.peers.get(&node).filter(|p| dial || !p.link.is_up()) {
                     peer.sender.do_send(DialNow);
                 }

@@ -57,7 +57,7 @@ impl LinerSystem {
             Ok(topic) => topic,
             Err(error) => return Answer::Now(Err(error)),
         };
-        let board = self.board(&topic);
+        let board = self.board(ctx, &topic);
         self.flush_later(ctx);
         let payload = match Payload::new(outgoing.payload) {
             Ok(payload) => payload,
@@ -184,7 +184,7 @@ impl Handler<SendAll> for LinerSystem {
     fn handle(&mut self, SendAll { topic, outgoing, options }: SendAll, ctx: &mut Self::Context) -> Self::Result {
         match self.check_topic(topic) {
             Ok(topic) => {
-                let board = self.board(&topic);
+                let board = self.board(ctx, &topic);
                 self.later(ctx, &board, |reply| Job::All(outgoing, options, reply))
             }
             Err(error) => Answer::Now(Err(error)),
@@ -198,7 +198,7 @@ impl Handler<SendBatch> for LinerSystem {
     fn handle(&mut self, SendBatch { topic, messages, options }: SendBatch, ctx: &mut Self::Context) -> Self::Result {
         let refuse = |error| Answer::Now(Err(SendBatchError { accepted: Vec::new(), error }));
         let board = match self.check_topic(topic) {
-            Ok(topic) => self.board(&topic),
+            Ok(topic) => self.board(ctx, &topic),
             Err(error) => return refuse(error),
         };
         let (reply, answer) = oneshot::channel();
@@ -227,5 +227,5 @@ impl Handler<GetPublisher> for LinerSystem {
 }
 
 fn publisher(system: &mut LinerSystem, ctx: &Context<LinerSystem>, topic: &Topic, options: Options) -> Publisher {
-    Publisher::new(system.node.clone(), system.board(topic), ctx.address().recipient(), options)
+    Publisher::new(system.node.clone(), system.board(ctx, topic), ctx.address().recipient(), options)
 }

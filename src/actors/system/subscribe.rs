@@ -55,7 +55,7 @@ impl Handler<Subscribe> for LinerSystem {
         Box::pin(publish.into_actor(self).map(move |(topic, published), actor, ctx| {
             published?;
             let subscription = actor.add_handler(ctx, topic.clone(), Spec { in_flight, timeout }, sink)?;
-            actor.listener.do_send(Announce { topic, serves: true });
+            actor.announce(topic, true);
             Ok(subscription)
         }))
     }
@@ -92,7 +92,7 @@ impl Handler<Unsubscribe> for LinerSystem {
         Box::pin(unpublish.into_actor(self).map(|(topic, done), actor, _| {
             done?;
             actor.remove_handler(&topic);
-            actor.listener.do_send(Announce { topic, serves: false });
+            actor.announce(topic, false);
             Ok(())
         }))
     }

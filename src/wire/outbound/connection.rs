@@ -82,6 +82,14 @@ impl Outbound {
         }
     }
 
+    /// Tells the peer that this node serves `topic` again, or does not any more.
+    pub fn announce(&mut self, topic: Topic, subscribed: bool) {
+        let frame = if subscribed { Frame::Subscribed(topic) } else { Frame::Unsubscribed(topic) };
+        if self.is_up() {
+            codec::encode(&frame, self.transmit.buffer());
+        }
+    }
+
     /// A frame arrived.
     ///
     /// # Errors
