@@ -174,6 +174,21 @@ async fn on_separate_files_the_tombstone_travels_on_the_link() {
     assert_eq!(inbox.text().await, "again");
 }
 
+#[actix::test]
+async fn on_separate_files_a_node_that_dialled_can_offer_a_further_topic() {
+    let mesh = Mesh::sqlite();
+    let billing = Node::start(mesh.apart("billing")).await;
+    let orders = Node::start(mesh.apart("orders").seed("billing", "billing-1", &billing.bound().await)).await;
+    orders.send("billing", "hello").await;
+    Inbox::at(&billing).await.next().await;
+    let mut events = Events::of(&billing).await;
+    let mut inbox = Inbox::new();
+    let _subscription = inbox.subscribe(&orders, "extra").await;
+    events.wait("the news", |e| matches!(e, MeshEvent::PeerSubscribed(..))).await;
+    billing.send("extra", "found").await;
+    assert_eq!(inbox.text().await, "found");
+}
+
 async fn a_released_node_keeps_its_lane(mesh: Mesh) {
     let orders = Node::start(mesh.config("orders")).await;
     let billing = Node::start(mesh.config("billing")).await;
