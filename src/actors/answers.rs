@@ -289,6 +289,9 @@ impl Owed {
                 Poll::Pending => false,
                 Poll::Ready(result) => {
                     let answer = answer(result.unwrap_or_else(|e| Err(unanswered(e))));
+                    if answered.capacity() == 0 {
+                        answered.reserve(MAX_GATHERED);
+                    }
                     answered.push(Answered { slot, token: *token, answer });
                     true
                 }

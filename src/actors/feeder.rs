@@ -53,7 +53,11 @@ pub(super) struct Parcel {
 }
 
 pub(super) enum What {
-    Delivery(Delivery, Recipient<Delivery>),
+    /// Nobody has it yet.
+    Delivery(Delivery),
+    /// With the handle it goes into the mailbox by.
+    Addressed(Delivery, Recipient<Delivery>),
+    /// It is in the mailbox.
     Request(Request<Delivery>),
 }
 
@@ -98,7 +102,7 @@ impl Feed {
     }
 
     /// Puts messages into the mailbox, now or soon; answers those that are there now.
-    pub(super) fn feed(&mut self, slot: Slot, tokens: Vec<u64>, deliveries: Vec<Delivery>) -> Fed {
+    pub(super) fn feed(&mut self, parcels: Vec<Parcel>) -> Fed {
         if self.feeder.is_none()
             && let Some(Some(arbiter)) = self.home.found.get()
         {
@@ -106,10 +110,8 @@ impl Feed {
             let started = arbiter.spawn_fn(move || drop(actix_rt::spawn(work(batches))));
             self.feeder = started.then_some(feeder);
         }
-        let parcels = tokens.into_iter().zip(deliveries).map(|(token, delivery)| {
-            let what = What::Delivery(delivery, self.mailbox.handle());
-            Parcel { slot, token, what }
-        });
+        // The same memory from beginning to end: a message costs no list of its own.
+        let parcels = parcels.into_iter().map(|parcel| parcel.address(&self.mailbox));
         let parcels = match &self.feeder {
             Some(feeder) => {
                 let parcels = parcels.collect();
@@ -124,8 +126,15 @@ impl Feed {
 }
 
 impl Parcel {
+    fn address(mut self, mailbox: &Mailbox<Delivery>) -> Parcel {
+        if let What::Delivery(delivery) = self.what {
+            self.what = What::Addressed(delivery, mailbox.handle());
+        }
+        self
+    }
+
     fn send(mut self, home: Option<&Arc<Home>>) -> Parcel {
-        if let What::Delivery(delivery, handle) = self.what {
+        if let What::Addressed(delivery, handle) = self.what {
             self.what = What::Request(Request::new(handle, delivery, home.cloned()));
         }
         self

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::actors::answers::{Mailbox, answer};
-use crate::actors::feeder::{Feed, Parcel, What};
+use crate::actors::feeder::{Feed, What};
 use crate::actors::messages::{Callback, Delivery, DeliveryBatch, Nack};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -26,8 +26,7 @@ impl Taker {
 /// Messages of one lane for its subscriber's mailbox.
 struct Handed {
     slot: Slot,
-    tokens: Vec<u64>,
-    deliveries: Vec<Delivery>,
+    parcels: Vec<Parcel>,
 }
 
 impl Session {
@@ -48,12 +47,14 @@ impl Session {
             delivered += 1;
             bytes += delivery.payload.len() + delivery.headers.encoded().len();
             let Some(callback) = callback else {
+                let parcel = Parcel { slot, token, what: What::Delivery(delivery) };
                 match handed.last_mut().filter(|h| h.slot == slot) {
-                    Some(lane) => {
-                        lane.tokens.push(token);
-                        lane.deliveries.push(delivery);
+                    Some(lane) => lane.parcels.push(parcel),
+                    None => {
+                        let mut parcels = self.spare.take().unwrap_or_default();
+                        parcels.push(parcel);
+                        handed.push(Handed { slot, parcels });
                     }
-                    None => handed.push(Handed { slot, tokens: vec![token], deliveries: vec![delivery] }),
                 }
                 continue;
             };
@@ -81,38 +82,44 @@ impl Session {
         }
     }
 
-    fn hand_over(&mut self, now: Instant, Handed { slot, tokens, deliveries }: Handed) {
+    fn hand_over(&mut self, now: Instant, Handed { slot, parcels }: Handed) {
         let topic = self.inbound.lane(slot).topic().clone();
         match self.takers.get_mut(&topic) {
             Some(Taker::Actor(feed)) if feed.mailbox.connected() => {
-                let fed = feed.feed(slot, tokens, deliveries);
+                let fed = feed.feed(parcels);
                 self.take_fed(now, fed);
             }
             Some(Taker::Batch(mailbox)) if mailbox.connected() => {
+                let delivery = |parcel: Parcel| match parcel.what {
+                    What::Delivery(delivery) => Some((parcel.token, delivery)),
+                    What::Addressed(..) | What::Request(_) => None,
+                };
+                let (tokens, deliveries) = parcels.into_iter().filter_map(delivery).unzip();
                 self.answers.send_many(slot, tokens, mailbox, deliveries);
             }
-            _ => self.sink_gone(now, &topic, slot, tokens),
+            _ => self.sink_gone(now, &topic, slot, parcels.iter().map(|p| p.token)),
         }
     }
 
     /// Messages are in a mailbox, or came back.
-    pub(super) fn take_fed(&mut self, now: Instant, Fed { feed, parcels }: Fed) {
+    pub(super) fn take_fed(&mut self, now: Instant, Fed { feed, mut parcels }: Fed) {
         let Some(topic) = parcels.first().map(|p| self.inbound.lane(p.slot).topic().clone()) else { return };
         let mailbox = match self.takers.get(&topic) {
             Some(Taker::Actor(current)) if current.id == feed => Some(current.mailbox.clone()),
             _ => None,
         };
-        for Parcel { slot, token, what } in parcels {
+        for Parcel { slot, token, what } in parcels.drain(..) {
             match what {
                 What::Request(request) => self.answers.await_one(slot, token, request, mailbox.clone()),
-                What::Delivery(..) if mailbox.is_some() => self.sink_gone(now, &topic, slot, vec![token]),
-                What::Delivery(..) => self.inbound.handle_answer(now, slot, token, Answer::Returned, random),
+                _ if mailbox.is_some() => self.sink_gone(now, &topic, slot, [token]),
+                _ => self.inbound.handle_answer(now, slot, token, Answer::Returned, random),
             }
         }
+        self.spare = Some(parcels);
     }
 
     /// The subscriber's actor has stopped: what it was to get waits for the next subscriber.
-    pub(super) fn sink_gone(&mut self, now: Instant, topic: &Topic, slot: Slot, tokens: Vec<u64>) {
+    fn sink_gone(&mut self, now: Instant, topic: &Topic, slot: Slot, tokens: impl IntoIterator<Item = u64>) {
         self.set_handler(SetHandler { topic: topic.clone(), handler: None });
         for token in tokens {
             self.inbound.handle_answer(now, slot, token, Answer::Returned, random);

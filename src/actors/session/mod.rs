@@ -16,7 +16,7 @@ use messages::{Arrived, Ended, Outlet, Writable};
 
 use crate::actors::answers::{Answered, Answers};
 use crate::actors::connection::{Connection, ConnectionError, read_loop, write_loop};
-use crate::actors::feeder::{Fed, FeedId};
+use crate::actors::feeder::{Fed, FeedId, Parcel};
 use crate::actors::messages::{MeshEvent, Sink};
 use crate::actors::node::{Node, count, random, wall_ms};
 use crate::actors::sender::PeerNews;
@@ -68,6 +68,8 @@ pub(in crate::actors) struct Session {
     /// Where feeders report to: this session.
     fed: Recipient<Fed>,
     next_feed: FeedId,
+    /// Memory of an earlier hand-over.
+    spare: Option<Vec<Parcel>>,
     duplicates: u64,
     dropped: u64,
 }
@@ -100,6 +102,7 @@ impl Session {
             connected,
             fed,
             next_feed: FeedId(0),
+            spare: None,
             duplicates: 0,
             dropped: 0,
         };

@@ -28,8 +28,11 @@ use actix::dev::{MessageResponse, OneshotSender};
 use actix::prelude::*;
 use futures::FutureExt;
 use futures::channel::{mpsc, oneshot};
+use send::Flush;
 use std::collections::HashMap;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{self, Poll};
 
 /// One link and the actor that drives it.
 pub(in crate::actors) struct Peer {
@@ -184,6 +187,7 @@ impl Actor for LinerSystem {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.spawn(Flush);
         self.begin(ctx);
     }
 

@@ -5,10 +5,24 @@ use super::*;
 /// Messages taken from the mailbox before links are woken.
 const WAKE_EVERY: usize = 64;
 
-/// The mailbox is empty: wake the links that have something to transmit.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-struct Flush;
+/// Wakes the links that have something to transmit. A future of the actor, and as such polled whenever its mailbox is
+/// empty.
+pub(in crate::actors) struct Flush;
+
+impl ActorFuture<LinerSystem> for Flush {
+    type Output = ();
+
+    fn poll(
+        self: Pin<&mut Self>,
+        system: &mut LinerSystem,
+        _: &mut Context<LinerSystem>,
+        _: &mut task::Context<'_>,
+    ) -> Poll<()> {
+        system.unflushed = 0;
+        system.wake_links();
+        Poll::Pending
+    }
+}
 
 impl LinerSystem {
     pub(super) fn check_topic(&self, topic: Result<Topic, NameError>) -> Result<Topic, SendError> {
@@ -51,14 +65,14 @@ impl LinerSystem {
         self.catalogue.boards().map(|board| board.waiting()).sum()
     }
 
-    pub(super) fn send_to(&mut self, ctx: &mut Context<Self>, send: SendTo) -> Answer<Result<Receipt, SendError>> {
+    pub(super) fn send_to(&mut self, ctx: &Context<Self>, send: SendTo) -> Answer<Result<Receipt, SendError>> {
         let SendTo { topic, outgoing, options } = send;
         let topic = match self.check_topic(topic) {
             Ok(topic) => topic,
             Err(error) => return Answer::Now(Err(error)),
         };
         let board = self.board(ctx, &topic);
-        self.flush_later(ctx);
+        self.flush_now_and_then();
         let payload = match Payload::new(outgoing.payload) {
             Ok(payload) => payload,
             Err(error) => return Answer::Now(Err(error.into())),
@@ -75,11 +89,8 @@ impl LinerSystem {
         }
     }
 
-    /// Wakes the links that have something to transmit: after every so many messages, and when the mailbox is empty.
-    fn flush_later(&mut self, ctx: &mut Context<Self>) {
-        if self.unflushed == 0 {
-            ctx.notify(Flush);
-        }
+    /// A mailbox that does not become empty must not keep links waiting.
+    fn flush_now_and_then(&mut self) {
         self.unflushed += 1;
         if self.unflushed.is_multiple_of(WAKE_EVERY) {
             self.wake_links();
@@ -146,15 +157,6 @@ where
                 let _ = reply.send(result.unwrap_or_else(|_| M::Result::closed()));
             }))),
         }
-    }
-}
-
-impl Handler<Flush> for LinerSystem {
-    type Result = ();
-
-    fn handle(&mut self, _: Flush, _: &mut Self::Context) {
-        self.unflushed = 0;
-        self.wake_links();
     }
 }
 
