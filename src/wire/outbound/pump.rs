@@ -3,6 +3,7 @@
 use super::item::Rest;
 use super::*;
 use crate::wire::frame::{Data, DataFlags};
+use bytes::BytesMut;
 
 /// Messages one lane may send before the next has its turn.
 const TURN_MESSAGES: usize = 64;
@@ -369,7 +370,7 @@ impl Outbound {
 }
 
 /// Announces the numbers between what was sent and `seq` as missing.
-fn skip_to(l: &Lane, seq: Seq, tx: &mut bytes::BytesMut) {
+fn skip_to(l: &Lane, seq: Seq, tx: &mut BytesMut) {
     if l.sent.next() < seq {
         codec::encode(&Frame::Skip { lane: l.ix, from: l.sent.next(), to: seq.prev() }, tx);
     }
