@@ -93,17 +93,27 @@ pub(super) struct Feed {
     home: Arc<Home>,
     session: Recipient<Fed>,
     feeder: Option<mpsc::UnboundedSender<Batch>>,
+    /// The feeder's thread has ended, and the subscriber has not.
+    is_direct: bool,
 }
 
 impl Feed {
     pub(super) fn new(id: FeedId, subscriber: Recipient<Delivery>, session: Recipient<Fed>) -> Self {
         let home = Arc::new(Home { session: thread::current().id(), found: OnceLock::new() });
-        Feed { id, mailbox: Mailbox::new(subscriber), home, session, feeder: None }
+        Feed { id, mailbox: Mailbox::new(subscriber), home, session, feeder: None, is_direct: false }
+    }
+
+    /// Messages came back. Answers whether the subscriber can still be fed, from the session's thread.
+    pub(super) fn feeder_ended(&mut self) -> bool {
+        self.feeder = None;
+        self.is_direct = true;
+        self.mailbox.connected()
     }
 
     /// Puts messages into the mailbox, now or soon; answers those that are there now.
     pub(super) fn feed(&mut self, parcels: Vec<Parcel>) -> Fed {
         if self.feeder.is_none()
+            && !self.is_direct
             && let Some(Some(arbiter)) = self.home.found.get()
         {
             let (feeder, batches) = mpsc::unbounded();

@@ -104,14 +104,17 @@ impl Session {
     /// Messages are in a mailbox, or came back.
     pub(super) fn take_fed(&mut self, now: Instant, Fed { feed, mut parcels }: Fed) {
         let Some(topic) = parcels.first().map(|p| self.inbound.lane(p.slot).topic().clone()) else { return };
-        let mailbox = match self.takers.get(&topic) {
-            Some(Taker::Actor(current)) if current.id == feed => Some(current.mailbox.clone()),
+        let mut current = match self.takers.get_mut(&topic) {
+            Some(Taker::Actor(current)) if current.id == feed => Some(current),
             _ => None,
         };
+        let mailbox = current.as_ref().map(|current| current.mailbox.clone());
+        let came_back = parcels.iter().any(|p| !matches!(p.what, What::Request(_)));
+        let is_gone = came_back && !current.as_mut().is_some_and(|current| current.feeder_ended());
         for Parcel { slot, token, what } in parcels.drain(..) {
             match what {
                 What::Request(request) => self.answers.await_one(slot, token, request, mailbox.clone()),
-                _ if mailbox.is_some() => self.sink_gone(now, &topic, slot, [token]),
+                _ if is_gone && mailbox.is_some() => self.sink_gone(now, &topic, slot, [token]),
                 _ => self.inbound.handle_answer(now, slot, token, Answer::Returned, random),
             }
         }
