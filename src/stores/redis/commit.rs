@@ -80,6 +80,10 @@ impl Calling<'_> {
                 for run in messages.chunk_by(|a, b| a.seq < b.seq) {
                     self.append(*lane, run);
                 }
+                if messages.is_empty() {
+                    // The lane has to be there all the same.
+                    self.append(*lane, &[]);
+                }
             }
             Write::Trim { lane, through } => {
                 self.on("T", *lane);
@@ -110,12 +114,11 @@ impl Calling<'_> {
     }
 
     fn append(&mut self, lane: LaneKey, run: &[Stored]) {
-        let [first, ..] = run else { return };
-        let last = run.last().unwrap_or(first);
+        let number = |stored: Option<&Stored>| stored.map_or(0, |stored| capped(stored.seq));
         self.on("A", lane);
         self.call.add(run.len());
-        self.call.add(capped(first.seq));
-        self.call.add(capped(last.seq));
+        self.call.add(number(run.first()));
+        self.call.add(number(run.last()));
         for stored in run {
             self.row.clear();
             row::encode_into(&mut self.row, stored);
