@@ -310,6 +310,44 @@ fn after_an_operator_deleted_everything_it_works_as_new() {
     });
 }
 
+/// Runs the page's commands with the database as their default, and fails when one of them does.
+#[test]
+fn the_commands_of_the_operators_page_work() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let server = Server::start(&[]);
+    let at = At(server.url(0));
+    let lane = LaneName {
+        sender: node("orders-1"),
+        source: topic("orders"),
+        receiver: node("billing-1"),
+        topic: topic("billing"),
+    };
+    block_on(async {
+        let process = Process::start(at.open(), "orders-1").await;
+        let key = process.open(&lane, 1).await.key;
+        process.commit([append(key, 1, 1..=3)]).await;
+    });
+    let tool = server.dir().join("redis-cli");
+    let found = Command::new("sh").args(["-c", "command -v redis-cli"]).output().expect("sh runs").stdout;
+    let real = String::from_utf8_lossy(&found).trim().to_owned();
+    let script = format!("#!/bin/sh\nexec {real} -e -s '{}' \"$@\"\n", server.socket().display());
+    std::fs::write(&tool, script).expect("writes");
+    std::fs::set_permissions(&tool, std::fs::Permissions::from_mode(0o755)).expect("sets permissions");
+    let path = format!("{}:{}", server.dir().display(), std::env::var("PATH").unwrap_or_default());
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/redis.md")).expect("is there");
+    let blocks: Vec<&str> = page.split("```sh\n").skip(1).filter_map(|block| block.split("```").next()).collect();
+    let run = |block: &str| {
+        let ran = Command::new("sh").args(["-euc", block]).env("PATH", &path).output().expect("sh runs");
+        assert!(ran.status.success() && ran.stderr.is_empty(), "{block}: {}", String::from_utf8_lossy(&ran.stderr));
+        String::from_utf8_lossy(&ran.stdout).into_owned()
+    };
+    let [queries, routes, clear] = blocks[..] else { panic!("the page has {} blocks", blocks.len()) };
+    assert!(run(queries).contains("orders-1:orders:billing-1 3 "), "what waits, per lane");
+    run(routes);
+    run(clear);
+    assert_eq!(cli(&at.0, &["DBSIZE"]), "0");
+}
+
 // ---- faults ----
 
 #[test]
