@@ -16,6 +16,9 @@ use tempfile::TempDir;
 /// Names a server that tests use instead of a private one. They use all its databases, and empty those they used.
 const GIVEN: &str = "LINER_TEST_REDIS_URL";
 
+/// What the URL of a socket file starts with.
+const SOCKET: &str = "redis+unix://";
+
 /// The key that says that a test uses a database of a given server.
 const OWNER: &str = "lnr_test_owner";
 
@@ -155,10 +158,18 @@ impl Drop for Server {
 pub(crate) fn cli(url: &str, words: &[&str]) -> String {
     let mut cli = Command::new("redis-cli");
     cli.args(["--no-auth-warning", "--raw"]);
-    match url.strip_prefix("redis+unix://").and_then(|rest| rest.split_once("?db=")) {
-        Some((socket, database)) => cli.args(["-s", socket, "-n", database]),
-        None => cli.args(["-u", url]),
-    };
+    match url.strip_prefix(SOCKET).map(|rest| rest.split_once('?').unwrap_or((rest, ""))) {
+        Some((socket, query)) => {
+            cli.args(["-s", socket]);
+            for (name, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {
+                cli.args([if name == "db" { "-n".to_owned() } else { format!("--{name}") }, value.to_owned()]);
+            }
+        }
+        None => {
+            // Without a name this tool logs in as nobody.
+            cli.args(["-u", &url.replacen("://:", "://default:", 1)]);
+        }
+    }
     let answer = checked(&words.join(" "), cli.args(words).output());
     assert!(!answer.starts_with("ERR "), "{words:?}: {answer}");
     answer.trim_end().to_owned()
@@ -225,11 +236,21 @@ impl Drop for Database {
 
 /// A database of a given server that no other test uses; other processes may run tests on the server, too.
 fn free(given: &str) -> String {
-    let scheme = given.find("://").map_or(0, |at| at + 3);
-    let end = given[scheme..].find(['/', '?']).map_or(given.len(), |at| scheme + at);
-    let free = (0..GIVEN_DATABASES).map(|number| format!("{}/{number}", &given[..end])).find(|url| {
+    let free = (0..GIVEN_DATABASES).map(|number| on_database(given, number)).find(|url| {
         // For as long as no test takes, should its process be killed.
         cli(url, &["SET", OWNER, &std::process::id().to_string(), "NX", "EX", "600"]) == "OK"
     });
     free.unwrap_or_else(|| panic!("all {GIVEN_DATABASES} databases of {GIVEN} are used by tests"))
+}
+
+/// The same URL with another database.
+fn on_database(url: &str, number: u32) -> String {
+    if url.starts_with(SOCKET) {
+        let (socket, query) = url.split_once('?').unwrap_or((url, ""));
+        let others = query.split('&').filter(|pair| !pair.is_empty() && !pair.starts_with("db="));
+        return others.fold(format!("{socket}?db={number}"), |url, pair| format!("{url}&{pair}"));
+    }
+    let scheme = url.find("://").map_or(0, |at| at + 3);
+    let end = url[scheme..].find('/').map_or(url.len(), |at| scheme + at);
+    format!("{}/{number}", &url[..end])
 }
