@@ -386,6 +386,12 @@ fn a_full_server_refuses_appends_and_takes_what_makes_room() {
         assert!(matches!(full, StoreError::Full(_)), "{full:?}");
         let numbers: Vec<u64> = (1..n).collect();
         assert_eq!(process.queued(key).await, numbers, "nothing of the refused batch is there");
+        // What is small, and needed to make room, goes through: a start, leases, lanes, attempts.
+        let other = receiver(&At(server.url(0))).await.0;
+        other.store.publish(&other.fence, &topic("t"), "1.1.1.1:1", false, HOUR).await.expect("publishes");
+        other.store.renew(&other.fence, HOUR).await.expect("renews");
+        process.open(&lane(), 2).await;
+        other.commit([Write::Attempt { lane: key, incarnation: inc(1), seq: Seq::new(1), attempts: 1 }]).await;
         process.commit([trim(key, n - 1), advance(key, None, cursor(1, n - 1))]).await;
         assert_eq!(process.queued(key).await, []);
         process.commit([large(n)]).await;

@@ -32,9 +32,9 @@ impl Known {
     }
 }
 
-/// Whether a batch may need memory, which a full server refuses; trims and cursors must go through.
+/// Whether a batch brings messages, which a full server refuses; the rest must go through, or nothing would make room.
 fn grows(batch: &Batch) -> bool {
-    batch.writes.iter().any(|w| matches!(w, Write::Append { .. } | Write::Attempt { .. } | Write::DeadLetter(_)))
+    batch.writes.iter().any(|write| matches!(write, Write::Append { .. } | Write::DeadLetter(_)))
 }
 
 /// Headers and payloads of a batch, in bytes.

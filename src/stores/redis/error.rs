@@ -59,9 +59,13 @@ fn is_passing(kind: ServerErrorKind) -> bool {
     matches!(kind, BusyLoading | NoScript | TryAgain | ClusterDown | MasterDown | ReadOnly)
 }
 
+/// What a script was refused with; servers before 7.0 say it inside the text.
+const INSIDE: [&str; 6] = ["OOM", "MISCONF", "READONLY", "NOREPLICAS", "NOPERM", "WRONGTYPE"];
+
 /// The server refused, before anything was changed.
 fn from_server(code: &str, kind: ServerErrorKind, text: String) -> StoreError {
-    match code {
+    let inside = INSIDE.iter().find(|inside| code == "ERR" && text.contains(&format!("-{inside} ")));
+    match *inside.unwrap_or(&code) {
         "OOM" => StoreError::Full(text.into()),
         "MISCONF" if text.contains("No space left") => StoreError::Full(text.into()),
         "WRONGTYPE" => StoreError::Damaged(text.into()),
@@ -107,3 +111,26 @@ macro_rules! damaged_by {
     )*};
 }
 damaged_by!(NameError, RowError, HeadersError, EmptyPayload);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn meaning(code: &str, text: &str) -> StoreError {
+        from_server(code, ServerErrorKind::ResponseError, format!("{code} {text}"))
+    }
+
+    #[test]
+    fn refusals_of_old_and_new_servers_mean_the_same() {
+        let old = |inner: &str| format!("Error running script (call to f_1): @user_script:9: @user_script: 9: {inner}");
+        let memory = "command not allowed when used memory > 'maxmemory'.";
+        assert!(matches!(meaning("OOM", memory), StoreError::Full(_)));
+        assert!(matches!(meaning("ERR", &old(&format!("-OOM {memory}"))), StoreError::Full(_)));
+        assert!(matches!(meaning("ERR", &old("-READONLY You can't write")), StoreError::Unavailable(_)));
+        assert!(matches!(meaning("ERR", &old("-WRONGTYPE Operation against")), StoreError::Damaged(_)));
+        assert!(matches!(meaning("ERR", &old("attempt to index a nil value")), StoreError::Damaged(_)));
+        let disk = "Errors writing to the AOF file: No space left on device";
+        assert!(matches!(meaning("MISCONF", disk), StoreError::Full(_)));
+        assert!(matches!(meaning("BUSY", "Redis is busy running a script"), StoreError::Busy));
+    }
+}

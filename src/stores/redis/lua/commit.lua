@@ -26,11 +26,12 @@ while ARGV[at] do
   at = at + size(at)
 end
 
--- Nothing has been written. What makes room must be possible without any; behind the first write nothing is refused.
+-- What grows is refused here by a server that is full, before anything is written: this write would need memory, and
+-- changes nothing.
 if ARGV[3] == '1' then
   redis.call('SETRANGE', 'lnr_nothing', 0, '')
 else
-  redis.call('DEL', 'lnr_nothing')
+  take_though_full()
 end
 
 local function push(l, from, to)

@@ -3,6 +3,7 @@
 local op = ARGV[3]
 local node = ARGV[1]
 if op ~= 'register' and op ~= 'seed' and op ~= 'topic' and fenced() then return { 'fenced' } end
+if op ~= 'topic' then take_though_full() end
 
 local function keys(topic)
   local key = 'lnr_topic:' .. topic

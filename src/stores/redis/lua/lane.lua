@@ -2,6 +2,7 @@
 -- ('' for the receiver, who remembers no route), a random number. Answers its key and what is known of it.
 
 if fenced() then return { 'fenced' } end
+take_though_full()
 
 local sender, source, receiver, topic = ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 local plain, with_topic = ARGV[7], ARGV[8]

@@ -6,6 +6,7 @@ for key, kind in pairs({ lnr_store = 'hash', lnr_unique_key = 'string', lnr_cata
   if found ~= 'none' and found ~= kind then return { 'foreign', key } end
 end
 if redis.call('EXISTS', 'lnr_store') == 0 then
+  take_though_full()
   redis.call('HSET', 'lnr_store', 'id', ARGV[1], 'version', ARGV[2], 'min_reader', ARGV[3])
 end
 local found = redis.call('HMGET', 'lnr_store', 'id', 'min_reader')
