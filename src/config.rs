@@ -67,6 +67,9 @@ pub enum StoreConfig {
     /// A PostgreSQL database, which many nodes share.
     #[cfg(feature = "postgres")]
     Postgres(crate::stores::postgres::PostgresOptions),
+    /// A Redis server, which many nodes share.
+    #[cfg(feature = "redis")]
+    Redis(crate::stores::redis::RedisOptions),
     /// A store that is open already: one of the library's own around which something is wrapped, to measure or to fail.
     Custom(SharedStore),
 }
@@ -78,6 +81,8 @@ impl fmt::Debug for StoreConfig {
             StoreConfig::Sqlite(path) => f.debug_tuple("Sqlite").field(path).finish(),
             #[cfg(feature = "postgres")]
             StoreConfig::Postgres(options) => f.debug_tuple("Postgres").field(options).finish(),
+            #[cfg(feature = "redis")]
+            StoreConfig::Redis(options) => f.debug_tuple("Redis").field(options).finish(),
             StoreConfig::Custom(_) => f.write_str("Custom"),
         }
     }
@@ -182,6 +187,12 @@ impl Config {
     #[cfg(feature = "postgres")]
     pub fn postgres(name: &str, topic: &str, server: impl Into<crate::stores::postgres::PostgresOptions>) -> Self {
         Self::on(StoreConfig::Postgres(server.into()), name, topic)
+    }
+
+    /// A node on a Redis server: `redis://user:pass@host:6379/0`, or options that were made of it.
+    #[cfg(feature = "redis")]
+    pub fn redis(name: &str, topic: &str, server: impl Into<crate::stores::redis::RedisOptions>) -> Self {
+        Self::on(StoreConfig::Redis(server.into()), name, topic)
     }
 
     /// A node on a store in memory, which ends with its last handle: for tests.

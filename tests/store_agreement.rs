@@ -165,3 +165,13 @@ proptest! {
         agrees::<conformance::PostgresMedium>(&steps)?;
     }
 }
+
+#[cfg(feature = "redis")]
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn redis_answers_what_memory_answers(steps in proptest::collection::vec(step(), 1..60)) {
+        agrees::<conformance::RedisMedium>(&steps)?;
+    }
+}

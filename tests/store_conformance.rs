@@ -7,6 +7,8 @@ mod conformance;
 
 #[cfg(feature = "postgres")]
 use conformance::PostgresMedium;
+#[cfg(feature = "redis")]
+use conformance::RedisMedium;
 use conformance::{Medium, MemoryMedium, SqliteMedium};
 
 /// Hands the list of all behaviours to a macro.
@@ -110,4 +112,9 @@ backends! {
 #[cfg(feature = "postgres")]
 backends! {
     postgres: PostgresMedium,
+}
+
+#[cfg(feature = "redis")]
+backends! {
+    redis: RedisMedium,
 }

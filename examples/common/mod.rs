@@ -22,7 +22,8 @@ pub(crate) async fn next<T>(from: &mut UnboundedReceiver<T>) -> Result<T, Box<dy
 
 /// The store an example's nodes share: a SQLite file of its own, or what `--store` names.
 ///
-/// `--store mesh.sqlite`, and with the feature `postgres` `--store postgresql://user:pass@host/database`
+/// `--store mesh.sqlite`; with the feature `postgres` `--store postgresql://user:pass@host/database`, with the feature
+/// `redis` `--store redis://user:pass@host/0`
 pub(crate) enum Store {
     Sqlite {
         file: PathBuf,
@@ -30,6 +31,10 @@ pub(crate) enum Store {
     },
     #[cfg(feature = "postgres")]
     Postgres {
+        url: String,
+    },
+    #[cfg(feature = "redis")]
+    Redis {
         url: String,
     },
 }
@@ -41,13 +46,33 @@ impl Store {
             let dir = tempfile::tempdir()?;
             return Ok(Store::Sqlite { file: dir.path().join("mesh.sqlite"), _dir: Some(dir) });
         };
-        if !named.starts_with("postgres") {
-            return Ok(Store::Sqlite { file: named.into(), _dir: None });
+        if named.starts_with("postgres") {
+            return Self::postgres(named);
         }
-        #[cfg(feature = "postgres")]
-        return Ok(Store::Postgres { url: named });
-        #[cfg(not(feature = "postgres"))]
+        if named.starts_with("redis") || named.starts_with("unix:") {
+            return Self::redis(named);
+        }
+        Ok(Store::Sqlite { file: named.into(), _dir: None })
+    }
+
+    #[cfg(feature = "postgres")]
+    fn postgres(url: String) -> Result<Store, Box<dyn Error>> {
+        Ok(Store::Postgres { url })
+    }
+
+    #[cfg(not(feature = "postgres"))]
+    fn postgres(_: String) -> Result<Store, Box<dyn Error>> {
         Err("built without PostgreSQL: add --features postgres".into())
+    }
+
+    #[cfg(feature = "redis")]
+    fn redis(url: String) -> Result<Store, Box<dyn Error>> {
+        Ok(Store::Redis { url })
+    }
+
+    #[cfg(not(feature = "redis"))]
+    fn redis(_: String) -> Result<Store, Box<dyn Error>> {
+        Err("built without Redis: add --features redis".into())
     }
 
     /// A node on it.
@@ -56,6 +81,8 @@ impl Store {
             Store::Sqlite { file, .. } => Config::sqlite(name, topic, file),
             #[cfg(feature = "postgres")]
             Store::Postgres { url } => Config::postgres(name, topic, url.as_str()),
+            #[cfg(feature = "redis")]
+            Store::Redis { url } => Config::redis(name, topic, url.as_str()),
         }
     }
 }
@@ -66,6 +93,8 @@ impl fmt::Display for Store {
             Store::Sqlite { file, .. } => write!(f, "SQLite file: {}", file.display()),
             #[cfg(feature = "postgres")]
             Store::Postgres { .. } => f.write_str("PostgreSQL database"),
+            #[cfg(feature = "redis")]
+            Store::Redis { .. } => f.write_str("Redis server"),
         }
     }
 }

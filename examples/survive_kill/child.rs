@@ -2,7 +2,7 @@
 //! some of them. Each writes a step down before it takes it. Both end when their standard input does.
 
 use crate::log::{Key, Log, Step};
-use crate::options::{Options, Part};
+use crate::options::{Kind, Options, Part};
 use actix::prelude::*;
 use liner::{
     Config, Delivery, GetPublisher, LinerSystem, ListAddresses, Nack, PendingCount, Publisher, Receive, SendError,
@@ -54,13 +54,15 @@ fn config(options: &Options, part: Part) -> Config {
     config
 }
 
-#[cfg(feature = "postgres")]
 fn store(options: &Options, name: &str, topic: &str) -> Config {
-    if options.postgres { Config::postgres(name, topic, options.url_of(name)) } else { file(options, name, topic) }
+    match options.store {
+        #[cfg(feature = "postgres")]
+        Kind::Postgres => Config::postgres(name, topic, options.url_of(name)),
+        #[cfg(feature = "redis")]
+        Kind::Redis => Config::redis(name, topic, options.url_of(name)),
+        _ => file(options, name, topic),
+    }
 }
-
-#[cfg(not(feature = "postgres"))]
-use file as store;
 
 fn file(options: &Options, name: &str, topic: &str) -> Config {
     let file = if options.isolated { format!("{name}.sqlite") } else { "mesh.sqlite".to_owned() };

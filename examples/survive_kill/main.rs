@@ -2,9 +2,9 @@
 //!
 //! `cargo run --release --example survive_kill -- --kills 50 --rate 2000 --durability committed`
 //!
-//! Two processes run on one SQLite file, or with `--isolated` on a file each; with `--store postgres` on a private server
-//! (build with `--features postgres`), which `--kill-store` kills as well. Both write down every step before they take
-//! it. The parent kills one of them, or both, at a random moment and starts it again, and in the end reads the logs and
+//! Two processes run on one SQLite file, or with `--isolated` on a file each; with `--store postgres` or
+//! `--store redis` on a private server (build with the feature of that name), which `--kill-store` kills as well. Both
+//! write down every step before they take it. The parent kills one of them, or both, at a random moment and starts it again, and in the end reads the logs and
 //! prints
 //!
 //! ```text
@@ -23,6 +23,9 @@ mod options;
 #[cfg(feature = "postgres")]
 #[path = "../../tests/servers/postgres.rs"]
 mod postgres;
+#[cfg(feature = "redis")]
+#[path = "../../tests/servers/redis.rs"]
+mod redis;
 mod server;
 
 use check::History;

@@ -13,10 +13,10 @@ pub(crate) struct Options {
     /// Messages a second that are offered.
     pub(crate) rate: u64,
     pub(crate) durability: Durability,
-    /// A file, or a schema, for each node, instead of one for both.
+    /// A file, a schema, or a database for each node, instead of one for both.
     pub(crate) isolated: bool,
-    /// On a private PostgreSQL server instead of SQLite.
-    pub(crate) postgres: bool,
+    /// What keeps messages: SQLite, or a private server.
+    pub(crate) store: Kind,
     /// The server is killed, too.
     pub(crate) kill_store: bool,
     /// Where the server is.
@@ -35,6 +35,14 @@ pub(crate) struct Options {
     pub(crate) listen: Option<SocketAddr>,
     /// Where it looks for the other first.
     pub(crate) peer: Option<SocketAddr>,
+}
+
+/// The backends of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Sqlite,
+    Postgres,
+    Redis,
 }
 
 /// What a child does.
@@ -59,7 +67,7 @@ impl Part {
 
 const HELP: &str = "survive_kill [--kills N] [--rate MESSAGES_PER_SECOND] \
                     [--durability committed|synced|write-behind] [--isolated] \
-                    [--store sqlite|postgres] [--kill-store] [--seed N] [--verbose]";
+                    [--store sqlite|postgres|redis] [--kill-store] [--seed N] [--verbose]";
 
 impl Options {
     pub(crate) fn parse(mut words: impl Iterator<Item = String>) -> Result<Options, Box<dyn Error>> {
@@ -68,7 +76,7 @@ impl Options {
             rate: 2000,
             durability: Durability::Committed,
             isolated: false,
-            postgres: false,
+            store: Kind::Sqlite,
             kill_store: false,
             url: String::new(),
             seed: u64::from(std::process::id()),
@@ -86,7 +94,7 @@ impl Options {
                 "--rate" => options.rate = value()?.parse()?,
                 "--durability" => options.durability = durability(&value()?)?,
                 "--isolated" => options.isolated = true,
-                "--store" => options.postgres = postgres(&value()?)?,
+                "--store" => options.store = kind(&value()?)?,
                 "--kill-store" => options.kill_store = true,
                 "--url" => options.url = value()?,
                 "--seed" => options.seed = value()?.parse()?,
@@ -99,18 +107,22 @@ impl Options {
                 _ => return Err(format!("{word:?} is not an option\n{HELP}").into()),
             }
         }
-        if options.kill_store && !options.postgres {
-            return Err("--kill-store needs --store postgres: a file has no process of its own".into());
+        if options.kill_store && options.store == Kind::Sqlite {
+            return Err("--kill-store needs --store postgres or redis: a file has no process of its own".into());
         }
         Ok(options)
     }
 }
 
-#[cfg(feature = "postgres")]
+#[cfg(any(feature = "postgres", feature = "redis"))]
 impl Options {
-    /// The store of a node: the database, or a schema of it.
+    /// The store of a node: the one of both, or a schema or database of its own.
     pub(crate) fn url_of(&self, node: &str) -> String {
-        if self.isolated { format!("{}?schema={node}", self.url) } else { self.url.clone() }
+        match self.store {
+            Kind::Postgres if self.isolated => format!("{}?schema={node}", self.url),
+            Kind::Redis if self.isolated && node == "receiver" => self.url.replace("?db=0", "?db=1"),
+            _ => self.url.clone(),
+        }
     }
 }
 
@@ -123,12 +135,13 @@ fn durability(word: &str) -> Result<Durability, String> {
     }
 }
 
-fn postgres(word: &str) -> Result<bool, String> {
+fn kind(word: &str) -> Result<Kind, String> {
     match word {
-        "sqlite" => Ok(false),
-        "postgres" if cfg!(feature = "postgres") => Ok(true),
-        "postgres" => Err("built without PostgreSQL: add --features postgres".to_owned()),
-        _ => Err(format!("{word:?} is not sqlite or postgres")),
+        "sqlite" => Ok(Kind::Sqlite),
+        "postgres" if cfg!(feature = "postgres") => Ok(Kind::Postgres),
+        "redis" if cfg!(feature = "redis") => Ok(Kind::Redis),
+        "postgres" | "redis" => Err(format!("built without it: add --features {word}")),
+        _ => Err(format!("{word:?} is not sqlite, postgres or redis")),
     }
 }
 

@@ -1,65 +1,80 @@
-//! The private PostgreSQL server of a run, if it has one.
+//! The private server of a run, if it has one.
 
-use crate::options::Options;
+use crate::options::{Kind, Options};
 use std::error::Error;
 
-/// Nothing where the run is on SQLite.
-#[derive(Default)]
-pub(crate) struct Server {
+/// A server that runs, or none: the run is on SQLite.
+pub(crate) enum Server {
+    None,
     #[cfg(feature = "postgres")]
-    running: Option<crate::postgres::Server>,
+    Postgres(crate::postgres::Server),
+    #[cfg(feature = "redis")]
+    Redis(crate::redis::Server),
 }
 
 impl Server {
     /// Starts one if the options ask for it, and notes in them where it is.
-    #[cfg(feature = "postgres")]
     pub(crate) fn start(options: &mut Options) -> Server {
-        if !options.postgres {
-            return Server::default();
+        match options.store {
+            #[cfg(feature = "postgres")]
+            Kind::Postgres => {
+                let server = crate::postgres::Server::start(&["fsync=on"]);
+                options.url = server.database("mesh");
+                Server::Postgres(server)
+            }
+            #[cfg(feature = "redis")]
+            Kind::Redis => {
+                let server = crate::redis::Server::start(&[]);
+                options.url = server.url(0);
+                Server::Redis(server)
+            }
+            _ => Server::None,
         }
-        let server = crate::postgres::Server::start(&["fsync=on"]);
-        options.url = server.database("mesh");
-        Server { running: Some(server) }
-    }
-
-    #[cfg(not(feature = "postgres"))]
-    pub(crate) fn start(_: &mut Options) -> Server {
-        Server::default()
     }
 
     /// SIGKILL to all its processes.
     pub(crate) fn kill(&mut self) {
-        #[cfg(feature = "postgres")]
-        if let Some(server) = &mut self.running {
-            server.kill();
+        match self {
+            Server::None => {}
+            #[cfg(feature = "postgres")]
+            Server::Postgres(server) => server.kill(),
+            #[cfg(feature = "redis")]
+            Server::Redis(server) => server.kill(),
         }
     }
 
     pub(crate) fn start_again(&mut self) {
-        #[cfg(feature = "postgres")]
-        if let Some(server) = &mut self.running {
-            server.start_again();
+        match self {
+            Server::None => {}
+            #[cfg(feature = "postgres")]
+            Server::Postgres(server) => server.start_again(),
+            #[cfg(feature = "redis")]
+            Server::Redis(server) => server.start_again(),
         }
     }
 
     /// Nothing may be left in it.
     pub(crate) fn check_empty(&self, options: &Options) -> Result<(), Box<dyn Error>> {
-        #[cfg(feature = "postgres")]
-        if self.running.is_some() {
-            for node in ["sender", "receiver"] {
-                let left = crate::postgres::psql(&options.url, &left(options, node));
-                if left != "0" {
-                    return Err(format!("{left} messages are left in the store of the {node}").into());
-                }
+        for node in ["sender", "receiver"] {
+            let left = self.left(options, node);
+            if left != "0" {
+                return Err(format!("{left} messages are left in the store of the {node}").into());
             }
         }
-        let _ = options;
         Ok(())
     }
-}
 
-#[cfg(feature = "postgres")]
-fn left(options: &Options, node: &str) -> String {
-    let schema = if options.isolated { node } else { "public" };
-    format!("SELECT count(*) FROM {schema}.conn_messages")
+    #[cfg_attr(not(any(feature = "postgres", feature = "redis")), expect(unused_variables))]
+    fn left(&self, options: &Options, node: &str) -> String {
+        match self {
+            Server::None => "0".to_owned(),
+            #[cfg(feature = "postgres")]
+            Server::Postgres(_) => {
+                let schema = if options.isolated { node } else { "public" };
+                crate::postgres::psql(&options.url, &format!("SELECT count(*) FROM {schema}.conn_messages"))
+            }
+            #[cfg(feature = "redis")]
+            Server::Redis(_) => crate::redis::queued(&options.url_of(node)).to_string(),
+        }
+    }
 }

@@ -11,6 +11,8 @@ use super::store::StoreActor;
 use super::system::{CatalogueChanged, LinerSystem};
 use super::threads::Threads;
 use crate::config::{Config, Names, StoreConfig};
+#[cfg(feature = "redis")]
+use crate::config::{Durability, Mode};
 use crate::error::{AdminError, SpawnError};
 use crate::stores::sqlite::{SqliteOptions, SqliteStore};
 use crate::stores::{Fence, OpenError, SharedStore, StoreError};
@@ -27,13 +29,19 @@ use tokio::time::{sleep, timeout_at};
 const RENEWALS: u32 = 3;
 
 /// Opens the store a configuration names. Blocks for as long as that takes.
-pub(super) fn open_store(config: &StoreConfig) -> Result<SharedStore, OpenError> {
-    Ok(match config {
+pub(super) fn open_store(config: &Config) -> Result<SharedStore, OpenError> {
+    Ok(match &config.store {
         StoreConfig::Memory(store) => Arc::new(store.clone()),
         StoreConfig::Custom(store) => store.clone(),
         StoreConfig::Sqlite(path) => Arc::new(SqliteStore::open(path, SqliteOptions::default())?),
         #[cfg(feature = "postgres")]
         StoreConfig::Postgres(options) => Arc::new(crate::stores::postgres::PostgresStore::open(options)?),
+        #[cfg(feature = "redis")]
+        StoreConfig::Redis(options) => {
+            let synced = config.mode == Mode::AtLeastOnce(Durability::Synced);
+            let options = if synced { options.clone().synced() } else { options.clone() };
+            Arc::new(crate::stores::redis::RedisStore::open(&options)?)
+        }
     })
 }
 
@@ -75,7 +83,7 @@ impl LinerSystem {
         let names = config.names()?;
         let socket = bind(&config)?;
         let bound = socket.local_addr().map_err(|source| SpawnError::Bind { addr: config.listen.clone(), source })?;
-        let store = open_store(&config.store)?;
+        let store = open_store(&config)?;
         let node = Arc::new(register(config, &names, store, bound).await?);
         // Before a peer can hear of this node: an answer to it has a route from the first message on.
         let lease = node.config.timing.lease;

@@ -27,12 +27,15 @@ pub enum StoreError {
     /// The lane was forgotten, was never opened, or belongs to another sender. Nothing was changed; open it again.
     #[error("no lane {0} of this sender")]
     NoLane(i64),
+    /// The commit was to be on the medium before it is reported, and the store does not do that. Nothing was changed.
+    #[error("store does not sync its commits: {0}")]
+    NotSynced(Arc<str>),
 }
 
 impl StoreError {
     /// Whether repeating the operation later can succeed.
     pub fn is_retryable(&self) -> bool {
-        !matches!(self, StoreError::Fenced | StoreError::Damaged(_) | StoreError::NoLane(_))
+        !matches!(self, Self::Fenced | Self::Damaged(_) | Self::NoLane(_) | Self::NotSynced(_))
     }
 
     /// Whether it is certain that nothing was changed.
@@ -104,6 +107,14 @@ pub enum OpenError {
         server: String,
         /// What is wrong.
         reason: String,
+    },
+    /// The server does not persist what it answers as surely as was asked for, or may evict it.
+    #[error("{server} is too weak for synced messages: {settings}")]
+    Weak {
+        /// Address and database.
+        server: String,
+        /// Its settings.
+        settings: String,
     },
     /// The store failed while it was opened or migrated.
     #[error("opening the store failed")]

@@ -22,7 +22,11 @@ pub mod memory;
 mod naming;
 #[cfg(feature = "postgres")]
 pub mod postgres;
+#[cfg(feature = "redis")]
+pub mod redis;
 mod row;
+#[cfg(any(feature = "postgres", feature = "redis"))]
+mod runtime;
 pub mod sqlite;
 
 pub use dead_letters::{DeadLetter, DeadLetterFilter, DeadLetterId, DeadLetterOrigin, DeadLetters};

@@ -9,10 +9,15 @@ pub(crate) mod outbox;
 #[cfg(feature = "postgres")]
 #[path = "../servers/postgres.rs"]
 pub(crate) mod postgres;
+#[cfg(feature = "redis")]
+#[path = "../servers/redis.rs"]
+pub(crate) mod redis;
 
 use liner::stores::memory::MemoryStore;
 #[cfg(feature = "postgres")]
 use liner::stores::postgres::PostgresStore;
+#[cfg(feature = "redis")]
+use liner::stores::redis::RedisStore;
 use liner::stores::sqlite::{SqliteOptions, SqliteStore};
 use liner::stores::*;
 use liner::{Cursor, Headers, Incarnation, LaneName, Message, NodeId, Payload, Seq, Topic};
@@ -66,6 +71,20 @@ impl Medium for PostgresMedium {
 
     fn open(&self) -> SharedStore {
         Arc::new(PostgresStore::open(&self.0.url.as_str().into()).expect("opens"))
+    }
+}
+
+#[cfg(feature = "redis")]
+pub(crate) struct RedisMedium(pub(crate) redis::Database);
+
+#[cfg(feature = "redis")]
+impl Medium for RedisMedium {
+    fn fresh() -> Self {
+        RedisMedium(redis::Database::new())
+    }
+
+    fn open(&self) -> SharedStore {
+        Arc::new(RedisStore::open(&self.0.url.as_str().into()).expect("opens"))
     }
 }
 

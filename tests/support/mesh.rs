@@ -14,6 +14,8 @@ enum Shared {
     Sqlite,
     #[cfg(feature = "postgres")]
     Postgres(super::postgres::Database),
+    #[cfg(feature = "redis")]
+    Redis(super::redis::Database),
 }
 
 /// One shared store.
@@ -34,6 +36,11 @@ impl Mesh {
     #[cfg(feature = "postgres")]
     pub(crate) fn postgres() -> Self {
         Self::on(Shared::Postgres(super::postgres::Database::new()))
+    }
+
+    #[cfg(feature = "redis")]
+    pub(crate) fn redis() -> Self {
+        Self::on(Shared::Redis(super::redis::Database::new()))
     }
 
     fn on(shared: Shared) -> Self {
@@ -60,6 +67,8 @@ impl Mesh {
             Shared::Sqlite => Config::sqlite(name, topic, self.file()),
             #[cfg(feature = "postgres")]
             Shared::Postgres(database) => Config::postgres(name, topic, database.url.as_str()),
+            #[cfg(feature = "redis")]
+            Shared::Redis(database) => Config::redis(name, topic, database.url.as_str()),
         }
     }
 
@@ -77,6 +86,11 @@ impl Mesh {
             Shared::Postgres(database) => {
                 let options = database.url.as_str().into();
                 Arc::new(liner::stores::postgres::PostgresStore::open(&options).expect("opens"))
+            }
+            #[cfg(feature = "redis")]
+            Shared::Redis(database) => {
+                let options = database.url.as_str().into();
+                Arc::new(liner::stores::redis::RedisStore::open(&options).expect("opens"))
             }
         }
     }

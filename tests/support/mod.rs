@@ -11,6 +11,9 @@ pub(crate) mod node;
 #[path = "../servers/postgres.rs"]
 pub(crate) mod postgres;
 pub(crate) mod proxy;
+#[cfg(feature = "redis")]
+#[path = "../servers/redis.rs"]
+pub(crate) mod redis;
 pub(crate) mod store;
 
 pub(crate) use events::Events;
@@ -65,6 +68,12 @@ macro_rules! on_each_store {
             #[actix::test]
             async fn on_postgres() {
                 super::$name($crate::support::Mesh::postgres()).await;
+            }
+
+            #[cfg(feature = "redis")]
+            #[actix::test]
+            async fn on_redis() {
+                super::$name($crate::support::Mesh::redis()).await;
             }
         })*
     };

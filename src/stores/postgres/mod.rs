@@ -25,7 +25,6 @@ mod options;
 mod outbox;
 mod plan;
 mod pool;
-mod runtime;
 mod schema;
 mod session;
 mod tls;
@@ -34,11 +33,11 @@ mod writer;
 
 pub use options::PostgresOptions;
 
+use super::runtime::Runtime;
 use super::{OpenError, StoreError, StoreFacts};
 use error::Failure;
 use options::Target;
 use pool::Sessions;
-use runtime::Runtime;
 use session::{Connector, Session};
 use std::future::Future;
 use std::sync::atomic::AtomicI64;
@@ -104,7 +103,7 @@ impl PostgresStore {
         let connector = Arc::new(Connector::new(Target::parse(options)?)?);
         let (told, opened) = blocking::channel();
         let (writer, queue) = mpsc::channel(QUEUE);
-        let runtime = Runtime::start(async move {
+        let runtime = Runtime::start("liner-postgres", async move {
             let opening = open(connector.clone()).await;
             let works = opening.is_ok();
             // Nobody waits any more: there is no handle to serve.

@@ -1,9 +1,8 @@
-//! The thread whose runtime owns the store's sockets and timers.
+//! The thread whose runtime owns the sockets and timers of a store on a server.
 //!
 //! It outlives every actor and runtime of the callers: they poll operations wherever they are, and the sockets are driven
 //! here. It ends when its main task does.
 
-use super::error::Outcome;
 use std::future::Future;
 use std::pin::pin;
 use std::thread::JoinHandle;
@@ -17,11 +16,10 @@ pub(super) struct Runtime {
 
 impl Runtime {
     /// Starts a thread that runs `main`, and everything spawned, until `main` ends.
-    pub(super) fn start<F: Future<Output = ()> + Send + 'static>(main: F) -> std::io::Result<Runtime> {
+    pub(super) fn start<F: Future<Output = ()> + Send + 'static>(name: &str, main: F) -> std::io::Result<Runtime> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let handle = runtime.handle().clone();
-        let thread =
-            std::thread::Builder::new().name("liner-postgres".to_owned()).spawn(move || runtime.block_on(main))?;
+        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || runtime.block_on(main))?;
         Ok(Runtime { handle, thread })
     }
 
@@ -30,7 +28,7 @@ impl Runtime {
     }
 
     /// Polls a future on the caller's thread with this runtime's timers and sockets.
-    pub(super) async fn enter<T>(&self, future: impl Future<Output = Outcome<T>>) -> Outcome<T> {
+    pub(super) async fn enter<F: Future>(&self, future: F) -> F::Output {
         let mut future = pin!(future);
         std::future::poll_fn(|cx| {
             let _context = self.handle.enter();

@@ -1,0 +1,142 @@
+//! A connection that is made again when it is lost, and calls of scripts on it.
+//!
+//! The client library's manager connects again by itself but repeats nothing; what was under way is repeated here, for up
+//! to `PATIENCE`. Everything the store does may be repeated.
+
+use super::error::{Access, Failure, Outcome, failure};
+use super::options::Target;
+use super::script::{Answer, Call};
+use super::{OPERATION, PATIENCE};
+use crate::stores::StoreError;
+use parking_lot::Mutex;
+use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+use redis::{Cmd, ErrorKind, RedisError, RedisResult, ServerErrorKind, Value};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+
+/// How long one attempt to connect may take, TLS and login included.
+pub(super) const CONNECT: Duration = Duration::from_secs(5);
+
+/// Between two attempts, doubling from the first to the last.
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+const LAST_PAUSE: Duration = Duration::from_millis(500);
+
+/// One connection.
+pub(super) struct Connection {
+    target: Arc<Target>,
+    /// `None` until it is needed, and after a failure that the manager would keep for ever.
+    manager: Mutex<Option<ConnectionManager>>,
+}
+
+impl Connection {
+    pub(super) fn new(target: Arc<Target>) -> Self {
+        Connection { target, manager: Mutex::new(None) }
+    }
+
+    fn manager(&self) -> RedisResult<ConnectionManager> {
+        let mut held = self.manager.lock();
+        if let Some(manager) = &*held {
+            return Ok(manager.clone());
+        }
+        // The pauses are ours, so that a caller hears of each attempt.
+        let config = ConnectionManagerConfig::new()
+            .set_number_of_retries(0)
+            .set_connection_timeout(Some(CONNECT))
+            .set_response_timeout(Some(OPERATION));
+        let manager = ConnectionManager::new_lazy_with_config(self.target.client.clone(), config)?;
+        *held = Some(manager.clone());
+        Ok(manager)
+    }
+
+    /// Sends a command once.
+    pub(super) async fn send(&self, command: &Cmd) -> RedisResult<Value> {
+        let answer = self.manager()?.send_packed_command(command).await;
+        let refused = |error: &RedisError| !error.is_io_error() && error.kind() != ErrorKind::Extension;
+        if answer.as_ref().is_err_and(|error| refused(error) && !is_of_command(error)) {
+            *self.manager.lock() = None;
+        }
+        match answer {
+            Ok(Value::ServerError(error)) => Err(error.into()),
+            answer => answer,
+        }
+    }
+
+    async fn attempt(&self, call: &Call) -> Outcome<Value> {
+        let mut answer = self.send(&call.command).await;
+        // The server has not heard of the script, or was started again.
+        if answer.as_ref().is_err_and(|e| e.kind() == ErrorKind::Server(ServerErrorKind::NoScript)) {
+            answer = match self.send(redis::cmd("SCRIPT").arg("LOAD").arg(call.script.code)).await {
+                Ok(_) => self.send(&call.command).await,
+                // Nothing was asked of it yet.
+                Err(error) => return Err(failure(&error, Access::Reads)),
+            };
+        }
+        answer.map_err(|error| failure(&error, call.script.access))
+    }
+
+    /// Runs a script, again while the connection is what fails.
+    pub(super) async fn run(&self, call: &Call) -> Outcome<Answer> {
+        let deadline = Instant::now() + PATIENCE;
+        let mut pause = FIRST_PAUSE;
+        let mut unknown: Option<StoreError> = None;
+        loop {
+            let failure = match self.attempt(call).await {
+                Ok(value) => return Answer::new(value),
+                Err(failure) => failure,
+            };
+            if !failure.error.is_definite() {
+                unknown = Some(failure.error.clone());
+            }
+            if !failure.again || Instant::now() + pause > deadline {
+                // What an earlier attempt may have done, a refusal of this one does not undo.
+                return Err(Failure { error: unknown.unwrap_or(failure.error), again: false });
+            }
+            tracing::debug!(error = %failure.error, "an operation of the store is repeated");
+            sleep(pause).await;
+            pause = (pause * 2).min(LAST_PAUSE);
+        }
+    }
+
+    /// Runs a script that says whether it did something, and answers what it says beside that.
+    pub(super) async fn write(&self, call: &Call) -> Outcome<Answer> {
+        match self.try_write(call).await? {
+            Some(answer) => Ok(answer),
+            None => Err(StoreError::Damaged("the store changes all the time".into()).into()),
+        }
+    }
+
+    /// `None` if something else changed what the script was to change.
+    pub(super) async fn try_write(&self, call: &Call) -> Outcome<Option<Answer>> {
+        let mut answer = self.run(call).await?;
+        match answer.text()?.as_str() {
+            "ok" => Ok(Some(answer)),
+            "again" => Ok(None),
+            "fenced" => Err(StoreError::Fenced.into()),
+            "nolane" => Err(StoreError::NoLane(i64::try_from(answer.number()?).unwrap_or(0)).into()),
+            other => Err(StoreError::Damaged(format!("a script answered {other:?}").into()).into()),
+        }
+    }
+
+    /// Sends a command that only reads, again if the connection turns out to be lost.
+    pub(super) async fn read(&self, command: &Cmd) -> Outcome<Value> {
+        let deadline = Instant::now() + PATIENCE;
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let failure = match self.send(command).await {
+                Ok(value) => return Ok(value),
+                Err(error) => failure(&error, Access::Reads),
+            };
+            if !failure.again || Instant::now() + pause > deadline {
+                return Err(failure);
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(LAST_PAUSE);
+        }
+    }
+}
+
+/// Whether the server said it of a command, on a connection that goes on.
+fn is_of_command(error: &RedisError) -> bool {
+    matches!(error.kind(), ErrorKind::Server(_)) && !matches!(error.code(), Some("NOAUTH" | "WRONGPASS"))
+}

@@ -1,0 +1,131 @@
+//! The catalogue: registrations, leases, routes, tombstones, remembered peers. The rules are in `lua/directory.lua`.
+
+use super::connection::Connection;
+use super::error::Outcome;
+use super::script::{Call, DIRECTORY, TOPIC};
+use crate::stores::directory::MAX_LEASE;
+use crate::stores::{Fence, Registration, Route, StoreError, TopicEntry};
+use crate::types::{Epoch, NodeId, Topic};
+use redis::Value;
+use std::time::Duration;
+
+/// Names in one call, below what a script can take apart at once.
+const NAMES: usize = 2000;
+
+/// Keys looked at in one step of a scan.
+const SCANNED: usize = 1000;
+
+pub(super) fn fenced(fence: &Fence, op: &str) -> Call {
+    DIRECTORY.call().text(fence.node.as_str()).number(fence.epoch.get()).text(op)
+}
+
+pub(super) fn lease_ms(lease: Duration) -> u64 {
+    u64::try_from(lease.min(MAX_LEASE).as_millis()).unwrap_or(u64::MAX)
+}
+
+pub(super) async fn register(db: &Connection, node: &NodeId) -> Outcome<Registration> {
+    let call = DIRECTORY.call().text(node.as_str()).number(0).text("register");
+    let mut answer = db.write(&call).await?;
+    Ok(Registration { epoch: Epoch::new(answer.number()?), clean: answer.number()? == 1 })
+}
+
+pub(super) async fn seed(db: &Connection, topic: &Topic, node: &NodeId, addr: &str) -> Outcome<()> {
+    let call = DIRECTORY.call().text("").number(0).text("seed");
+    db.write(&call.text(topic.as_str()).text(node.as_str()).text(addr)).await.map(drop)
+}
+
+pub(super) async fn topic(db: &Connection, topic: &Topic) -> Outcome<TopicEntry> {
+    let call = TOPIC.call().text("").number(0).text("topic").text(topic.as_str());
+    let mut answer = db.write(&call).await?;
+    let (mut rows, mut tombstones) = (answer.parts()?, answer.parts()?);
+    let mut entry = TopicEntry::default();
+    let mut found: Vec<(NodeId, bool, String, bool)> = Vec::new();
+    while !rows.is_over() {
+        let mut row = rows.parts()?;
+        let (name, addr) = (row.bytes()?, row.bytes()?);
+        let (unleased, live) = (row.number()? == 1, row.number()? == 1);
+        // An operator can write anything; what is no name of a node or no text is no route to one.
+        let (Ok(name), Ok(addr)) = (std::str::from_utf8(&name), std::str::from_utf8(&addr)) else { continue };
+        let Ok(node) = NodeId::new(name) else { continue };
+        found.push((node, unleased, addr.to_owned(), live));
+    }
+    while !tombstones.is_over() {
+        entry.tombstones.push(NodeId::new(&tombstones.text()?)?);
+    }
+    entry.tombstones.sort();
+    // By name, published addresses before those without a lease.
+    found.sort();
+    for (node, _, addr, live) in found {
+        match entry.routes.last_mut().filter(|route| route.node == node) {
+            Some(route) => {
+                route.addrs.push(addr);
+                route.live |= live;
+            }
+            None => entry.routes.push(Route { node, addrs: vec![addr], live }),
+        }
+    }
+    Ok(entry)
+}
+
+/// Operators add routes under any topic, so all topics there are have to be looked through. They are found in steps,
+/// between which the server does other things.
+pub(super) async fn forget_node(db: &Connection, fence: &Fence, node: &NodeId) -> Outcome<u64> {
+    let (mut topics, mut peers) = (Vec::new(), Vec::new());
+    for key in hashes(db).await? {
+        let topic = key.strip_prefix("lnr_topic:");
+        if let Some(topic) = topic.and_then(|t| t.strip_suffix(":addr").or_else(|| t.strip_suffix(":tombstones"))) {
+            topics.push(topic.to_owned());
+        } else if let Some(name) = key.strip_prefix("lnr_peers:") {
+            peers.push(name.to_owned());
+        }
+    }
+    for names in [&mut topics, &mut peers] {
+        names.sort();
+        names.dedup();
+    }
+    let none: &[String] = &[];
+    let mut parts: Vec<_> = topics.chunks(NAMES).map(|part| (part, part.len())).collect();
+    parts.extend(peers.chunks(NAMES).map(|part| (part, 0)));
+    if parts.is_empty() {
+        parts.push((none, 0));
+    }
+    let mut gone = 0;
+    for (names, topics) in parts {
+        let mut call = fenced(fence, "forget").text(node.as_str()).text(&topics.to_string());
+        for name in names {
+            call.add(name.as_str());
+        }
+        gone += db.write(&call).await?.number()?;
+    }
+    Ok(gone)
+}
+
+/// The hashes of the catalogue, by a scan.
+async fn hashes(db: &Connection) -> Outcome<Vec<String>> {
+    let (mut found, mut cursor) = (Vec::new(), "0".to_owned());
+    loop {
+        let mut scan = redis::cmd("SCAN");
+        scan.arg(&cursor).arg("MATCH").arg("lnr_[tp]*").arg("COUNT").arg(SCANNED).arg("TYPE").arg("hash");
+        let (next, keys): (String, Vec<Vec<u8>>) = parsed(db.read(&scan).await?)?;
+        found.extend(keys.into_iter().filter_map(|key| String::from_utf8(key).ok()));
+        if next == "0" {
+            return Ok(found);
+        }
+        cursor = next;
+    }
+}
+
+pub(super) async fn peers(db: &Connection, node: &NodeId) -> Outcome<Vec<(NodeId, String)>> {
+    let value = db.read(redis::cmd("HGETALL").arg(format!("lnr_peers:{node}"))).await?;
+    let pairs: Vec<(String, String)> = parsed(value)?;
+    let mut peers = Vec::new();
+    for (peer, addr) in pairs {
+        peers.push((NodeId::new(&peer)?, addr));
+    }
+    peers.sort();
+    Ok(peers)
+}
+
+pub(super) fn parsed<T: redis::FromRedisValue>(value: Value) -> Outcome<T> {
+    redis::from_redis_value(value).map_err(|error| StoreError::Damaged(error.to_string().into()).into())
+}

@@ -1,0 +1,222 @@
+//! Finding, opening, reading and dropping lanes.
+
+use super::commit::{Known, capped};
+use super::connection::Connection;
+use super::error::Outcome;
+use super::script::{Answer, CLEAR, COUNT, FORGET, LANE, LANES, LOAD, OPEN};
+use crate::stores::chain::Chain;
+use crate::stores::{
+    Amount, Fence, InboxLane, LaneKey, OutboxLane, Page, PageLimit, PendingLane, Span, StoreError, naming, row,
+};
+use crate::types::{Cursor, Incarnation, LaneId, LaneName, NodeId, Seq, Topic};
+
+/// Messages and bytes counted by one call: milliseconds, in which the server does nothing else.
+const COUNTED: u64 = 4096;
+const COUNTED_BYTES: u64 = 16 * 1024 * 1024;
+
+/// How often an opening is tried again because its sender appends meanwhile, which it does not.
+const ATTEMPTS: usize = 16;
+
+/// The oldest message, whatever its size.
+const ONE: PageLimit = PageLimit { messages: 1, bytes: 0 };
+
+/// A lane as the script describes it.
+struct Found {
+    key: LaneKey,
+    born: String,
+    /// As they are stored.
+    spans: String,
+    chain: Chain,
+    acked: Seq,
+    /// Above every number that was ever queued or acked.
+    next: Seq,
+    /// Nothing is queued up to here.
+    floor: Seq,
+    cursor: Option<Cursor>,
+    attempts: Vec<(Incarnation, Seq, u32)>,
+}
+
+fn damaged(what: &str) -> StoreError {
+    StoreError::Damaged(format!("{what} of a lane cannot be read").into())
+}
+
+fn number(text: &str, what: &str) -> Result<u64, StoreError> {
+    text.parse().map_err(|_| damaged(what))
+}
+
+fn incarnation(text: &str) -> Result<Option<Incarnation>, StoreError> {
+    if text.is_empty() { Ok(None) } else { Ok(Some(Incarnation::new(number(text, "an incarnation")?))) }
+}
+
+/// `incarnation:number`.
+fn numbered(text: &str) -> Result<(Incarnation, Seq), StoreError> {
+    let (of, seq) = text.split_once(':').ok_or_else(|| damaged("a number"))?;
+    Ok((Incarnation::new(number(of, "an incarnation")?), Seq::new(number(seq, "a number")?)))
+}
+
+/// `incarnation:first`, separated by commas, oldest first.
+fn spans(text: &str) -> Result<Vec<Span>, StoreError> {
+    let span = |part: &str| numbered(part).map(|(incarnation, first)| Span { incarnation, first });
+    text.split(',').filter(|part| !part.is_empty()).map(span).collect()
+}
+
+fn spans_text(spans: &[Span]) -> String {
+    let parts: Vec<_> = spans.iter().map(|s| format!("{}:{}", s.incarnation.get(), s.first.get())).collect();
+    parts.join(",")
+}
+
+impl Found {
+    fn read(mut answer: Answer) -> Outcome<Found> {
+        let key = LaneKey(i64::try_from(answer.number()?).unwrap_or(0));
+        let (born, spans_found) = (answer.text()?, answer.text()?);
+        let chain = Chain { spans: spans(&spans_found)?, predecessor: incarnation(&answer.text()?)? };
+        let (acked, last) = (Seq::new(answer.number()?), Seq::new(answer.number()?));
+        let first = answer.text()?;
+        let first = if first.is_empty() { last.next() } else { Seq::new(number(&first, "a number")?) };
+        let (of, seq) = (incarnation(&answer.text()?)?, Seq::new(answer.number()?));
+        let mut attempts = Vec::new();
+        while !answer.is_over() {
+            let (of, seq) = numbered(&answer.text()?)?;
+            attempts.push((of, seq, u32::try_from(answer.number()?).unwrap_or(u32::MAX)));
+        }
+        attempts.sort_by_key(|(of, seq, _)| (*seq, *of));
+        let cursor = of.map(|incarnation| Cursor { incarnation, seq });
+        Ok(Found {
+            key,
+            born,
+            spans: spans_found,
+            chain,
+            acked,
+            next: last.next(),
+            floor: first.prev(),
+            cursor,
+            attempts,
+        })
+    }
+}
+
+/// The lanes of a node, on a connection.
+pub(super) struct Lanes<'a> {
+    pub(super) connection: &'a Connection,
+    pub(super) known: &'a Known,
+}
+
+impl Lanes<'_> {
+    async fn find(&self, fence: &Fence, lane: &LaneName, sends: bool) -> Outcome<Found> {
+        let born = getrandom::u64().map_err(|error| StoreError::Unavailable(error.to_string().into()))?;
+        let sender_key = if sends { naming::sender_key(lane) } else { String::new() };
+        let call = LANE.call().text(fence.node.as_str()).number(fence.epoch.get());
+        let call = call.text(lane.sender.as_str()).text(lane.source.as_str());
+        let call = call.text(lane.receiver.as_str()).text(lane.topic.as_str());
+        let call = call.text(&naming::plain(lane)).text(&naming::with_topic(lane)).text(&sender_key).number(born);
+        let found = Found::read(self.connection.write(&call).await?)?;
+        self.known.met(found.key, found.born.clone());
+        Ok(found)
+    }
+
+    pub(super) async fn open(&self, fence: &Fence, lane: &LaneName, incarnation: Incarnation) -> Outcome<OutboxLane> {
+        for _ in 0..ATTEMPTS {
+            let found = self.find(fence, lane, true).await?;
+            let mut chain = found.chain.clone();
+            chain.open(incarnation, found.floor, found.next);
+            if chain != found.chain && !self.store(fence, &found, &chain).await? {
+                continue;
+            }
+            return Ok(OutboxLane {
+                key: found.key,
+                id: LaneId::new(lane.clone()),
+                spans: chain.spans,
+                predecessor: chain.predecessor,
+                next: found.next,
+                acked: found.acked,
+                // Counting reads the whole queue, which must not keep others from writing.
+                pending: self.amount(found.key).await?,
+            });
+        }
+        Err(StoreError::Busy.into())
+    }
+
+    /// Whether the lane was still as it had been found.
+    async fn store(&self, fence: &Fence, found: &Found, chain: &Chain) -> Outcome<bool> {
+        let text = |of: Option<Incarnation>| of.map_or(String::new(), |of| of.get().to_string());
+        let newest = chain.spans.last().map(|span| span.incarnation);
+        let call = OPEN.call().text(fence.node.as_str()).number(fence.epoch.get());
+        let call = call.text(&found.key.0.to_string()).text(&found.born).text(&found.spans);
+        let call = call.number(found.next.prev().get()).text(&spans_text(&chain.spans));
+        let call = call.text(&text(newest)).text(&text(chain.predecessor));
+        Ok(self.connection.try_write(&call).await?.is_some())
+    }
+
+    pub(super) async fn receive(&self, fence: &Fence, lane: &LaneName) -> Outcome<InboxLane> {
+        let found = self.find(fence, lane, false).await?;
+        Ok(InboxLane { key: found.key, cursor: found.cursor, attempts: found.attempts })
+    }
+
+    /// In name order.
+    pub(super) async fn opened(&self, sender: &NodeId) -> Outcome<Vec<(LaneId, LaneKey)>> {
+        let mut answer = self.connection.run(&LANES.call().text(sender.as_str())).await?;
+        let mut lanes = Vec::new();
+        while !answer.is_over() {
+            let mut lane = answer.parts()?;
+            let key = LaneKey(i64::try_from(lane.number()?).unwrap_or(0));
+            let (sender, source) = (NodeId::new(&lane.text()?)?, Topic::new(&lane.text()?)?);
+            let (receiver, topic) = (NodeId::new(&lane.text()?)?, Topic::new(&lane.text()?)?);
+            lanes.push((LaneName { sender, source, receiver, topic }, key));
+        }
+        lanes.sort();
+        Ok(lanes.into_iter().map(|(name, key)| (LaneId::new(name), key)).collect())
+    }
+
+    pub(super) async fn load(&self, lane: LaneKey, after: Seq, limit: PageLimit) -> Outcome<Page> {
+        let most = |limit: usize| u64::try_from(limit).unwrap_or(u64::MAX).min(1 << 52);
+        let call = LOAD.call().text(&lane.0.to_string()).number(capped(after));
+        let mut answer = self.connection.run(&call.number(most(limit.messages)).number(most(limit.bytes))).await?;
+        let mut page = Page { messages: Vec::new(), end: answer.number()? != 0 };
+        while !answer.is_over() {
+            page.messages.push(row::decode(answer.bytes()?)?);
+        }
+        Ok(page)
+    }
+
+    /// What a lane has queued, counted a part at a time.
+    async fn amount(&self, lane: LaneKey) -> Outcome<Amount> {
+        let (mut total, mut after) = (Amount::default(), 0);
+        loop {
+            let call = COUNT.call().text(&lane.0.to_string()).number(after).number(COUNTED).number(COUNTED_BYTES);
+            let mut answer = self.connection.run(&call).await?;
+            total += Amount { messages: answer.number()?, bytes: answer.number()? };
+            after = answer.number()?;
+            if answer.number()? == 0 {
+                return Ok(total);
+            }
+        }
+    }
+
+    pub(super) async fn pending(&self, sender: &NodeId) -> Outcome<Vec<PendingLane>> {
+        let mut pending = Vec::new();
+        for (lane, key) in self.opened(sender).await? {
+            let amount = self.amount(key).await?;
+            if amount.messages > 0 {
+                let oldest = self.load(key, Seq::ZERO, ONE).await?;
+                let oldest_ms = oldest.messages.first().map(|stored| stored.accepted_ms);
+                pending.push(PendingLane { lane, amount, oldest_ms });
+            }
+        }
+        Ok(pending)
+    }
+
+    pub(super) async fn clear(&self, fence: &Fence) -> Outcome<Amount> {
+        let call = CLEAR.call().text(fence.node.as_str()).number(fence.epoch.get());
+        dropped(self.connection.write(&call).await?)
+    }
+
+    pub(super) async fn forget(&self, fence: &Fence, lane: &LaneName) -> Outcome<Amount> {
+        let call = FORGET.call().text(fence.node.as_str()).number(fence.epoch.get()).text(lane.sender.as_str());
+        let call = call.text(&naming::with_topic(lane)).text(&naming::sender_key(lane));
+        dropped(self.connection.write(&call.text(lane.receiver.as_str()).text(lane.topic.as_str())).await?)
+    }
+}
+
+fn dropped(mut answer: Answer) -> Outcome<Amount> {
+    Ok(Amount { messages: answer.number()?, bytes: answer.number()? })
+}

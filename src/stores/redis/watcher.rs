@@ -1,0 +1,67 @@
+//! Watching the catalogue: a task with a connection of its own, told by the server when it changes.
+//!
+//! A message only wakes: the version is what counts. It is read after every subscription, so that nothing that happened
+//! while there was none is missed, and now and then, because a server may drop messages and a dead connection says nothing.
+
+use super::connection::{CONNECT, Connection};
+use super::error::{Access, Outcome, failure};
+use super::options::Target;
+use crate::stores::StoreError;
+use futures::StreamExt as _;
+use redis::{RedisError, Value};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch::Sender;
+use tokio::time::{sleep, timeout};
+
+/// The channel, and the counter beside it.
+pub(super) const CATALOGUE: &str = "lnr_catalogue";
+
+/// Between two looks without a message.
+const RESCAN: Duration = Duration::from_secs(5);
+
+/// Between two attempts to subscribe, doubling from the first to the last.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LAST_PAUSE: Duration = Duration::from_secs(5);
+
+/// Keeps `seen` at the catalogue's version for as long as the store is open.
+pub(super) async fn watch(target: Arc<Target>, connection: Arc<Connection>, seen: Sender<u64>) {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let before = tokio::time::Instant::now();
+        if let Err(failure) = watch_once(&target, &connection, &seen).await {
+            tracing::debug!(error = %failure.error, "watching the catalogue: the connection is made again");
+        }
+        // A connection that lasted is made again at once.
+        pause = if before.elapsed() > LAST_PAUSE { FIRST_PAUSE } else { (pause * 2).min(LAST_PAUSE) };
+        sleep(pause).await;
+    }
+}
+
+async fn watch_once(target: &Target, connection: &Connection, seen: &Sender<u64>) -> Outcome<()> {
+    let subscribed = async {
+        let mut listening = target.client.get_async_pubsub().await?;
+        listening.subscribe(CATALOGUE).await?;
+        Ok::<_, RedisError>(listening)
+    };
+    let late = |_| StoreError::Unavailable("no answer from the server".into());
+    let mut listening = timeout(CONNECT, subscribed).await.map_err(late)?.map_err(|e| failure(&e, Access::Reads))?;
+    let mut messages = listening.on_message();
+    loop {
+        let version = version(connection).await?;
+        seen.send_if_modified(|seen| std::mem::replace(seen, version) != version);
+        if let Ok(None) = timeout(RESCAN, messages.next()).await {
+            return Ok(());
+        }
+    }
+}
+
+async fn version(connection: &Connection) -> Outcome<u64> {
+    match connection.read(redis::cmd("GET").arg(CATALOGUE)).await? {
+        Value::Nil => Ok(0),
+        value => {
+            let damaged = |error: redis::ParsingError| StoreError::Damaged(error.to_string().into());
+            Ok(redis::from_redis_value(value).map_err(damaged)?)
+        }
+    }
+}

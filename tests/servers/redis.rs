@@ -1,0 +1,256 @@
+//! Redis servers for tests: private ones that end with the process, or the one that `LINER_TEST_REDIS_URL` names.
+//!
+//! A private server is a child of a shell that waits for its standard input to end; so the server ends when the test
+//! process does, however that happens. It listens on a socket file in a directory of its own. What cannot be started fails
+//! the test with the reason.
+
+#![allow(dead_code, reason = "each test binary uses its own part")]
+
+use std::io::{BufRead as _, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, ChildStdin, Command, Output, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use tempfile::TempDir;
+
+/// Names a server that tests use instead of a private one. They use all its databases, and empty those they used.
+const GIVEN: &str = "LINER_TEST_REDIS_URL";
+
+/// What the URL of a socket file starts with.
+const SOCKET: &str = "redis+unix://";
+
+/// The key that says that a test uses a database of a given server.
+const OWNER: &str = "lnr_test_owner";
+
+/// Databases of a private server: one for each test that a process runs, and more.
+const DATABASES: u32 = 4096;
+
+/// Databases of a given server, as servers have by default.
+const GIVEN_DATABASES: u32 = 16;
+
+/// Tells the server's process, ends it when the input ends, and itself when it does; then removes the directory if it is
+/// told one.
+const GUARD: &str = r#"remove=$1; shift; exec 3<&0; "$@" </dev/null & server=$!; echo "pid $server"
+    { cat <&3 >/dev/null; kill -KILL $server; } 2>/dev/null &
+    wait $server; [ -z "$remove" ] || rm -rf "$remove""#;
+
+fn checked(what: &str, output: std::io::Result<Output>) -> String {
+    let output = output.unwrap_or_else(|error| panic!("{what}: {error}; scripts/test installs a Redis server"));
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{what}: {}: {complaint}", output.status);
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// A server of a test's own.
+pub(crate) struct Server {
+    dir: TempDir,
+    settings: Vec<String>,
+    running: Option<Running>,
+}
+
+struct Running {
+    guard: Child,
+    pid: String,
+    /// Dropped, it ends the server.
+    input: Option<ChildStdin>,
+}
+
+impl Server {
+    /// Starts one that syncs every commit, unless `settings` (words of the command line) say otherwise.
+    pub(crate) fn start(settings: &[&str]) -> Server {
+        let dir = tempfile::Builder::new().prefix("liner-redis-").tempdir().expect("temporary directory");
+        let settings = settings.iter().map(|word| (*word).to_owned()).collect();
+        let mut server = Server { dir, settings, running: None };
+        server.run("");
+        server
+    }
+
+    /// None at all, where one stood.
+    pub(crate) fn none() -> Server {
+        Server { dir: tempfile::tempdir().expect("temporary directory"), settings: Vec::new(), running: None }
+    }
+
+    /// Files of the test's may be put here.
+    pub(crate) fn dir(&self) -> PathBuf {
+        self.dir.path().to_owned()
+    }
+
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.dir.path().join("redis.sock")
+    }
+
+    pub(crate) fn url(&self, database: u32) -> String {
+        format!("redis+unix://{}?db={database}", self.socket().display())
+    }
+
+    /// Starts it (again), and waits until it takes commands.
+    fn run(&mut self, remove: &str) {
+        let mut guard = Command::new("sh");
+        guard.args(["-c", GUARD, "sh", remove, "redis-server", "--port", "0", "--save", ""]);
+        guard.arg("--dir").arg(self.dir.path()).arg("--unixsocket").arg(self.socket());
+        guard.args(["--appendonly", "yes", "--appendfsync", "always", "--databases", &DATABASES.to_string()]);
+        guard.args(&self.settings);
+        guard.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut guard = guard.spawn().expect("sh runs");
+        let input = guard.stdin.take();
+        let mut log = BufReader::new(guard.stdout.take().expect("piped")).lines().map_while(Result::ok);
+        let mut complaints = BufReader::new(guard.stderr.take().expect("piped")).lines().map_while(Result::ok);
+        let (mut pid, mut said) = (None, Vec::new());
+        loop {
+            let Some(line) = log.next() else {
+                drop(input);
+                said.extend(complaints.by_ref());
+                panic!("the server did not start, scripts/test installs one: {}", said.join("\n"));
+            };
+            match line.strip_prefix("pid ") {
+                Some(told) => pid = Some(told.to_owned()),
+                None => said.push(line),
+            }
+            if said.last().is_some_and(|line| line.to_lowercase().contains("ready to accept connections")) {
+                break;
+            }
+        }
+        // Read on, so that the server does not stand still when a pipe is full.
+        std::thread::spawn(move || log.for_each(drop));
+        std::thread::spawn(move || complaints.for_each(drop));
+        self.running = Some(Running { guard, pid: pid.expect("the guard tells it first"), input });
+    }
+
+    /// Sends the server a signal.
+    pub(crate) fn signal(&self, signal: &str) {
+        let pid = &self.running.as_ref().expect("it runs").pid;
+        checked("kill", Command::new("kill").arg(format!("-{signal}")).arg(pid).output());
+    }
+
+    /// Ends the server without a word to anybody.
+    pub(crate) fn kill(&mut self) {
+        self.ended();
+    }
+
+    /// Ends the server as an administrator does.
+    pub(crate) fn stop(&mut self) {
+        self.signal("TERM");
+        if let Some(mut running) = self.running.take() {
+            running.guard.wait().expect("waits");
+        }
+    }
+
+    fn ended(&mut self) {
+        if let Some(mut running) = self.running.take() {
+            drop(running.input.take());
+            running.guard.wait().expect("waits");
+        }
+    }
+
+    /// Starts it again on the same socket with the same data.
+    pub(crate) fn start_again(&mut self) {
+        self.run("");
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.ended();
+    }
+}
+
+/// Runs a command as an operator would, and answers its lines.
+pub(crate) fn cli(url: &str, words: &[&str]) -> String {
+    let mut cli = Command::new("redis-cli");
+    cli.args(["--no-auth-warning", "--raw"]);
+    match url.strip_prefix(SOCKET).map(|rest| rest.split_once('?').unwrap_or((rest, ""))) {
+        Some((socket, query)) => {
+            cli.args(["-s", socket]);
+            for (name, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {
+                cli.args([if name == "db" { "-n".to_owned() } else { format!("--{name}") }, value.to_owned()]);
+            }
+        }
+        None => {
+            // Without a name this tool logs in as nobody.
+            cli.args(["-u", &url.replacen("://:", "://default:", 1)]);
+        }
+    }
+    let answer = checked(&words.join(" "), cli.args(words).output());
+    assert!(!answer.starts_with("ERR "), "{words:?}: {answer}");
+    answer.trim_end().to_owned()
+}
+
+/// The server all tests of this process share, unless one is given.
+fn shared() -> &'static str {
+    static SHARED: OnceLock<String> = OnceLock::new();
+    SHARED.get_or_init(|| {
+        let mut server = Server::start(&[]);
+        // It ends with this process, of which nothing here is told; so the guard has to clean up.
+        server.ended();
+        let dir = server.dir.path().to_string_lossy().into_owned();
+        server.run(&dir);
+        let socket = server.socket().to_string_lossy().into_owned();
+        std::mem::forget(server);
+        socket
+    })
+}
+
+/// A database of a test's own, on the server that the tests of this process share.
+pub(crate) struct Database {
+    pub(crate) url: String,
+    given: bool,
+}
+
+impl Database {
+    pub(crate) fn new() -> Database {
+        if let Ok(given) = std::env::var(GIVEN) {
+            return Database { url: free(&given), given: true };
+        }
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        assert!(number < DATABASES, "this process has more tests than its server has databases");
+        Database { url: format!("redis+unix://{}?db={number}", shared()), given: false }
+    }
+
+    /// Runs a command in it as an operator would.
+    pub(crate) fn cli(&self, words: &[&str]) -> String {
+        cli(&self.url, words)
+    }
+
+    /// What waits, in all queues.
+    pub(crate) fn queued(&self) -> u64 {
+        queued(&self.url)
+    }
+}
+
+/// What waits in a database, as an operator would count it.
+pub(crate) fn queued(url: &str) -> u64 {
+    let keys = cli(url, &["SCAN", "0", "MATCH", "lnr_connection:*:messages", "COUNT", "100000"]);
+    let lengths = keys.lines().skip(1).filter(|key| !key.is_empty());
+    lengths.map(|key| cli(url, &["LLEN", key]).parse::<u64>().expect("a number")).sum()
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        // A private server goes as a whole.
+        if self.given {
+            self.cli(&["FLUSHDB"]);
+        }
+    }
+}
+
+/// A database of a given server that no other test uses; other processes may run tests on the server, too.
+fn free(given: &str) -> String {
+    let free = (0..GIVEN_DATABASES).map(|number| on_database(given, number)).find(|url| {
+        // For as long as no test takes, should its process be killed.
+        cli(url, &["SET", OWNER, &std::process::id().to_string(), "NX", "EX", "600"]) == "OK"
+    });
+    free.unwrap_or_else(|| panic!("all {GIVEN_DATABASES} databases of {GIVEN} are used by tests"))
+}
+
+/// The same URL with another database.
+fn on_database(url: &str, number: u32) -> String {
+    if url.starts_with(SOCKET) {
+        let (socket, query) = url.split_once('?').unwrap_or((url, ""));
+        let others = query.split('&').filter(|pair| !pair.is_empty() && !pair.starts_with("db="));
+        return others.fold(format!("{socket}?db={number}"), |url, pair| format!("{url}&{pair}"));
+    }
+    let scheme = url.find("://").map_or(0, |at| at + 3);
+    let end = url[scheme..].find('/').map_or(url.len(), |at| scheme + at);
+    format!("{}/{number}", &url[..end])
+}
