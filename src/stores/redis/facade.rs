@@ -44,10 +44,7 @@ impl Journal for RedisStore {
 
 impl Outbox for RedisStore {
     fn lanes<'a>(&'a self, sender: &'a NodeId) -> StoreFuture<'a, Vec<LaneId>> {
-        self.run(async move {
-            let opened = self.lanes_here().opened(sender).await?;
-            Ok(opened.into_iter().map(|(lane, _)| lane).collect())
-        })
+        self.run(async move { self.lanes_here().opened(sender).await })
     }
 
     fn open_lane<'a>(

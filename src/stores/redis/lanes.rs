@@ -3,22 +3,18 @@
 use super::commit::{Known, capped};
 use super::connection::Connection;
 use super::error::Outcome;
-use super::script::{Answer, CLEAR, COUNT, FORGET, LANE, LANES, LOAD, OPEN};
+use super::script::{Answer, CLEAR, FORGET, LANE, LANES, LOAD, OPEN};
 use crate::stores::chain::Chain;
 use crate::stores::{
     Amount, Fence, InboxLane, LaneKey, OutboxLane, Page, PageLimit, PendingLane, Span, StoreError, naming, row,
 };
 use crate::types::{Cursor, Incarnation, LaneId, LaneName, NodeId, Seq, Topic};
 
-/// Messages and bytes counted by one call: milliseconds, in which the server does nothing else.
-const COUNTED: u64 = 4096;
-const COUNTED_BYTES: u64 = 16 * 1024 * 1024;
-
 /// How often an opening is tried again because its sender appends meanwhile, which it does not.
 const ATTEMPTS: usize = 16;
 
-/// The oldest message, whatever its size.
-const ONE: PageLimit = PageLimit { messages: 1, bytes: 0 };
+/// Where a row says when its message was accepted.
+const ACCEPTED: std::ops::Range<usize> = 17..25;
 
 /// A lane as the script describes it.
 struct Found {
@@ -30,6 +26,7 @@ struct Found {
     acked: Seq,
     /// Above every number that was ever queued or acked.
     next: Seq,
+    pending: Amount,
     /// Nothing is queued up to here.
     floor: Seq,
     cursor: Option<Cursor>,
@@ -71,6 +68,7 @@ impl Found {
         let (born, spans_found) = (answer.text()?, answer.text()?);
         let chain = Chain { spans: spans(&spans_found)?, predecessor: incarnation(&answer.text()?)? };
         let (acked, last) = (Seq::new(answer.number()?), Seq::new(answer.number()?));
+        let pending = Amount { messages: answer.number()?, bytes: answer.number()? };
         let first = answer.text()?;
         let first = if first.is_empty() { last.next() } else { Seq::new(number(&first, "a number")?) };
         let (of, seq) = (incarnation(&answer.text()?)?, Seq::new(answer.number()?));
@@ -87,6 +85,7 @@ impl Found {
             spans: spans_found,
             chain,
             acked,
+            pending,
             next: last.next(),
             floor: first.prev(),
             cursor,
@@ -129,8 +128,7 @@ impl Lanes<'_> {
                 predecessor: chain.predecessor,
                 next: found.next,
                 acked: found.acked,
-                // Counting reads the whole queue, which must not keep others from writing.
-                pending: self.amount(found.key).await?,
+                pending: found.pending,
             });
         }
         Err(StoreError::Busy.into())
@@ -153,18 +151,32 @@ impl Lanes<'_> {
     }
 
     /// In name order.
-    pub(super) async fn opened(&self, sender: &NodeId) -> Outcome<Vec<(LaneId, LaneKey)>> {
-        let mut answer = self.connection.run(&LANES.call().text(sender.as_str())).await?;
+    pub(super) async fn opened(&self, sender: &NodeId) -> Outcome<Vec<LaneId>> {
+        Ok(self.list(sender, false).await?.into_iter().map(|lane| lane.lane).collect())
+    }
+
+    /// In name order, those with something queued.
+    pub(super) async fn pending(&self, sender: &NodeId) -> Outcome<Vec<PendingLane>> {
+        self.list(sender, true).await
+    }
+
+    async fn list(&self, sender: &NodeId, queued: bool) -> Outcome<Vec<PendingLane>> {
+        let call = LANES.call().text(sender.as_str()).number(u64::from(queued));
+        let mut answer = self.connection.run(&call).await?;
         let mut lanes = Vec::new();
         while !answer.is_over() {
             let mut lane = answer.parts()?;
-            let key = LaneKey(i64::try_from(lane.number()?).unwrap_or(0));
+            lane.number()?;
             let (sender, source) = (NodeId::new(&lane.text()?)?, Topic::new(&lane.text()?)?);
             let (receiver, topic) = (NodeId::new(&lane.text()?)?, Topic::new(&lane.text()?)?);
-            lanes.push((LaneName { sender, source, receiver, topic }, key));
+            let amount = Amount { messages: lane.number()?, bytes: lane.number()? };
+            let oldest = lane.bytes()?;
+            let oldest_ms = oldest.get(ACCEPTED).and_then(|ms| ms.first_chunk()).map(|ms| u64::from_le_bytes(*ms));
+            let lane = LaneId::new(LaneName { sender, source, receiver, topic });
+            lanes.push(PendingLane { lane, amount, oldest_ms });
         }
-        lanes.sort();
-        Ok(lanes.into_iter().map(|(name, key)| (LaneId::new(name), key)).collect())
+        lanes.sort_by(|a, b| a.lane.name().cmp(b.lane.name()));
+        Ok(lanes)
     }
 
     pub(super) async fn load(&self, lane: LaneKey, after: Seq, limit: PageLimit) -> Outcome<Page> {
@@ -176,33 +188,6 @@ impl Lanes<'_> {
             page.messages.push(row::decode(answer.bytes()?)?);
         }
         Ok(page)
-    }
-
-    /// What a lane has queued, counted a part at a time.
-    async fn amount(&self, lane: LaneKey) -> Outcome<Amount> {
-        let (mut total, mut after) = (Amount::default(), 0);
-        loop {
-            let call = COUNT.call().text(&lane.0.to_string()).number(after).number(COUNTED).number(COUNTED_BYTES);
-            let mut answer = self.connection.run(&call).await?;
-            total += Amount { messages: answer.number()?, bytes: answer.number()? };
-            after = answer.number()?;
-            if answer.number()? == 0 {
-                return Ok(total);
-            }
-        }
-    }
-
-    pub(super) async fn pending(&self, sender: &NodeId) -> Outcome<Vec<PendingLane>> {
-        let mut pending = Vec::new();
-        for (lane, key) in self.opened(sender).await? {
-            let amount = self.amount(key).await?;
-            if amount.messages > 0 {
-                let oldest = self.load(key, Seq::ZERO, ONE).await?;
-                let oldest_ms = oldest.messages.first().map(|stored| stored.accepted_ms);
-                pending.push(PendingLane { lane, amount, oldest_ms });
-            }
-        }
-        Ok(pending)
     }
 
     pub(super) async fn clear(&self, fence: &Fence) -> Outcome<Amount> {

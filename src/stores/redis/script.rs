@@ -45,7 +45,6 @@ script!(DIRECTORY, Writes, "lua/directory.lua");
 script!(TOPIC, Reads, "lua/directory.lua");
 script!(LANES, Reads, "lua/lanes.lua");
 script!(LOAD, Reads, "lua/load.lua");
-script!(COUNT, Reads, "lua/count.lua");
 
 /// A script with its arguments.
 pub(super) struct Call {

@@ -54,7 +54,7 @@ local function insert(l, row)
     if number(next) == n then return end
     redis.call('LINSERT', l.queue, 'BEFORE', next, row)
   end
-  l.len = l.len + 1
+  l.len, l.bytes = l.len + 1, l.bytes + #row - OVERHEAD
   l.last = math.max(l.last, n)
 end
 
@@ -65,6 +65,7 @@ function apply.A(l, at)
   if first > l.last then
     push(l, at + 6, at + 5 + count)
     l.len, l.last = l.len + count, last
+    for row = at + 6, at + 5 + count do l.bytes = l.bytes + #ARGV[row] - OVERHEAD end
   else
     for row = at + 6, at + 5 + count do insert(l, ARGV[row]) end
   end
@@ -75,6 +76,11 @@ function apply.T(l, at)
   local through = tonumber(ARGV[at + 3])
   if through <= l.acked then return end
   local gone = below(l, through + 1)
+  for from = 0, gone - 1, 64 do
+    for _, row in ipairs(redis.call('LRANGE', l.queue, from, math.min(from + 63, gone - 1))) do
+      l.bytes = l.bytes - #row + OVERHEAD
+    end
+  end
   if gone > 0 then redis.call('LTRIM', l.queue, gone, -1) end
   l.len, l.acked, l.last, l.changed = l.len - gone, through, math.max(l.last, through), true
 end
@@ -84,7 +90,7 @@ function apply.R(l, at)
   local row = redis.call('LINDEX', l.queue, below(l, n))
   if row and number(row) == n then
     redis.call('LREM', l.queue, 1, row)
-    l.len = l.len - 1
+    l.len, l.bytes, l.changed = l.len - 1, l.bytes - #row + OVERHEAD, true
   end
 end
 
@@ -140,6 +146,8 @@ while ARGV[at] do
 end
 
 for _, l in pairs(lanes) do
-  if l and l.changed then redis.call('HSET', l.key .. ':lane', 'acked', text(l.acked), 'last', text(l.last)) end
+  if l and l.changed then
+    redis.call('HSET', l.key .. ':lane', 'acked', text(l.acked), 'last', text(l.last), 'bytes', text(l.bytes))
+  end
 end
 return answer

@@ -34,7 +34,7 @@ if not l then
   local composite, key = free_composite(id), 'lnr_connection:' .. id
   redis.call('DEL', key .. ':attempts')
   redis.call('HSET', key .. ':lane', 'sender', sender, 'source_topic', source, 'receiver', receiver, 'topic', topic,
-    'composite', composite, 'born', ARGV[10], 'acked', '0', 'last', '0')
+    'composite', composite, 'born', ARGV[10], 'acked', '0', 'last', '0', 'bytes', '0')
   redis.call('SET', 'lnr_connection:' .. composite .. ':key', id)
   redis.call('SET', key .. ':sender', source)
   redis.call('SET', 'lnr_lane:' .. with_topic, id)
@@ -51,7 +51,7 @@ end
 local first = redis.call('LINDEX', l.queue, 0)
 local answer = {
   'ok', id, l.born, l.spans, redis.call('HGET', l.key .. ':lane', 'predecessor') or '', text(l.acked), text(l.last),
-  first and text(number(first)) or '', l.cursor, redis.call('GET', l.key .. ':mess_number') or '0',
+  l.len, l.bytes, first and text(number(first)) or '', l.cursor, redis.call('GET', l.key .. ':mess_number') or '0',
 }
 for _, part in ipairs(redis.call('HGETALL', l.key .. ':attempts')) do
   answer[#answer + 1] = part

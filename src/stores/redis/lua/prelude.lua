@@ -64,7 +64,8 @@ end
 -- A lane, or false. `born` tells it from one that had its key before the server lost its last writes.
 local function lane(id, born)
   local key = 'lnr_connection:' .. id
-  local found = redis.call('HMGET', key .. ':lane', 'sender', 'born', 'spans', 'acked', 'last', 'cursor')
+  local found = redis.call('HMGET', key .. ':lane', 'sender', 'born', 'spans', 'acked', 'last', 'cursor',
+    'bytes')
   if not found[1] or (born ~= '' and found[2] ~= born) then return false end
   return {
     key = key,
@@ -76,7 +77,9 @@ local function lane(id, born)
     acked = tonumber(found[4]),
     last = tonumber(found[5]),
     cursor = found[6] or '',
+    -- What is queued: messages, and bytes without what a row has beside headers and payload.
     len = redis.call('LLEN', key .. ':messages'),
+    bytes = tonumber(found[7] or 0),
   }
 end
 
@@ -99,15 +102,9 @@ end
 
 -- Takes a queue away; answers messages and bytes.
 local function drain(l)
-  local messages, bytes = 0, 0
-  local rows = redis.call('LPOP', l.queue, 64)
-  while rows and #rows > 0 do
-    for _, row in ipairs(rows) do
-      messages, bytes = messages + 1, bytes + #row - OVERHEAD
-    end
-    rows = redis.call('LPOP', l.queue, 64)
-  end
-  return messages, bytes
+  redis.call('DEL', l.queue)
+  redis.call('HSET', l.key .. ':lane', 'bytes', '0')
+  return l.len, l.bytes
 end
 
 local function drop_letter(id)
