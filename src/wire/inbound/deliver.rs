@@ -44,18 +44,17 @@ impl Inbound {
             return self.hand_over(slot, now);
         }
         let redelivered = entry.flags.has(DataFlags::REDELIVERED) || entry.handed > 0;
-        let attempts = entry.failed + 1;
         // One that was with a subscriber when a process died is alone with this one: should it be what kills processes,
         // it takes no other along to the dead letters.
         let alone = record && entry.failed > 0 && entry.place.is_some();
         if handed > 0 && (alone || last_alone) {
             return None;
         }
-        match (entry.state, entry.place) {
-            (State::Recording, _) => return None,
-            (State::Waiting, Some(place)) if record && redelivered => {
-                entry.state = State::Recording;
-                self.events.push_back(Event::RecordAttempt { slot, token, place, attempts });
+        match entry.state {
+            State::Recording => return None,
+            State::Waiting if record && redelivered && entry.place.is_some() => {
+                let room = if alone { 1 } else { handler.in_flight - handed };
+                self.record_attempts(slot, token, room);
                 return None;
             }
             _ => entry.state = State::Handed { since: now },
@@ -72,6 +71,22 @@ impl Inbound {
         }
         let lane = lane.id.clone();
         Some(HandOver { slot, token, lane, place, attempt, redelivered, message })
+    }
+
+    /// Has the attempt of a redelivered message recorded, together with those of as many behind it as may be handed over
+    /// with it: one commit for all. It ends at one that is to be alone.
+    fn record_attempts(&mut self, slot: Slot, token: u64, room: u32) {
+        let lane = &mut self.lanes[slot.0];
+        for (at, token) in (token..).take(room as usize).enumerate() {
+            let Some(entry) = lane.entry(token).filter(|e| e.state == State::Waiting && (at == 0 || e.failed == 0))
+            else {
+                return;
+            };
+            let redelivered = entry.flags.has(DataFlags::REDELIVERED) || entry.handed > 0;
+            let Some(place) = entry.place.filter(|_| redelivered) else { return };
+            entry.state = State::Recording;
+            self.events.push_back(Event::RecordAttempt { slot, token, place, attempts: entry.failed + 1 });
+        }
     }
 
     /// The subscriber answered. `random` gives any 64 random bits, for a backoff.

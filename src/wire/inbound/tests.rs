@@ -422,10 +422,16 @@ fn a_message_that_may_have_killed_a_process_is_alone_with_its_subscriber() {
     assert_eq!(link.events(), [], "no attempt of the next is recorded yet");
     link.answer(0, done());
     link.handed();
-    let said = link.events();
-    assert!(said.iter().any(|e| matches!(e, Event::RecordAttempt { token: 1, attempts: 1, .. })), "{said:?}");
+    let recorded = |e: &Event| match e {
+        Event::RecordAttempt { token, attempts: 1, .. } => Some(*token),
+        _ => None,
+    };
+    let recorded: Vec<_> = link.events().iter().filter_map(recorded).collect();
+    assert_eq!(recorded, [1, 2], "the rest together");
     link.inn.handle_recorded(SLOT, 1);
-    assert_eq!(link.handed(), [2], "the rest as usual");
+    assert_eq!(link.handed(), [2]);
+    link.inn.handle_recorded(SLOT, 2);
+    assert_eq!(link.handed(), [3]);
 }
 
 #[test]
