@@ -15,7 +15,7 @@ pub struct Amount {
 }
 
 impl Amount {
-    pub(super) fn add(&mut self, size: usize) {
+    pub(crate) fn add(&mut self, size: usize) {
         self.messages += 1;
         self.bytes += size as u64;
     }

@@ -81,6 +81,7 @@ impl Outbound {
             Some(true) => {
                 l.mark_group_stored(seq);
                 self.settle(lane, seq);
+                self.refuse_again(lane, seq);
             }
             Some(false) => {
                 l.fresh[at].state = State::Accepted;
@@ -126,6 +127,9 @@ impl Outbound {
                 continue;
             }
             read = read.max(seq);
+            if l.refusals.contains_key(&seq) {
+                continue;
+            }
             l.ready_bytes += message.size();
             l.ready.push_back(Item { seq, message, state: State::Stored, since: now, redelivered: true });
         }

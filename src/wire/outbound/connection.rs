@@ -176,6 +176,9 @@ impl Outbound {
         }
         l.pending.remove_all(amount);
         l.forget_spans(through);
+        if !l.refusals.is_empty() {
+            l.refusals = l.refusals.split_off(&through.next());
+        }
         self.events.push_back(Event::Acked { lane, through, amount });
         self.note_unstored(lane);
         self.make_room();

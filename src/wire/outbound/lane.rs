@@ -14,7 +14,7 @@ use super::inflight::{Inflight, Kept, Segments, Sent};
 use super::item::{Credit, Given, Item, Rest, State};
 use super::{Accept, Amount, LaneRecord, Numbered};
 use crate::types::{Incarnation, Message, Seq, Topic};
-use crate::wire::frame::LaneIx;
+use crate::wire::frame::{LaneIx, RefuseCode};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
 
@@ -27,6 +27,14 @@ pub(super) enum Connection {
     Resuming(u32),
     /// Data may flow, within the credit.
     Open,
+}
+
+/// A message that the receiver will never take.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Refusal {
+    pub(super) code: RefuseCode,
+    /// Its row may have come back since its removal was asked for.
+    pub(super) again: bool,
 }
 
 #[derive(Debug)]
@@ -74,6 +82,8 @@ pub(super) struct Lane {
     /// The receiver will never take these; nothing is sent until they are dead-lettered. With what each counts as pending:
     /// nothing if it was cleared after it was sent.
     pub(super) refused: BTreeMap<Seq, Option<usize>>,
+    /// All refusals above `acked`: a group append that was under way may have brought the row back.
+    pub(super) refusals: BTreeMap<Seq, Refusal>,
     /// Accepted and not acked.
     pub(super) pending: Amount,
     /// Whether the lane stands in the link's queue of lanes with something to send.
@@ -110,6 +120,7 @@ impl Lane {
             load_through: Seq::ZERO,
             load_after: None,
             refused: BTreeMap::new(),
+            refusals: BTreeMap::new(),
             pending: Amount::default(),
             queued: false,
         }
