@@ -2,7 +2,7 @@
 
 use super::link::{Link, Waiter};
 use super::messages::{MeshEvent, Options, Receipt};
-use super::node::{Node, count};
+use super::node::Node;
 use crate::config::{Durability, Mode};
 use crate::error::SendError;
 use crate::types::{EmptyPayload, Headers, NodeId, Topic};
@@ -137,7 +137,6 @@ impl Board {
     pub(super) fn offer(&self, offer: &mut Offer<'_>) -> Result<Offered, Blocked> {
         let mode = offer.mode;
         let targets = self.targets.load();
-        let turn = self.next.fetch_add(1, Ordering::Relaxed);
         if let [only] = targets.as_slice() {
             if mode == Mode::AtMostOnce && only.standing == Standing::Remembered {
                 return Err(Blocked::NoRoute);
@@ -145,6 +144,7 @@ impl Board {
             return only.offer(offer);
         }
         drop(targets);
+        let turn = self.next.fetch_add(1, Ordering::Relaxed);
         let targets = self.targets(mode);
         let mut blocked = Blocked::NoRoute;
         let in_turn = || (0..targets.len()).map(|at| &targets[(turn + at) % targets.len()]);
@@ -163,9 +163,8 @@ impl Board {
 
 impl Target {
     pub(super) fn offer(&self, offer: &mut Offer<'_>) -> Result<Offered, Blocked> {
-        let Offer { node, headers, waiter, body, .. } = offer;
+        let Offer { headers, waiter, body, .. } = offer;
         let body = *body;
-        let size = (headers.encoded().len() + body.bytes().len()) as u64;
         let taken = match offer.mode {
             Mode::AtMostOnce => self.link.offer_direct(self.lane, headers, body),
             Mode::AtLeastOnce(Durability::WriteBehind) => {
@@ -183,8 +182,6 @@ impl Target {
                     offer.wake.wake(&self.link);
                 }
                 offer.ahead = after.ahead.then(|| self.link.clone());
-                count(&node.counters.accepted, 1);
-                count(&node.counters.bytes_accepted, size);
                 Ok(if offer.mode.commits() { Offered::Committing } else { Offered::Accepted(receipt) })
             }
             Err(OfferError::NotOpen) => Err(Blocked::NotOpen(self.clone())),
@@ -196,7 +193,6 @@ impl Target {
 
 /// A message on offer.
 pub(super) struct Offer<'a> {
-    pub(super) node: &'a Node,
     pub(super) headers: &'a Headers,
     pub(super) body: Body<'a>,
     pub(super) mode: Mode,
@@ -220,8 +216,7 @@ impl Wake<'_> {
     fn wake(&mut self, link: &Arc<Link>) {
         match self {
             Wake::Now => link.flow.wake(),
-            Wake::Later(links) if link.flow.wake_later() => links.push(link.clone()),
-            Wake::Later(_) => {}
+            Wake::Later(links) => links.push(link.clone()),
         }
     }
 }
@@ -260,7 +255,7 @@ pub(super) fn fast(
     if board.waiting() > 0 {
         return Fast::Blocked;
     }
-    let mut offer = Offer { node, headers, body, mode, deadline: None, waiter: None, wake, ahead: None };
+    let mut offer = Offer { headers, body, mode, deadline: None, waiter: None, wake, ahead: None };
     if !mode.commits() {
         return match board.offer(&mut offer) {
             Ok(Offered::Accepted(receipt)) => match offer.ahead {

@@ -170,7 +170,6 @@ impl Worker<'_> {
 
     fn on_offer<'m>(&'m self, message: &'m Payload, mode: Mode, deadline: Instant, waiter: Waiter) -> Offer<'m> {
         Offer {
-            node: &self.context.node,
             headers: &message.headers,
             body: Body::Shared(&message.payload),
             mode,

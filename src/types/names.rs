@@ -127,6 +127,11 @@ impl LaneId {
         LaneId(Arc::new(name))
     }
 
+    /// The same name, counted apart: two threads that count the same references slow each other down.
+    pub(crate) fn unshared(&self) -> Self {
+        LaneId(Arc::new(self.name().clone()))
+    }
+
     /// The four names.
     pub fn name(&self) -> &LaneName {
         &self.0

@@ -1,18 +1,13 @@
-//! What uses the nodes: applications that send, and subscribers that answer.
+//! What uses the nodes: applications that send.
 
 use crate::checker::{Mode, Sent, Told, body, headers};
 use crate::counters::Hit;
-use crate::node::{Group, Handed};
+use crate::node::Group;
 use crate::store::{Op, ReplyTo, Request};
 use crate::trace;
 use crate::world::{Coming, LaneNo, World};
-use liner::wire::inbound::{Answer, HandOver, Handler, Slot};
 use liner::wire::outbound::{Body, OfferError, Promise};
-use liner::{Payload, Seq, Topic};
-use std::time::Duration;
-
-/// Every so many messages, one that no subscriber can handle.
-const POISON_EVERY: u64 = 17;
+use liner::{Payload, Seq};
 
 /// What is to be sent.
 struct Draft {
@@ -244,157 +239,5 @@ impl World {
         trace!(self, "node {node}: forgets lane {lane}");
         self.checker.forget(lane);
         self.submit(Request { node, process, op: Op::Forget { lane, key }, reply: ReplyTo::Forget { peer } });
-    }
-
-    // ---- subscribers ----
-
-    pub(crate) fn subscribe(&mut self, node: usize, topic: Topic) {
-        let in_flight = [1, 1, 2, 5][self.rng.index(4)];
-        let timeout = self.rng.chance(300).then(|| Duration::from_millis(30));
-        let handler = Handler { in_flight, timeout };
-        let Some(process) = &mut self.nodes[node].process else { return };
-        if process.handlers.contains_key(&topic) {
-            return;
-        }
-        process.handlers.insert(topic.clone(), handler);
-        self.hits.hit(Hit::Subscribed);
-        trace!(self, "node {node}: subscribes to {topic:?} with {handler:?}");
-        for peer in 0..self.plan.nodes {
-            let Some(p) = self.peer(node, peer) else { continue };
-            p.inn.subscribe(topic.clone(), handler);
-            p.inn.announce(topic.clone(), true);
-            self.drive(node, peer);
-        }
-    }
-
-    fn unsubscribe(&mut self, node: usize, topic: &Topic) {
-        let Some(process) = &mut self.nodes[node].process else { return };
-        if process.handlers.remove(topic).is_none() {
-            return;
-        }
-        self.hits.hit(Hit::Unsubscribed);
-        trace!(self, "node {node}: unsubscribes from {topic:?}");
-        let (now, random) = (self.instant(), self.rng.next());
-        for peer in 0..self.plan.nodes {
-            let Some(p) = self.peer(node, peer) else { continue };
-            p.inn.unsubscribe(topic);
-            p.inn.announce(topic.clone(), false);
-            let mut returned: Vec<_> =
-                p.handed.keys().copied().filter(|(slot, _)| p.inn.lane(*slot).topic() == topic).collect();
-            returned.sort();
-            for (slot, token) in &returned {
-                p.handed.remove(&(*slot, *token));
-                p.inn.handle_answer(now, *slot, *token, Answer::Returned, || random);
-            }
-            for _ in returned {
-                self.hits.hit(Hit::Returned);
-            }
-            self.drive(node, peer);
-        }
-    }
-
-    fn resubscribe(&mut self, node: usize) {
-        let topic = self.plan.topics[self.rng.index(self.plan.topics.len())].clone();
-        let has = self.nodes[node].process.as_ref().is_some_and(|p| p.handlers.contains_key(&topic));
-        if has {
-            self.unsubscribe(node, &topic);
-        } else {
-            self.hits.hit(Hit::TopicWithoutHandler);
-            self.subscribe(node, topic);
-        }
-    }
-
-    pub(crate) fn subscribe_all(&mut self, node: usize) {
-        for topic in self.plan.topics.clone() {
-            self.subscribe(node, topic);
-        }
-    }
-
-    /// A message reaches its subscriber, who will answer.
-    pub(crate) fn hand_over(&mut self, node: usize, peer: usize, delivery: HandOver) {
-        let lane = self.lane_of[&delivery.lane];
-        trace!(self, "node {node} from {peer}: lane {lane} hands over {delivery:?}");
-        if (self.plan.lanes[lane].sender, self.plan.lanes[lane].receiver) != (peer, node) {
-            self.checker.fail(2, format!("lane {lane}: delivered at node {node} from {peer}"));
-        }
-        let topic = self.plan.lanes[lane].topic.clone();
-        let handler = self.nodes[node].process.as_ref().and_then(|p| p.handlers.get(&topic).copied());
-        let Some(handler) = handler else {
-            return self.checker.fail(13, format!("lane {lane}: handed over without a subscriber"));
-        };
-        let id = match delivery.place {
-            Some(place) => {
-                if delivery.redelivered {
-                    self.hits.hit(Hit::RedeliveredHandOver);
-                }
-                if delivery.attempt > 1 {
-                    self.hits.hit(Hit::LaterAttempt);
-                }
-                self.checker.handed_over(lane, place, delivery.redelivered, &delivery.message).map(|(id, _)| id)
-            }
-            None => {
-                self.hits.hit(Hit::DirectHandOver);
-                self.checker.handed_over_direct(lane, &delivery.message)
-            }
-        };
-        let Some(id) = id else { return };
-        self.next_id += 1;
-        let (stamp, now) = (self.next_id, self.now);
-        let HandOver { slot, token, place, .. } = delivery;
-        let Some(p) = self.peer(node, peer) else { return };
-        p.handed.retain(|_, h| h.until.is_none_or(|until| until > now));
-        let until = handler.timeout.map(|t| now + t);
-        p.handed.insert((slot, token), Handed { stamp, lane, place, until });
-        let handed = p.handed.keys().filter(|(s, _)| *s == slot).count();
-        if handed > handler.in_flight as usize {
-            self.checker.fail(5, format!("lane {lane}: {handed} messages are with a subscriber of {handler:?}"));
-        }
-        self.decide(node, peer, (slot, token, stamp), id, handler);
-    }
-
-    fn decide(&mut self, node: usize, peer: usize, (slot, token, stamp): (Slot, u64, u64), id: u64, handler: Handler) {
-        let process = self.process_no(node);
-        let poison = self.plan.poison && id.is_multiple_of(POISON_EVERY);
-        let reason = || "cannot".to_owned();
-        let answer = if poison {
-            self.hits.hit(Hit::Poison);
-            Answer::Failed { delay: None, reason: reason() }
-        } else if self.rng.chance(self.plan.nack) {
-            let delay = self.rng.chance(400).then(|| self.rng.millis(0, 30));
-            self.hits.hit(if delay.is_some() { Hit::NackWithDelay } else { Hit::Nack });
-            Answer::Failed { delay, reason: reason() }
-        } else {
-            Answer::Done
-        };
-        let mut wait = match self.rng.below(3) {
-            0 => Duration::ZERO,
-            1 => self.rng.micros(10, 500),
-            _ if self.plan.slow_handlers => self.rng.millis(1, 25),
-            _ => self.rng.micros(10, 3000),
-        };
-        if handler.timeout.is_some() && self.rng.chance(self.plan.nack / 4) {
-            self.hits.hit(Hit::HandlerTimeout);
-            wait += Duration::from_millis(40);
-        }
-        self.after(wait, Coming::Answer { node, process, peer, slot, token, stamp, answer });
-    }
-
-    pub(crate) fn answered(&mut self, node: usize, peer: usize, slot: Slot, token: u64, stamp: u64, answer: Answer) {
-        let (now, virtual_now, random) = (self.instant(), self.now, self.rng.next());
-        let Some(p) = self.peer(node, peer) else { return };
-        let current = p.handed.get(&(slot, token));
-        let Some(handed) = current.filter(|h| h.stamp == stamp && h.until.is_none_or(|u| u > virtual_now)) else {
-            return;
-        };
-        let (lane, place) = (handed.lane, handed.place);
-        p.handed.remove(&(slot, token));
-        trace!(self, "node {node} from {peer}: lane {lane} {place:?} is answered {answer:?}");
-        if let (Answer::Done, Some(place)) = (&answer, place) {
-            self.checker.handled(lane, place);
-        }
-        if let Some(p) = self.peer(node, peer) {
-            p.inn.handle_answer(now, slot, token, answer, || random);
-        }
-        self.drive(node, peer);
     }
 }

@@ -30,8 +30,8 @@ hits! {
     FrameSkip, FrameAck, FrameCredit, FrameRefuse, FramePing, FramePong, FrameSubscribed, FrameUnsubscribed,
     // Receiving.
     OpenLane, Advance, AdvanceStale, RecordAttempt, DeadLetter, DeadLetterWithCursor, DeadLetterWithoutCursor,
-    DeadLetterOfDeath, LaneRestarted, RedeliveredHandOver, LaterAttempt, DirectHandOver, DuplicateDropped,
-    TopicWithoutHandler,
+    DeadLetterOfDeath, LaneRestarted, RedeliveredHandOver, LaterAttempt, DirectHandOver, PassedOn, PassedOnAndNacked,
+    DuplicateDropped, TopicWithoutHandler,
 }
 
 /// Counts of all hits.

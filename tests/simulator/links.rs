@@ -303,7 +303,11 @@ impl World {
                 continue;
             }
             let Some(p) = self.peer(node, peer) else { return Ok(()) };
-            let outcome = if end == 0 { p.out.handle_frame(frame) } else { p.inn.handle_frame(now, frame, chunk) };
+            let outcome = match frame {
+                frame if end == 0 => p.out.handle_frame(frame),
+                Frame::Data(data) => self.data_arrived(node, peer, &data, chunk),
+                frame => p.inn.handle_frame(now, frame, chunk),
+            };
             outcome.map_err(|e| e.to_string())?;
         }
         Ok(())

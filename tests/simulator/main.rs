@@ -20,6 +20,7 @@ mod network;
 mod node;
 mod rng;
 mod store;
+mod subscribers;
 mod world;
 
 use counters::Counters;

@@ -11,7 +11,7 @@ use liner::wire::backoff::Backoff;
 use liner::wire::frame::{LaneIx, RefuseCode};
 use liner::wire::inbound::{Event as InEvent, Handler, Inbound, InboundConfig, Slot};
 use liner::wire::outbound::{AppendOutcome, Event as OutEvent, Outbound, Rejection};
-use liner::{Cursor, Epoch, Incarnation, Seq, Topic};
+use liner::{Cursor, Epoch, Incarnation, Message, Seq, Topic};
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
@@ -78,6 +78,8 @@ pub(crate) struct Handed {
     pub(crate) place: Option<Cursor>,
     /// When the machine gives up on it.
     pub(crate) until: Option<Duration>,
+    /// The message, if its subscriber borrows.
+    pub(crate) borrowed: Option<Message>,
 }
 
 /// An append over several lanes.

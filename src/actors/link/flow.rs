@@ -8,8 +8,6 @@ use tokio::sync::Notify;
 pub(in crate::actors) struct Flow {
     /// There is something to transmit.
     transmit: Notify,
-    /// Somebody will call [`Flow::wake`].
-    is_due: AtomicBool,
     /// As much waits for the connection as should.
     is_behind: AtomicBool,
     /// The connection has caught up.
@@ -19,13 +17,7 @@ pub(in crate::actors) struct Flow {
 impl Flow {
     /// Wakes the write loop.
     pub(in crate::actors) fn wake(&self) {
-        self.is_due.store(false, Ordering::Release);
         self.transmit.notify_one();
-    }
-
-    /// Whether the caller is the one that has to call [`Flow::wake`] later.
-    pub(in crate::actors) fn wake_later(&self) -> bool {
-        !self.is_due.swap(true, Ordering::AcqRel)
     }
 
     /// Resolves when there may be something to transmit.

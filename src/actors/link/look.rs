@@ -45,4 +45,9 @@ impl Link {
     pub(in crate::actors) fn redelivered(&self) -> u64 {
         self.state.lock().outbound.redelivered()
     }
+
+    /// Brings the node's counters up to date.
+    pub(in crate::actors) fn count_now(&self) {
+        self.count(&mut self.state.lock());
+    }
 }

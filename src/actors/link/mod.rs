@@ -38,7 +38,7 @@ pub(in crate::actors) type Waiter = oneshot::Sender<Result<Receipt, SendError>>;
 /// What an offer leaves to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::actors) struct After {
-    /// There is something to transmit: [`Flow::wake`] is due.
+    /// The write loop does not know that there is something to transmit: the caller has to call [`Flow::wake`].
     pub(in crate::actors) wake: bool,
     /// The connection is slower than those who send: see [`Flow::progress`].
     pub(in crate::actors) ahead: bool,
@@ -62,6 +62,10 @@ struct State {
     scheduled: bool,
     /// The sender's timer covers what only memory holds.
     armed: bool,
+    /// The write loop found nothing to transmit, and nobody is about to wake it.
+    is_idle: bool,
+    /// Accepted, and not in the node's counters yet.
+    uncounted: Amount,
     /// The store's last error, for those it concerns.
     store_error: Option<StoreError>,
     /// The actor that drives the link, until it is stopped.
@@ -90,6 +94,8 @@ impl Link {
             lanes: Vec::new(),
             scheduled: false,
             armed: false,
+            is_idle: false,
+            uncounted: Amount::default(),
             store_error: None,
             sender: None,
         };
@@ -107,7 +113,9 @@ impl Link {
 
     /// The actor that drives this link, from before anything is offered until it stops: the two hold each other.
     pub(in crate::actors) fn attach(&self, sender: Option<Recipient<Drive>>) {
-        self.state.lock().sender = sender;
+        let mut state = self.state.lock();
+        self.count(&mut state);
+        state.sender = sender;
     }
 
     pub(in crate::actors) fn is_up(&self) -> bool {
@@ -215,7 +223,7 @@ impl Link {
         if !state.armed || promise != Promise::WriteBehind {
             self.schedule(&mut state);
         }
-        Ok((Self::receipt(&state, lane, seq), self.after(&state)))
+        Ok(self.taken(&mut state, lane, seq, headers, body))
     }
 
     /// Offers an at-most-once message. One that cannot be sent is dropped and counted.
@@ -231,15 +239,38 @@ impl Link {
             Err(OfferError::Unreachable) => count(&self.node.counters.dropped, 1),
             Err(full) => return Err(full),
         }
-        Ok((Self::receipt(&state, lane, Seq::ZERO), self.after(&state)))
+        Ok(self.taken(&mut state, lane, Seq::ZERO, headers, body))
     }
 
-    fn after(&self, state: &State) -> After {
+    fn taken(&self, state: &mut State, lane: LaneIx, seq: Seq, headers: &Headers, body: Body<'_>) -> (Receipt, After) {
+        state.uncounted.add(headers.encoded().len() + body.bytes().len());
         let ahead = state.outbound.is_ahead();
         if ahead {
             self.flow.fall_behind();
         }
-        After { wake: state.outbound.has_transmit(), ahead }
+        (Self::receipt(state, lane, seq), After { wake: Self::is_wake_due(state), ahead })
+    }
+
+    /// Whether the caller is the one that has to wake the write loop.
+    fn is_wake_due(state: &mut State) -> bool {
+        let due = state.is_idle && state.outbound.has_transmit();
+        state.is_idle &= !due;
+        due
+    }
+
+    /// Wakes the write loop if there is something it does not know of.
+    pub(in crate::actors) fn wake(&self) {
+        if Self::is_wake_due(&mut self.state.lock()) {
+            self.flow.wake();
+        }
+    }
+
+    fn count(&self, state: &mut State) {
+        let Amount { messages, bytes } = std::mem::take(&mut state.uncounted);
+        if messages > 0 {
+            count(&self.node.counters.accepted, messages);
+            count(&self.node.counters.bytes_accepted, bytes);
+        }
     }
 
     fn note_progress(&self, state: &State) {
@@ -258,7 +289,7 @@ impl Link {
         state.outbound.finish_group(lane, seq, committed);
         self.schedule(&mut state);
         drop(state);
-        self.flow.wake();
+        self.wake();
     }
 
     fn schedule(&self, state: &mut State) {
@@ -289,6 +320,7 @@ impl Link {
         if !state.armed {
             self.stored.notify_waiters();
         }
+        self.count(&mut state);
         (events, state.outbound.poll_timeout())
     }
 
@@ -345,7 +377,7 @@ impl Link {
     /// See [`Outbound::announce`].
     pub(in crate::actors) fn announce(&self, topic: Topic, subscribed: bool) {
         self.state.lock().outbound.announce(topic, subscribed);
-        self.flow.wake();
+        self.wake();
     }
 
     pub(in crate::actors) fn disconnected(&self) {
@@ -368,6 +400,8 @@ impl Link {
     pub(in crate::actors) fn poll_transmit(&self) -> Option<Bytes> {
         let mut state = self.state.lock();
         let bytes = state.outbound.poll_transmit();
+        state.is_idle = bytes.is_none();
+        self.count(&mut state);
         self.note_progress(&state);
         // Filling the buffer may have used up what memory holds of a queue.
         if state.outbound.has_events() {

@@ -210,7 +210,7 @@ impl Sender {
                 self.peers.resting.do_send(Resting(self.link.peer.clone()));
             }
         }
-        self.link.flow.wake();
+        self.link.wake();
         self.arm(ctx, deadline);
     }
 

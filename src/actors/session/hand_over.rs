@@ -4,6 +4,7 @@ use super::*;
 use crate::actors::answers::{Mailbox, answer};
 use crate::actors::feeder::{Feed, What};
 use crate::actors::messages::{Callback, Delivery, DeliveryBatch, Nack};
+use bytes::Bytes;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Who takes the messages of a topic, on this thread.
@@ -26,63 +27,123 @@ impl Taker {
 /// Messages of one lane for its subscriber's mailbox.
 struct Handed {
     slot: Slot,
+    lane: LaneId,
     parcels: Vec<Parcel>,
 }
 
+/// Who takes the messages of a lane: looked up once for many.
+pub(super) struct Lookup {
+    slot: Slot,
+    /// `None`: not a callback.
+    calls: Option<Calls>,
+}
+
+/// What is the same for all calls for one lane.
+struct Calls {
+    callback: Arc<Callback>,
+    /// Lent to the message that is being handled.
+    lane: Option<LaneId>,
+}
+
+impl Calls {
+    /// A message that was not handled comes back.
+    fn call(&mut self, next: HandOver) -> Result<(), (Message, Nack)> {
+        let lane = self.lane.take().expect("one call at a time, and it comes back");
+        let delivery = delivery(lane, next);
+        let result = catch_unwind(AssertUnwindSafe(|| (self.callback)(&delivery)));
+        let Delivery { id, headers, payload, .. } = delivery;
+        self.lane = Some(id.lane);
+        let result = result.unwrap_or_else(|_| Err(Nack::new("the callback panicked")));
+        result.map_err(|nack| (Message { headers, payload }, nack))
+    }
+}
+
 impl Session {
-    /// Hands over whatever may be. Messages for a mailbox are gathered by lane first.
+    /// Takes a frame off the connection. `lookup` is that of the frame before it.
+    pub(super) fn take(
+        &mut self,
+        now: Instant,
+        lookup: &mut Option<Lookup>,
+        frame: Frame<'_>,
+        chunk: &Bytes,
+    ) -> Result<(), LinkError> {
+        let Frame::Data(data) = frame else { return self.inbound.handle_frame(now, frame, chunk) };
+        let slot = self.inbound.slot(data.lane).ok_or(LinkError::UnknownLane)?;
+        let Some(calls) = &mut self.look_up(lookup, slot).calls else {
+            return self.inbound.handle_frame(now, Frame::Data(data), chunk);
+        };
+        let (node, uncounted) = (&self.node, &mut self.uncounted);
+        let call = |next: HandOver| {
+            uncounted.delivered += 1;
+            uncounted.bytes += next.message.size() as u64;
+            match calls.call(next) {
+                Ok(()) => {
+                    uncounted.handled += 1;
+                    Ok(())
+                }
+                Err((message, nack)) => {
+                    calls.lane.iter().for_each(|lane| note_nack(node, lane, &nack.reason));
+                    Err((message, answer(Err(nack))))
+                }
+            }
+        };
+        self.inbound.handle_data_with(now, &data, chunk, random, call)
+    }
+
+    fn look_up<'a>(&self, known: &'a mut Option<Lookup>, slot: Slot) -> &'a mut Lookup {
+        match known.take().filter(|lookup| lookup.slot == slot) {
+            Some(same) => known.insert(same),
+            None => {
+                let lane = self.inbound.lane(slot);
+                let calls = match self.takers.get(lane.topic()) {
+                    Some(Taker::Callback(callback)) => {
+                        Some(Calls { callback: callback.clone(), lane: Some(lane.clone()) })
+                    }
+                    _ => None,
+                };
+                known.insert(Lookup { slot, calls })
+            }
+        }
+    }
+
+    /// Hands over whatever may be.
     pub(super) fn hand_over_all(&mut self) {
         let now = Instant::now();
         let mut handed: Vec<Handed> = Vec::new();
-        // Looked up once for all that one lane has.
-        let mut callback: Option<(Slot, Option<Arc<Callback>>)> = None;
-        let (mut delivered, mut bytes, mut done) = (0, 0, 0);
+        let mut lookup = None;
         while let Some(next) = self.inbound.poll_delivery(now) {
             let HandOver { slot, token, .. } = next;
-            let (_, callback) = match &mut callback {
-                Some(known) if known.0 == slot => known,
-                other => other.insert((slot, self.callback(next.lane.topic()))),
-            };
-            let delivery = delivery(next);
-            delivered += 1;
-            bytes += delivery.payload.len() + delivery.headers.encoded().len();
-            let Some(callback) = callback else {
-                let parcel = Parcel { slot, token, what: What::Delivery(delivery) };
-                match handed.last_mut().filter(|h| h.slot == slot) {
-                    Some(lane) => lane.parcels.push(parcel),
-                    None => {
-                        let mut parcels = self.spare.take().unwrap_or_default();
-                        parcels.push(parcel);
-                        handed.push(Handed { slot, parcels });
-                    }
+            self.uncounted.delivered += 1;
+            self.uncounted.bytes += next.message.size() as u64;
+            match &mut self.look_up(&mut lookup, slot).calls {
+                Some(calls) => {
+                    let result = calls.call(next).map_err(|(message, nack)| {
+                        self.inbound.handle_return(slot, token, message);
+                        nack
+                    });
+                    self.answered(now, slot, token, answer(result));
                 }
-                continue;
-            };
-            let result = catch_unwind(AssertUnwindSafe(|| callback(&delivery)));
-            match result.unwrap_or_else(|_| Err(Nack::new("the callback panicked"))) {
-                Ok(()) => {
-                    done += 1;
-                    self.inbound.handle_answer(now, slot, token, Answer::Done, random);
-                }
-                nack => self.answered(now, slot, token, answer(nack)),
+                None => self.gather(&mut handed, next),
             }
         }
-        count(&self.node.counters.delivered, delivered);
-        count(&self.node.counters.bytes_delivered, bytes as u64);
-        count(&self.node.counters.handled, done);
         for lane in handed {
             self.hand_over(now, lane);
         }
     }
 
-    fn callback(&self, topic: &Topic) -> Option<Arc<Callback>> {
-        match self.takers.get(topic) {
-            Some(Taker::Callback(callback)) => Some(callback.clone()),
-            _ => None,
+    /// Messages for a mailbox are gathered by lane first.
+    fn gather(&mut self, handed: &mut Vec<Handed>, next: HandOver) {
+        let HandOver { slot, token, .. } = next;
+        if handed.last().is_none_or(|lane| lane.slot != slot) {
+            let lane = self.inbound.lane(slot).unshared();
+            handed.push(Handed { slot, lane, parcels: self.spare.take().unwrap_or_default() });
+        }
+        if let Some(Handed { lane, parcels, .. }) = handed.last_mut() {
+            parcels.push(Parcel { slot, token, what: What::Delivery(delivery(lane.clone(), next)) });
         }
     }
 
-    fn hand_over(&mut self, now: Instant, Handed { slot, parcels }: Handed) {
+    fn hand_over(&mut self, now: Instant, Handed { slot, parcels, .. }: Handed) {
         let topic = self.inbound.lane(slot).topic().clone();
         match self.takers.get_mut(&topic) {
             Some(Taker::Actor(feed)) if feed.mailbox.connected() => {
@@ -131,24 +192,26 @@ impl Session {
 
     pub(super) fn answered(&mut self, now: Instant, slot: Slot, token: u64, answer: Answer) {
         match &answer {
-            Answer::Done => count(&self.node.counters.handled, 1),
-            Answer::Failed { reason, .. } => {
-                tracing::debug!(node = %self.node.id, lane = %self.inbound.lane(slot), reason, "nack");
-                count(&self.node.counters.nacked, 1);
-            }
+            Answer::Done => self.uncounted.handled += 1,
+            Answer::Failed { reason, .. } => note_nack(&self.node, self.inbound.lane(slot), reason),
             Answer::Returned => {}
         }
         self.inbound.handle_answer(now, slot, token, answer, random);
     }
 }
 
+fn note_nack(node: &Node, lane: &LaneId, reason: &str) {
+    tracing::debug!(node = %node.id, %lane, reason, "nack");
+    count(&node.counters.nacked, 1);
+}
+
 /// At-most-once messages have no number.
 const UNNUMBERED: Cursor = Cursor { incarnation: Incarnation::new(0), seq: Seq::ZERO };
 
-fn delivery(next: HandOver) -> Delivery {
+fn delivery(lane: LaneId, next: HandOver) -> Delivery {
     let Cursor { incarnation, seq } = next.place.unwrap_or(UNNUMBERED);
     Delivery {
-        id: MessageId { lane: next.lane, incarnation, seq },
+        id: MessageId { lane, incarnation, seq },
         attempt: next.attempt,
         redelivered: next.redelivered,
         headers: next.message.headers,

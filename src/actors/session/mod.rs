@@ -22,9 +22,10 @@ use crate::actors::node::{Node, count, random, wall_ms};
 use crate::actors::sender::PeerNews;
 use crate::actors::store::{Commit, OpenInbox};
 use crate::stores::{DeadLetter, DeadLetterOrigin, LaneKey, Write};
-use crate::types::{Cursor, Incarnation, LaneId, MessageId, NodeId, Seq, Topic};
+use crate::types::{Cursor, Incarnation, LaneId, Message, MessageId, NodeId, Seq, Topic};
 use crate::wire::codec;
 use crate::wire::error::LinkError;
+use crate::wire::frame::Frame;
 use crate::wire::inbound::{Answer, Event, HandOver, Inbound, Slot};
 use actix::prelude::*;
 use std::collections::{HashMap, HashSet};
@@ -72,6 +73,15 @@ pub(in crate::actors) struct Session {
     spare: Option<Vec<Parcel>>,
     duplicates: u64,
     dropped: u64,
+    uncounted: Uncounted,
+}
+
+/// What is not in the node's counters yet.
+#[derive(Default)]
+struct Uncounted {
+    delivered: u64,
+    bytes: u64,
+    handled: u64,
 }
 
 impl Session {
@@ -105,6 +115,7 @@ impl Session {
             spare: None,
             duplicates: 0,
             dropped: 0,
+            uncounted: Uncounted::default(),
         };
         for handler in handlers {
             session.set_handler(handler.clone());
@@ -138,8 +149,8 @@ impl Session {
                 self.act(ctx, event);
             }
         }
-        self.transmit();
         self.count();
+        self.transmit();
         self.arm(ctx);
         if !self.drained.is_empty() && self.inbound.is_settled() {
             for waiter in self.drained.drain(..) {
@@ -153,6 +164,10 @@ impl Session {
         count(&self.node.counters.duplicates, counts.duplicates - self.duplicates);
         count(&self.node.counters.dropped, counts.dropped - self.dropped);
         (self.duplicates, self.dropped) = (counts.duplicates, counts.dropped);
+        let Uncounted { delivered, bytes, handled } = std::mem::take(&mut self.uncounted);
+        count(&self.node.counters.delivered, delivered);
+        count(&self.node.counters.bytes_delivered, bytes);
+        count(&self.node.counters.handled, handled);
     }
 
     fn arm(&mut self, ctx: &mut Context<Self>) {
@@ -260,8 +275,9 @@ impl Handler<Arrived> for Session {
         let now = Instant::now();
         self.inbound.handle_heard(now);
         let mut result = Ok(());
+        let mut lookup = None;
         for frame in codec::frames(&chunk) {
-            let taken = frame.map_err(LinkError::from).and_then(|f| self.inbound.handle_frame(now, f, &chunk));
+            let taken = frame.map_err(LinkError::from).and_then(|frame| self.take(now, &mut lookup, frame, &chunk));
             if taken.is_err() {
                 result = taken;
                 break;

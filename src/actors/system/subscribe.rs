@@ -1,6 +1,7 @@
 //! How subscribers come and go.
 
 use super::*;
+use std::time::Duration;
 
 impl LinerSystem {
     pub(super) fn add_handler(
@@ -33,6 +34,10 @@ impl LinerSystem {
     }
 }
 
+fn spec(in_flight: u32, timeout: Option<Duration>, sink: &Sink) -> Spec {
+    Spec { in_flight, timeout, borrows: matches!(sink, Sink::Callback(_)) }
+}
+
 impl Handler<Subscribe> for LinerSystem {
     type Result = ResponseActFuture<Self, Result<Subscription, SubscribeError>>;
 
@@ -54,7 +59,7 @@ impl Handler<Subscribe> for LinerSystem {
         };
         Box::pin(publish.into_actor(self).map(move |(topic, published), actor, ctx| {
             published?;
-            let subscription = actor.add_handler(ctx, topic.clone(), Spec { in_flight, timeout }, sink)?;
+            let subscription = actor.add_handler(ctx, topic.clone(), spec(in_flight, timeout, &sink), sink)?;
             actor.announce(topic, true);
             Ok(subscription)
         }))
@@ -69,7 +74,7 @@ impl Handler<Receive> for LinerSystem {
             return Err(SubscribeError::Closed);
         }
         let topic = self.node.topic.clone();
-        self.add_handler(ctx, topic, Spec { in_flight, timeout }, sink)
+        self.add_handler(ctx, topic, spec(in_flight, timeout, &sink), sink)
     }
 }
 

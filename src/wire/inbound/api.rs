@@ -42,6 +42,9 @@ pub struct Handler {
     pub in_flight: u32,
     /// How long it may take for one.
     pub timeout: Option<Duration>,
+    /// It borrows messages: each is moved out of the queue instead of being shared with it, and one that is not handled is
+    /// brought back with [`Inbound::handle_return`](super::Inbound::handle_return) before it is answered.
+    pub borrows: bool,
 }
 
 /// A message to hand over now.
@@ -51,8 +54,6 @@ pub struct HandOver {
     pub slot: Slot,
     /// Names the message in [`Inbound::handle_answer`](super::Inbound::handle_answer).
     pub token: u64,
-    /// The lane.
-    pub lane: LaneId,
     /// Its incarnation and number; `None`: at most once.
     pub place: Option<Cursor>,
     /// Hand-overs including this one.

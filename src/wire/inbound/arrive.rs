@@ -9,10 +9,7 @@ const SHARED_BYTES: usize = MAX_READ / 4;
 impl Inbound {
     /// The lane of a frame, open on this connection.
     pub(super) fn open(&mut self, ix: LaneIx) -> Result<(Slot, &mut Lane), LinkError> {
-        let slot = match self.last_ix {
-            Some((last, slot)) if last == ix => slot,
-            _ => *self.by_ix.get(&ix).ok_or(LinkError::UnknownLane)?,
-        };
+        let slot = self.slot(ix).ok_or(LinkError::UnknownLane)?;
         self.last_ix = Some((ix, slot));
         let lane = &mut self.lanes[slot.0];
         if lane.session.is_none() { Err(LinkError::UnknownLane) } else { Ok((slot, lane)) }
@@ -85,19 +82,9 @@ impl Inbound {
 
     pub(super) fn arrived(&mut self, slot: Slot, data: &Data<'_>, message: Message) {
         let lane = &mut self.lanes[slot.0];
-        let place = match &mut lane.session {
-            Some(session) if data.seq > Seq::ZERO => {
-                session.position = data.seq;
-                session.cursor(data.seq)
-            }
-            _ => None,
-        };
+        let place = lane.session.as_mut().and_then(|session| session.arrived(data));
         lane.received = place.or(lane.received);
         let size = message.size();
-        if lane.attached.is_none() {
-            lane.attached = Some(lane.base + lane.queue.len() as u64);
-            self.attached.push(slot);
-        }
         let at = |(i, s, _): &(Incarnation, Seq, u32)| place == Some(Cursor { incarnation: *i, seq: *s });
         let failed = lane.recorded.iter().position(at).map_or(0, |at| lane.recorded.swap_remove(at).2);
         lane.queue.push_back(Entry {
@@ -109,7 +96,17 @@ impl Inbound {
             failed,
             state: State::Waiting,
         });
+        self.note_attached(slot);
         self.enqueue(slot);
+    }
+
+    /// The last message of the queue shares the buffer it arrived in.
+    pub(super) fn note_attached(&mut self, slot: Slot) {
+        let lane = &mut self.lanes[slot.0];
+        if lane.attached.is_none() {
+            lane.attached = Some(lane.base + lane.queue.len() as u64 - 1);
+            self.attached.push(slot);
+        }
     }
 
     /// What arrived and still waits must not keep a whole read buffer: unless it fills much of one, it moves into a buffer of

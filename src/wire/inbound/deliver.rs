@@ -62,15 +62,14 @@ impl Inbound {
         let place = entry.place;
         entry.handed += 1;
         let attempt = entry.handed;
-        let message = entry.message.clone()?;
+        let message = if handler.borrows { entry.message.take() } else { entry.message.clone() }?;
         lane.next = token + 1;
         lane.handed += 1;
         lane.alone = alone;
         if handler.timeout.is_some() {
             self.timed.insert(slot);
         }
-        let lane = lane.id.clone();
-        Some(HandOver { slot, token, lane, place, attempt, redelivered, message })
+        Some(HandOver { slot, token, place, attempt, redelivered, message })
     }
 
     /// Has the attempt of a redelivered message recorded, together with those of as many behind it as may be handed over
@@ -86,6 +85,13 @@ impl Inbound {
             let Some(place) = entry.place.filter(|_| redelivered) else { return };
             entry.state = State::Recording;
             self.events.push_back(Event::RecordAttempt { slot, token, place, attempts: entry.failed + 1 });
+        }
+    }
+
+    /// A subscriber that borrows brings a message back: it is about to answer that it was not handled.
+    pub fn handle_return(&mut self, slot: Slot, token: u64, message: Message) {
+        if let Some(entry) = self.lanes[slot.0].entry(token) {
+            entry.message = Some(message);
         }
     }
 
@@ -182,18 +188,22 @@ impl Inbound {
 
     /// The queue of a lane may have become shorter.
     pub(super) fn moved(&mut self, now: Instant, slot: Slot) {
-        let max_delay = self.config.max_delay;
-        let lane = &mut self.lanes[slot.0];
-        if lane.advance() {
-            lane.note_change(slot, &mut self.changed);
-            if lane.strict || self.draining {
-                self.committing.insert(slot);
-            } else if lane.handled != lane.committed && lane.commit_due.is_none() {
-                lane.commit_due = Some(now + max_delay);
-                self.timed.insert(slot);
-            }
+        if self.lanes[slot.0].advance() {
+            self.left(now, slot);
         }
         self.enqueue(slot);
+    }
+
+    /// Something left the queue of a lane, or passed it.
+    pub(super) fn left(&mut self, now: Instant, slot: Slot) {
+        let lane = &mut self.lanes[slot.0];
+        lane.note_change(slot, &mut self.changed);
+        if lane.strict || self.draining {
+            self.committing.insert(slot);
+        } else if lane.commit_due.is_none() && lane.handled != lane.committed {
+            lane.commit_due = Some(now + self.config.max_delay);
+            self.timed.insert(slot);
+        }
     }
 
     /// The cursor commit of a lane ended. `Err` carries what the store holds instead of what was expected.

@@ -111,6 +111,20 @@ impl Session {
         (of(window.0, self.consumed.0, self.waited.0), of(window.1, self.consumed.1, self.waited.1))
     }
 
+    /// Whether nothing is half here, and nothing is to be dropped.
+    pub(super) fn is_between_messages(&self) -> bool {
+        self.arriving.is_none() && self.partial.is_none() && self.refused.is_none()
+    }
+
+    /// A message is here. Answers its place.
+    pub(super) fn arrived(&mut self, data: &Data<'_>) -> Option<Cursor> {
+        if data.is_direct() {
+            return None;
+        }
+        self.position = data.seq;
+        self.cursor(data.seq)
+    }
+
     /// Counts a part. A part of another message means that the sender gave the last one up.
     pub(super) fn arrive(&mut self, data: &Data<'_>) -> Arriving {
         let before = self.arriving.filter(|a| a.seq == data.seq);
@@ -277,17 +291,22 @@ impl Lane {
     pub(super) fn advance(&mut self) -> bool {
         let before = self.base;
         while let Some(entry) = self.queue.pop_front_if(|e| e.state == State::Done) {
-            self.base += 1;
-            if let Some(place) = entry.place {
-                self.handled = Some(place);
-                self.strict |= entry.flags.has(DataFlags::STRICT);
-            }
-            if let Some(size) = entry.size {
-                self.consume(size);
-            }
+            self.leave(entry.place, entry.size, entry.flags);
+        }
+        self.base != before
+    }
+
+    /// What is first in order of arrival is done with.
+    pub(super) fn leave(&mut self, place: Option<Cursor>, size: Option<usize>, flags: DataFlags) {
+        self.base += 1;
+        if let Some(place) = place {
+            self.handled = Some(place);
+            self.strict |= flags.has(DataFlags::STRICT);
+        }
+        if let Some(size) = size {
+            self.consume(size);
         }
         self.next = self.next.max(self.base);
-        self.base != before
     }
 
     /// Numbers up to `place` will never come. Skips in a row are one entry, so that a peer cannot pile them up.

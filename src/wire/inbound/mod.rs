@@ -18,6 +18,7 @@ mod api;
 mod arrive;
 mod deliver;
 mod lane;
+mod pass;
 #[cfg(test)]
 mod tests;
 
@@ -108,6 +109,14 @@ impl Inbound {
             let (messages, bytes) = lane.waiting();
             (&lane.id, messages, bytes)
         })
+    }
+
+    /// The number of a lane that is open on this connection.
+    pub fn slot(&self, ix: LaneIx) -> Option<Slot> {
+        match self.last_ix {
+            Some((last, slot)) if last == ix => Some(slot),
+            _ => self.by_ix.get(&ix).copied(),
+        }
     }
 
     /// The lane behind a number.
@@ -227,7 +236,7 @@ impl Inbound {
         if !ordered || resume.spans.len() > MAX_SPANS || resume.spans.iter().any(|(_, first)| *first == Seq::ZERO) {
             return Err(LinkError::MalformedResume);
         }
-        let slot = self.slot(&resume.source, &resume.topic)?;
+        let slot = self.find_or_add(&resume.source, &resume.topic)?;
         self.by_ix.insert(resume.lane, slot);
         self.last_ix = None;
         let lane = &mut self.lanes[slot.0];
@@ -251,7 +260,7 @@ impl Inbound {
         Ok(())
     }
 
-    fn slot(&mut self, source: &Topic, topic: &Topic) -> Result<Slot, LinkError> {
+    fn find_or_add(&mut self, source: &Topic, topic: &Topic) -> Result<Slot, LinkError> {
         if let Some(slot) = self.by_name.get(&(source.clone(), topic.clone())) {
             return Ok(*slot);
         }

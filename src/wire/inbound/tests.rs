@@ -99,7 +99,7 @@ impl Link {
     }
 
     fn subscribe(&mut self, in_flight: u32) {
-        self.inn.subscribe(topic("to"), Handler { in_flight, timeout: None });
+        self.inn.subscribe(topic("to"), Handler { in_flight, timeout: None, borrows: false });
     }
 
     fn resume(&mut self, acked: u64, spans: &[(Incarnation, u64)], stored: Option<Cursor>) {

@@ -1,0 +1,217 @@
+//! What takes messages at the nodes: subscribers that come, answer and go.
+
+use crate::counters::Hit;
+use crate::node::Handed;
+use crate::trace;
+use crate::world::{Coming, World};
+use bytes::Bytes;
+use liner::Topic;
+use liner::wire::error::LinkError;
+use liner::wire::frame::Data;
+use liner::wire::inbound::{Answer, HandOver, Handler, Slot};
+use std::time::Duration;
+
+/// Every so many messages, one that no subscriber can handle.
+const POISON_EVERY: u64 = 17;
+
+impl World {
+    pub(crate) fn subscribe(&mut self, node: usize, topic: Topic) {
+        let in_flight = [1, 1, 2, 5][self.rng.index(4)];
+        let timeout = self.rng.chance(300).then(|| Duration::from_millis(30));
+        let borrows = in_flight == 1 && timeout.is_none();
+        let handler = Handler { in_flight, timeout, borrows };
+        let Some(process) = &mut self.nodes[node].process else { return };
+        if process.handlers.contains_key(&topic) {
+            return;
+        }
+        process.handlers.insert(topic.clone(), handler);
+        self.hits.hit(Hit::Subscribed);
+        trace!(self, "node {node}: subscribes to {topic:?} with {handler:?}");
+        for peer in 0..self.plan.nodes {
+            let Some(p) = self.peer(node, peer) else { continue };
+            p.inn.subscribe(topic.clone(), handler);
+            p.inn.announce(topic.clone(), true);
+            self.drive(node, peer);
+        }
+    }
+
+    fn unsubscribe(&mut self, node: usize, topic: &Topic) {
+        let Some(process) = &mut self.nodes[node].process else { return };
+        if process.handlers.remove(topic).is_none() {
+            return;
+        }
+        self.hits.hit(Hit::Unsubscribed);
+        trace!(self, "node {node}: unsubscribes from {topic:?}");
+        let (now, random) = (self.instant(), self.rng.next());
+        for peer in 0..self.plan.nodes {
+            let Some(p) = self.peer(node, peer) else { continue };
+            p.inn.unsubscribe(topic);
+            p.inn.announce(topic.clone(), false);
+            let mut returned: Vec<_> =
+                p.handed.keys().copied().filter(|(slot, _)| p.inn.lane(*slot).topic() == topic).collect();
+            returned.sort();
+            for (slot, token) in &returned {
+                let borrowed = p.handed.remove(&(*slot, *token)).and_then(|handed| handed.borrowed);
+                borrowed.into_iter().for_each(|message| p.inn.handle_return(*slot, *token, message));
+                p.inn.handle_answer(now, *slot, *token, Answer::Returned, || random);
+            }
+            for _ in returned {
+                self.hits.hit(Hit::Returned);
+            }
+            self.drive(node, peer);
+        }
+    }
+
+    pub(crate) fn resubscribe(&mut self, node: usize) {
+        let topic = self.plan.topics[self.rng.index(self.plan.topics.len())].clone();
+        let has = self.nodes[node].process.as_ref().is_some_and(|p| p.handlers.contains_key(&topic));
+        if has {
+            self.unsubscribe(node, &topic);
+        } else {
+            self.hits.hit(Hit::TopicWithoutHandler);
+            self.subscribe(node, topic);
+        }
+    }
+
+    pub(crate) fn subscribe_all(&mut self, node: usize) {
+        for topic in self.plan.topics.clone() {
+            self.subscribe(node, topic);
+        }
+    }
+
+    /// A message reaches its subscriber, who will answer.
+    pub(crate) fn hand_over(&mut self, node: usize, peer: usize, delivery: HandOver) {
+        let Some(p) = self.peer(node, peer) else { return };
+        let lane = p.inn.lane(delivery.slot).clone();
+        let lane = self.lane_of[&lane];
+        trace!(self, "node {node} from {peer}: lane {lane} hands over {delivery:?}");
+        if (self.plan.lanes[lane].sender, self.plan.lanes[lane].receiver) != (peer, node) {
+            self.checker.fail(2, format!("lane {lane}: delivered at node {node} from {peer}"));
+        }
+        let topic = self.plan.lanes[lane].topic.clone();
+        let handler = self.nodes[node].process.as_ref().and_then(|p| p.handlers.get(&topic).copied());
+        let Some(handler) = handler else {
+            return self.checker.fail(13, format!("lane {lane}: handed over without a subscriber"));
+        };
+        let id = match delivery.place {
+            Some(place) => {
+                if delivery.redelivered {
+                    self.hits.hit(Hit::RedeliveredHandOver);
+                }
+                if delivery.attempt > 1 {
+                    self.hits.hit(Hit::LaterAttempt);
+                }
+                self.checker.handed_over(lane, place, delivery.redelivered, &delivery.message).map(|(id, _)| id)
+            }
+            None => {
+                self.hits.hit(Hit::DirectHandOver);
+                self.checker.handed_over_direct(lane, &delivery.message)
+            }
+        };
+        let Some(id) = id else { return };
+        self.next_id += 1;
+        let (stamp, now) = (self.next_id, self.now);
+        let HandOver { slot, token, place, message, .. } = delivery;
+        let Some(p) = self.peer(node, peer) else { return };
+        p.handed.retain(|_, h| h.until.is_none_or(|until| until > now));
+        let until = handler.timeout.map(|t| now + t);
+        p.handed
+            .insert((slot, token), Handed { stamp, lane, place, until, borrowed: handler.borrows.then_some(message) });
+        let handed = p.handed.keys().filter(|(s, _)| *s == slot).count();
+        if handed > handler.in_flight as usize {
+            self.checker.fail(5, format!("lane {lane}: {handed} messages are with a subscriber of {handler:?}"));
+        }
+        self.decide(node, peer, (slot, token, stamp), id, handler);
+    }
+
+    /// A message arrives, and a subscriber that borrows may be done with it at once.
+    pub(crate) fn data_arrived(
+        &mut self,
+        node: usize,
+        peer: usize,
+        data: &Data<'_>,
+        chunk: &Bytes,
+    ) -> Result<(), LinkError> {
+        let (now, random) = (self.instant(), self.rng.next());
+        let id = data.payload.first_chunk::<8>().map_or(0, |id| u64::from_le_bytes(*id));
+        let poison = self.plan.poison && id.is_multiple_of(POISON_EVERY);
+        let handled = !poison && !self.rng.chance(self.plan.nack);
+        let mut passed = None;
+        let Some(p) = self.peer(node, peer) else { return Ok(()) };
+        let outcome = p.inn.handle_data_with(
+            now,
+            data,
+            chunk,
+            || random,
+            |next| {
+                passed = Some(next.clone());
+                let answer = Answer::Failed { delay: None, reason: "cannot".to_owned() };
+                if handled { Ok(()) } else { Err((next.message, answer)) }
+            },
+        );
+        let Some(next) = passed else { return outcome };
+        let lane = p.inn.lane(next.slot).clone();
+        let lane = self.lane_of[&lane];
+        trace!(self, "node {node} from {peer}: lane {lane} passes {next:?} on, handled: {handled}");
+        self.hits.hit(if handled { Hit::PassedOn } else { Hit::PassedOnAndNacked });
+        match next.place {
+            Some(place) => {
+                self.checker.handed_over(lane, place, next.redelivered, &next.message);
+                if handled {
+                    self.checker.handled(lane, place);
+                }
+            }
+            None => drop(self.checker.handed_over_direct(lane, &next.message)),
+        }
+        outcome
+    }
+
+    fn decide(&mut self, node: usize, peer: usize, (slot, token, stamp): (Slot, u64, u64), id: u64, handler: Handler) {
+        let process = self.process_no(node);
+        let poison = self.plan.poison && id.is_multiple_of(POISON_EVERY);
+        let reason = || "cannot".to_owned();
+        let answer = if poison {
+            self.hits.hit(Hit::Poison);
+            Answer::Failed { delay: None, reason: reason() }
+        } else if self.rng.chance(self.plan.nack) {
+            let delay = self.rng.chance(400).then(|| self.rng.millis(0, 30));
+            self.hits.hit(if delay.is_some() { Hit::NackWithDelay } else { Hit::Nack });
+            Answer::Failed { delay, reason: reason() }
+        } else {
+            Answer::Done
+        };
+        let mut wait = match self.rng.below(3) {
+            0 => Duration::ZERO,
+            1 => self.rng.micros(10, 500),
+            _ if self.plan.slow_handlers => self.rng.millis(1, 25),
+            _ => self.rng.micros(10, 3000),
+        };
+        if handler.timeout.is_some() && self.rng.chance(self.plan.nack / 4) {
+            self.hits.hit(Hit::HandlerTimeout);
+            wait += Duration::from_millis(40);
+        }
+        self.after(wait, Coming::Answer { node, process, peer, slot, token, stamp, answer });
+    }
+
+    pub(crate) fn answered(&mut self, node: usize, peer: usize, slot: Slot, token: u64, stamp: u64, answer: Answer) {
+        let (now, virtual_now, random) = (self.instant(), self.now, self.rng.next());
+        let Some(p) = self.peer(node, peer) else { return };
+        let current = p.handed.get(&(slot, token));
+        let Some(handed) = current.filter(|h| h.stamp == stamp && h.until.is_none_or(|u| u > virtual_now)) else {
+            return;
+        };
+        let (lane, place) = (handed.lane, handed.place);
+        let borrowed = p.handed.remove(&(slot, token)).and_then(|handed| handed.borrowed);
+        if answer != Answer::Done {
+            borrowed.into_iter().for_each(|message| p.inn.handle_return(slot, token, message));
+        }
+        trace!(self, "node {node} from {peer}: lane {lane} {place:?} is answered {answer:?}");
+        if let (Answer::Done, Some(place)) = (&answer, place) {
+            self.checker.handled(lane, place);
+        }
+        if let Some(p) = self.peer(node, peer) {
+            p.inn.handle_answer(now, slot, token, answer, || random);
+        }
+        self.drive(node, peer);
+    }
+}
