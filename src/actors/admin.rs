@@ -12,7 +12,7 @@ use super::sender::Stop;
 use super::system::LinerSystem;
 use crate::error::AdminError;
 use crate::stores::{Amount, PendingLane, StoreError, TopicEntry};
-use crate::types::{LaneId, NameError, Topic};
+use crate::types::{LaneId, NameError, NodeId, Topic};
 use crate::wire::outbound;
 use actix::prelude::*;
 use std::collections::BTreeMap;
@@ -164,14 +164,9 @@ impl Handler<ForgetPeer> for LinerSystem {
             Ok(peer) => peer,
             Err(error) => return refuse(error),
         };
-        if let Some(gone) = self.peers.remove(&peer) {
-            gone.sender.do_send(Stop);
-        }
-        self.catalogue.forget(&peer);
-        for topic in self.catalogue.topics() {
-            self.catalogue.drop_target(&topic, &peer);
-        }
+        self.forget_peer(&peer);
         let node = self.node.clone();
+        let forgotten = peer.clone();
         let forget = async move {
             let lanes = node.store.lanes(&node.id).await?;
             let mut forgotten = Forgotten::default();
@@ -185,7 +180,33 @@ impl Handler<ForgetPeer> for LinerSystem {
             }
             Ok(forgotten)
         };
-        Box::pin(forget.into_actor(self))
+        Box::pin(forget.into_actor(self).map(move |result, actor, _| {
+            actor.forget_peer(&forgotten);
+            result
+        }))
+    }
+}
+
+/// Called before the store forgets, so that nothing goes there any more, and after, in case the catalogue was read meanwhile.
+impl LinerSystem {
+    fn forget_peer(&mut self, peer: &NodeId) {
+        if let Some(gone) = self.peers.remove(peer) {
+            gone.sender.do_send(Stop);
+        }
+        self.catalogue.forget(peer);
+        for topic in self.catalogue.topics() {
+            self.catalogue.drop_target(&topic, peer);
+        }
+    }
+
+    fn forget_lane(&mut self, peer: &NodeId, topic: &Topic) {
+        if let Some(link) = self.peers.get(peer).map(|p| p.link.clone()) {
+            for (ix, _) in link.lanes().into_iter().filter(|(_, lane)| lane.topic() == topic) {
+                link.remove_lane(ix);
+            }
+        }
+        self.catalogue.forget_lane(peer, topic);
+        self.catalogue.drop_target(topic, peer);
     }
 }
 
@@ -197,14 +218,9 @@ impl Handler<ForgetLane> for LinerSystem {
             (Ok(peer), Ok(topic)) => (peer, topic),
             (Err(error), _) | (_, Err(error)) => return refuse(error),
         };
-        if let Some(link) = self.peers.get(&peer).map(|p| p.link.clone()) {
-            for (ix, _) in link.lanes().into_iter().filter(|(_, lane)| *lane.topic() == topic) {
-                link.remove_lane(ix);
-            }
-        }
-        self.catalogue.forget_lane(&peer, &topic);
-        self.catalogue.drop_target(&topic, &peer);
+        self.forget_lane(&peer, &topic);
         let node = self.node.clone();
+        let (of, on) = (peer.clone(), topic.clone());
         let forget = async move {
             let mut forgotten = Forgotten::default();
             let lanes = node.store.lanes(&node.id).await?;
@@ -220,7 +236,10 @@ impl Handler<ForgetLane> for LinerSystem {
             node.store.set_tombstone(&node.fence, &topic, &peer, true).await?;
             Ok(forgotten)
         };
-        Box::pin(forget.into_actor(self))
+        Box::pin(forget.into_actor(self).map(move |result, actor, _| {
+            actor.forget_lane(&of, &on);
+            result
+        }))
     }
 }
 
@@ -286,6 +305,7 @@ impl Handler<Stats> for LinerSystem {
         let lanes = pending(self.node.clone(), self.links()).into_actor(self);
         Box::pin(lanes.map(|lanes, actor, _| {
             let lanes = lanes?;
+            actor.peers.values().for_each(|p| p.link.count_now());
             let links = actor.peers.iter().map(|(peer, p)| link_stats(peer.clone(), &p.link)).collect();
             let redelivered = actor.peers.values().map(|p| p.link.redelivered()).sum();
             Ok(report(&actor.node, &lanes, links, redelivered, actor.waiting_sends()))

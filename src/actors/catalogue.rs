@@ -15,6 +15,8 @@ pub(super) struct TopicState {
     used: bool,
     /// As the catalogue has it; `None` until it was read.
     entry: Option<TopicEntry>,
+    /// Counts the times something was forgotten: what was read before is no longer true.
+    forgotten: u64,
     /// Nodes with stores of their own that said in a handshake, or on a link, that they serve it.
     learnt: BTreeSet<NodeId>,
     /// Nodes that said they do not any more.
@@ -39,6 +41,7 @@ impl Catalogue {
             board: Arc::new(Board::new(topic.clone())),
             used: false,
             entry: None,
+            forgotten: 0,
             learnt: BTreeSet::new(),
             withdrawn: BTreeSet::new(),
             lanes: BTreeSet::new(),
@@ -135,10 +138,16 @@ impl Catalogue {
         }
     }
 
+    /// What a look-up that is about to start must still find when it ends.
+    pub(super) fn forgotten(&mut self, topic: &Topic) -> u64 {
+        self.topic(topic).forgotten
+    }
+
     /// A topic's messages go to this node no more, until the topic is looked up again.
     pub(super) fn drop_target(&mut self, topic: &Topic, node: &NodeId) {
         if let Some(state) = self.topics.get_mut(topic) {
             state.entry = None;
+            state.forgotten += 1;
             state.board.remove(node);
         }
     }

@@ -158,16 +158,21 @@ impl LinerSystem {
     }
 
     /// Reads what the store says of a topic now, and makes its board anew.
-    pub(in crate::actors) fn look_up(&self, topic: Topic) -> ResponseActFuture<Self, Result<(), StoreError>> {
+    pub(in crate::actors) fn look_up(&mut self, topic: Topic) -> ResponseActFuture<Self, Result<(), StoreError>> {
         let node = self.node.clone();
+        let forgotten = self.catalogue.forgotten(&topic);
         let look = async move {
             let entry = node.store.topic(&topic).await;
             (topic, entry)
         };
-        Box::pin(look.into_actor(self).map(|(topic, entry), actor, ctx| {
-            actor.catalogue.update(&topic, entry?);
-            actor.rebuild(ctx, &topic);
-            Ok(())
+        Box::pin(look.into_actor(self).then(move |(topic, entry), actor, ctx| match entry {
+            Ok(_) if actor.catalogue.forgotten(&topic) != forgotten => actor.look_up(topic),
+            Ok(entry) => {
+                actor.catalogue.update(&topic, entry);
+                actor.rebuild(ctx, &topic);
+                Box::pin(fut::ready(Ok(())))
+            }
+            Err(error) => Box::pin(fut::ready(Err(error))),
         }))
     }
 
