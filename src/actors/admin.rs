@@ -76,7 +76,7 @@ impl LinerSystem {
         Box::pin(look.into_actor(self).map(move |(topic, entry), actor, ctx| {
             let entry = entry?;
             if refresh {
-                actor.catalogue.use_topic(&topic);
+                actor.use_topic(&topic);
                 actor.catalogue.update(&topic, entry.clone());
                 actor.rebuild(ctx, &topic);
                 if entry.routes.is_empty() {

@@ -23,6 +23,7 @@ use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
+use tokio::sync::Notify;
 use tokio::time::{sleep, timeout_at};
 
 /// The lease is renewed, and topics in use are read again, so often within one lease.
@@ -113,6 +114,7 @@ async fn register(config: Config, names: &Names, store: SharedStore, bound: Sock
         facts,
         bound,
         counters: Counters::default(),
+        sends: Notify::new(),
         closing: AtomicBool::new(false),
         events: OnceLock::new(),
     })
@@ -168,6 +170,7 @@ impl LinerSystem {
         });
         let (node, system) = (self.node.clone(), ctx.address());
         let watch = async move {
+            node.sends.notified().await;
             while !node.is_closing() {
                 match node.store.changed().await {
                     Ok(()) => system.do_send(CatalogueChanged),
@@ -204,7 +207,7 @@ impl LinerSystem {
 
     fn take_up_lanes(&mut self, ctx: &mut Context<Self>, queued: Vec<LaneId>) {
         for lane in queued {
-            self.catalogue.use_topic(lane.topic());
+            self.use_topic(lane.topic());
             let link = self.link(ctx, lane.receiver(), Vec::new());
             let (ix, _) = link.add_lane(lane.source(), lane.topic());
             let open = self.store.clone().recipient();

@@ -11,6 +11,7 @@ use std::net::SocketAddr;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
+use tokio::sync::Notify;
 
 /// The transmit buffer of a link: enough to fill the socket while the next one is written.
 const TRANSMIT_BYTES: usize = 1 << 20;
@@ -53,6 +54,8 @@ pub(crate) struct Node {
     pub(crate) bound: SocketAddr,
     pub(crate) published: String,
     pub(crate) counters: Counters,
+    /// Somebody here sends to a topic: from now on the catalogue matters.
+    pub(crate) sends: Notify,
     /// No new sends.
     pub(crate) closing: AtomicBool,
     /// Where events go: the system, which hands them on to watchers.

@@ -20,14 +20,21 @@ pub enum Silence {
 #[derive(Debug, Clone)]
 pub struct Heartbeat {
     interval: Duration,
+    /// Silence after which it asks for the first time.
+    patience: Duration,
     heard: Instant,
     asked: Option<Instant>,
 }
 
 impl Heartbeat {
-    /// A connection that was established `now`.
-    pub fn new(interval: Duration, now: Instant) -> Self {
-        Heartbeat { interval, heard: now, asked: None }
+    /// A connection that was established `now`, at the end that dialled.
+    pub fn dialled(interval: Duration, now: Instant) -> Self {
+        Heartbeat { interval, patience: interval, heard: now, asked: None }
+    }
+
+    /// The same at the end that accepted: it leaves the asking to the other end as long as that does ask.
+    pub fn accepted(interval: Duration, now: Instant) -> Self {
+        Heartbeat { interval, patience: interval * 3 / 2, heard: now, asked: None }
     }
 
     /// Bytes arrived.
@@ -38,7 +45,8 @@ impl Heartbeat {
 
     /// When to call [`Heartbeat::check`] next.
     pub fn deadline(&self) -> Instant {
-        self.asked.unwrap_or(self.heard) + self.interval
+        let next = self.asked.map_or(self.heard + self.patience, |asked| asked + self.interval);
+        next.min(self.heard + self.interval * DEAD_AFTER)
     }
 
     /// What to do at `now`. `Ask` is answered once per interval.
@@ -62,7 +70,7 @@ mod tests {
     fn a_silent_peer_is_asked_twice_and_dead_after_three_intervals() {
         let start = Instant::now();
         let second = Duration::from_secs(1);
-        let mut beat = Heartbeat::new(second, start);
+        let mut beat = Heartbeat::dialled(second, start);
         assert_eq!(beat.check(start + second / 2), Silence::Fine);
         assert_eq!(beat.check(beat.deadline()), Silence::Ask);
         assert_eq!(beat.check(start + second), Silence::Fine);
@@ -70,5 +78,19 @@ mod tests {
         assert_eq!(beat.check(beat.deadline()), Silence::Dead);
         beat.heard(start + second * 3);
         assert_eq!(beat.check(start + second * 3), Silence::Fine);
+    }
+
+    #[test]
+    fn an_end_that_accepted_does_not_ask_while_the_other_does_and_notices_its_death_as_soon() {
+        let start = Instant::now();
+        let second = Duration::from_secs(1);
+        let mut beat = Heartbeat::accepted(second, start);
+        assert_eq!(beat.check(start + second), Silence::Fine);
+        beat.heard(start + second);
+        assert_eq!(beat.check(start + second * 2), Silence::Fine);
+        assert_eq!(beat.check(start + second * 5 / 2), Silence::Ask);
+        assert_eq!(beat.check(start + second * 7 / 2), Silence::Ask);
+        assert_eq!(beat.deadline(), start + second * 4);
+        assert_eq!(beat.check(start + second * 4), Silence::Dead);
     }
 }

@@ -143,10 +143,19 @@ impl LinerSystem {
         if let Some(board) = self.last_board.as_ref().filter(|board| board.topic == *topic) {
             return board.clone();
         }
-        if self.catalogue.use_topic(topic) {
+        if self.use_topic(topic) {
             self.rebuild(ctx, topic);
         }
         self.last_board.insert(self.catalogue.topic(topic).board.clone()).clone()
+    }
+
+    /// Marks a topic as one that somebody here sends to. Answers whether it is for the first time.
+    pub(in crate::actors) fn use_topic(&mut self, topic: &Topic) -> bool {
+        let first = self.catalogue.use_topic(topic);
+        if first {
+            self.node.sends.notify_one();
+        }
+        first
     }
 
     /// Tells the peers that this node serves a topic, or does not any more.

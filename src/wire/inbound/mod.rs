@@ -176,7 +176,7 @@ impl Inbound {
     /// A connection is up and the handshake is done. It replaces an earlier one.
     pub fn handle_connected(&mut self, now: Instant) {
         self.handle_disconnected();
-        self.heartbeat = Some(Heartbeat::new(self.config.heartbeat, now));
+        self.heartbeat = Some(Heartbeat::accepted(self.config.heartbeat, now));
     }
 
     /// The connection is gone. What arrived stays and goes on.

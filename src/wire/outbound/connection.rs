@@ -20,7 +20,7 @@ impl Outbound {
 
     /// A connection is up and the handshake is done. Lanes with work are resumed.
     pub fn handle_connected(&mut self, now: Instant, peer: PeerLimits) {
-        self.link = Link::Up { peer, heartbeat: Heartbeat::new(self.config.heartbeat, now) };
+        self.link = Link::Up { peer, heartbeat: Heartbeat::dialled(self.config.heartbeat, now) };
         let busy = self.lanes.iter().flatten().filter(|l| l.has_work() || l.is_behind_acks());
         let busy: Vec<_> = busy.map(|l| l.ix).collect();
         for lane in busy {

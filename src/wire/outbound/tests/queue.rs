@@ -9,7 +9,7 @@ fn a_write_behind_message_goes_at_once_and_is_stored_only_when_its_ack_is_late()
     link.write_behind();
     assert_eq!(link.said(), ["1", "2"]);
     link.ack(1);
-    assert_eq!(link.append(), []);
+    assert!(link.append().is_empty());
     link.wait(MAX_DELAY);
     assert_eq!(link.append(), [2]);
     assert_eq!(link.appended(AppendOutcome::Done), []);
@@ -37,7 +37,7 @@ fn what_waits_during_a_commit_goes_into_the_next_one_together() {
     assert_eq!(link.append(), [1]);
     link.committed();
     link.committed();
-    assert_eq!(link.append(), []);
+    assert!(link.append().is_empty());
     link.out.handle_append(link.now, link.lane, AppendOutcome::Done);
     assert_eq!(link.append(), [2, 3]);
 }
