@@ -12,9 +12,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Output, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
 use tempfile::TempDir;
 
-/// Names a server that tests use instead of a private one; its role must be allowed to create databases.
+/// Names, as a URL, a server that tests use instead of a private one where they neither stop it nor change its settings.
+/// Its role must be allowed to create databases.
 const GIVEN: &str = "LINER_TEST_POSTGRES_URL";
 
 /// The role of private servers and its password, which needs escaping in a URL.
@@ -30,21 +32,19 @@ const GUARD: &str = r#"remove=$1; shift; exec 3<&0; "$@" & server=$!
 /// How often a server is started that finds processes of the killed one still there.
 const STARTS: usize = 100;
 
-/// Where the server's programs are.
+/// Where one of PostgreSQL's programs is. A machine whose server is elsewhere may have the client alone.
 fn program(name: &str) -> PathBuf {
-    static DIR: OnceLock<Option<PathBuf>> = OnceLock::new();
-    let dir = DIR.get_or_init(|| {
+    static DIRS: OnceLock<Vec<PathBuf>> = OnceLock::new();
+    let dirs = DIRS.get_or_init(|| {
         let mut versions: Vec<PathBuf> = std::fs::read_dir("/usr/lib/postgresql")
             .map(|entries| entries.filter_map(Result::ok).map(|entry| entry.path().join("bin")).collect())
             .unwrap_or_default();
         versions.sort();
         let path = std::env::var_os("PATH").unwrap_or_default();
-        versions.into_iter().rev().chain(std::env::split_paths(&path)).find(|dir| dir.join("initdb").is_file())
+        versions.into_iter().rev().chain(std::env::split_paths(&path)).collect()
     });
-    let Some(dir) = dir else {
-        panic!("no PostgreSQL server is installed: scripts/test installs one, or set {GIVEN}");
-    };
-    dir.join(name)
+    let found = dirs.iter().map(|dir| dir.join(name)).find(|path| path.is_file());
+    found.unwrap_or_else(|| panic!("PostgreSQL's {name} is not installed: scripts/test installs it"))
 }
 
 /// The user and group to run as instead of root.
@@ -305,7 +305,9 @@ pub(crate) struct Database {
 impl Database {
     pub(crate) fn new() -> Database {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let name = format!("liner_{}_{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+        // Tests of other machines may use a given server, too: the process id alone is not unique.
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_nanos();
+        let name = format!("liner_{now:x}_{}_{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
         psql(shared(), &format!("CREATE DATABASE {name}"));
         let url = on_database(shared(), &name);
         Database { name, url }
