@@ -2,9 +2,9 @@
 
 use super::error::{Failure, Outcome};
 use super::pool::{Attempts, NodeRow};
-use super::session::{int8, text};
+use super::session::{int8, text, texts};
 use super::writer::Job;
-use super::{PostgresStore, dead_letters, directory, inbox, outbox};
+use super::{PostgresStore, dead_letters, directory, inbox, lanes, outbox};
 use crate::stores::*;
 use crate::types::Topic;
 use futures::channel::oneshot;
@@ -43,6 +43,18 @@ impl PostgresStore {
     /// Has an operation polled with the store's timers, wherever its caller is.
     fn run<'a, T: Send + 'a>(&'a self, operation: impl Future<Output = Outcome<T>> + Send + 'a) -> StoreFuture<'a, T> {
         Box::pin(async move { self.runtime.enter(operation).await.map_err(|failure| failure.error) })
+    }
+
+    /// Makes a lane that is not there yet.
+    async fn make(&self, fence: &Fence, lane: &LaneName) -> Outcome<()> {
+        let mut attempts = Attempts::default();
+        while self.sessions.read(lanes::FIND, &lanes::params(&lanes::names(lane))).await?.is_empty() {
+            match self.sessions.create(fence, lane).await {
+                Ok(()) => break,
+                Err(failure) => attempts.again(failure)?,
+            }
+        }
+        Ok(())
     }
 
     /// What a lane has queued.
@@ -94,6 +106,7 @@ impl Outbox for PostgresStore {
         incarnation: Incarnation,
     ) -> StoreFuture<'a, OutboxLane> {
         self.run(async move {
+            self.make(fence, lane).await?;
             let mut opened = transact!(self, of(fence), |db| outbox::open(db, lane, incarnation))?;
             // Counting reads the whole queue, which must not keep others from writing.
             opened.pending = self.amount(opened.key).await?;
@@ -137,7 +150,10 @@ impl Outbox for PostgresStore {
 
 impl Inbox for PostgresStore {
     fn receive_lane<'a>(&'a self, fence: &'a Fence, lane: &'a LaneName) -> StoreFuture<'a, InboxLane> {
-        self.run(async move { transact!(self, of(fence), |db| inbox::receive(db, lane)) })
+        self.run(async move {
+            self.make(fence, lane).await?;
+            transact!(self, of(fence), |db| inbox::receive(db, lane))
+        })
     }
 }
 
@@ -214,9 +230,18 @@ impl Directory for PostgresStore {
     }
 
     fn topic<'a>(&'a self, topic: &'a Topic) -> StoreFuture<'a, TopicEntry> {
+        Box::pin(async move { Ok(self.topics(std::slice::from_ref(topic)).await?.pop().unwrap_or_default()) })
+    }
+
+    fn topics<'a>(&'a self, topics: &'a [Topic]) -> StoreFuture<'a, Vec<TopicEntry>> {
         self.run(async move {
-            let rows = self.sessions.read(directory::TOPIC, &[text(&topic.as_str())]).await?;
-            directory::topic(&rows)
+            let mut entries = Vec::with_capacity(topics.len());
+            for part in topics.chunks(directory::TOPICS_AT_ONCE) {
+                let names: Vec<&str> = part.iter().map(Topic::as_str).collect();
+                let rows = self.sessions.read(directory::TOPICS, &[texts(&names)]).await?;
+                entries.append(&mut directory::topics(part, &rows)?);
+            }
+            Ok(entries)
         })
     }
 

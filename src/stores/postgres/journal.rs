@@ -7,7 +7,7 @@
 use super::dead_letters::{KEEP, KEEP_TYPES, REMOVE as UNKEEP};
 use super::error::{Failure, Outcome, commit_failed, text as shown};
 use super::plan::{Plan, Rows, Step};
-use super::session::{Session, boolean, byteas, in_order, int8, int8s, text};
+use super::session::{Param, Session, boolean, byteas, in_order, int8, int8s, text};
 use crate::stores::{Batch, Committed, Fence, LaneKey, StoreError};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
@@ -88,14 +88,22 @@ pub(super) async fn prepare(db: &Session) -> Result<(), tokio_postgres::Error> {
 
 type Sent<'a> = BoxFuture<'a, Result<Vec<Row>, tokio_postgres::Error>>;
 
-/// The transaction that is being sent.
-struct Sending<'a> {
+/// The transaction that is being sent. Its statements have been prepared.
+pub(super) struct Sending<'a> {
     db: &'a Session,
     waiting: Vec<Sent<'a>>,
 }
 
 impl<'a> Sending<'a> {
-    fn batch(&mut self, sql: &'a str) {
+    pub(super) fn new(db: &'a Session) -> Self {
+        Sending { db, waiting: Vec::new() }
+    }
+
+    pub(super) fn query(&mut self, sql: &'static str, params: &'a [Param<'a>]) {
+        self.waiting.push(self.db.query(sql, params).boxed());
+    }
+
+    pub(super) fn batch(&mut self, sql: &'a str) {
         let db = self.db;
         self.waiting.push(async move { db.batch(sql).await.map(|()| Vec::new()) }.boxed());
     }
@@ -112,7 +120,7 @@ impl<'a> Sending<'a> {
     }
 
     /// Sends the rest and the commit.
-    async fn commit(mut self) -> Outcome<Vec<Vec<Row>>> {
+    pub(super) async fn commit(mut self) -> Outcome<Vec<Vec<Row>>> {
         self.batch("COMMIT");
         let mut answers = in_order(self.waiting).await;
         let Some(end) = answers.pop() else { return Ok(Vec::new()) };
@@ -197,10 +205,10 @@ async fn send<'p>(
     let (node, epoch) = (fence.node.as_str(), fence.epoch.get().cast_signed());
     let held = [text(&node), int8(&epoch), boolean(&false)];
     let lanes = [text(&node), int8s(&plan.appended), int8s(&changed), int8s(&kept)];
-    let mut sending = Sending { db, waiting: Vec::new() };
+    let mut sending = Sending::new(db);
     sending.batch(db.opening(synced));
-    sending.waiting.push(db.query(super::FENCE, &held).boxed());
-    sending.waiting.push(db.query(LANES, &lanes).boxed());
+    sending.query(super::FENCE, &held);
+    sending.query(LANES, &lanes);
     let mut done: Vec<(&Step<'_>, Vec<Row>)> = Vec::new();
     let mut pending: Vec<&Step<'_>> = Vec::new();
     for step in &plan.steps {

@@ -40,6 +40,10 @@ pub(super) fn text<'a, T: ToSql + Sync>(value: &'a T) -> Param<'a> {
     (value, Type::TEXT)
 }
 
+pub(super) fn texts<'a, T: ToSql + Sync>(value: &'a T) -> Param<'a> {
+    (value, Type::TEXT_ARRAY)
+}
+
 pub(super) fn int8<'a, T: ToSql + Sync>(value: &'a T) -> Param<'a> {
     (value, Type::INT8)
 }

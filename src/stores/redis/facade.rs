@@ -144,7 +144,11 @@ impl Directory for RedisStore {
     }
 
     fn topic<'a>(&'a self, topic: &'a Topic) -> StoreFuture<'a, TopicEntry> {
-        self.run(async move { directory::topic(&self.connection, topic).await })
+        Box::pin(async move { Ok(self.topics(std::slice::from_ref(topic)).await?.pop().unwrap_or_default()) })
+    }
+
+    fn topics<'a>(&'a self, topics: &'a [Topic]) -> StoreFuture<'a, Vec<TopicEntry>> {
+        self.run(async move { directory::topics(&self.connection, topics).await })
     }
 
     fn clear_addresses<'a>(&'a self, fence: &'a Fence, topic: &'a Topic) -> StoreFuture<'a, u64> {

@@ -7,7 +7,7 @@ use super::connection::{CONNECT, Connection};
 use super::error::{Access, Outcome, failure};
 use super::options::Target;
 use crate::stores::StoreError;
-use futures::StreamExt as _;
+use futures::{FutureExt as _, StreamExt as _};
 use redis::{RedisError, Value};
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +16,9 @@ use tokio::time::{sleep, timeout};
 
 /// The channel, and the counter beside it.
 pub(super) const CATALOGUE: &str = "lnr_catalogue";
+
+/// Between two looks, however fast messages come: half of the 100 ms within which a change is promised to be seen.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// Between two looks without a message.
 const RESCAN: Duration = Duration::from_secs(5);
@@ -50,8 +53,12 @@ async fn watch_once(target: &Target, connection: &Connection, seen: &Sender<u64>
     loop {
         let version = version(connection).await?;
         seen.send_if_modified(|seen| std::mem::replace(seen, version) != version);
-        if let Ok(None) = timeout(RESCAN, messages.next()).await {
-            return Ok(());
+        sleep(PAUSE).await;
+        match timeout(RESCAN, messages.next()).await {
+            Ok(None) => return Ok(()),
+            // The look that follows tells what all of them tell.
+            Ok(Some(_)) => while let Some(Some(_)) = messages.next().now_or_never() {},
+            Err(_) => {}
         }
     }
 }
