@@ -34,6 +34,10 @@ const STARTS: usize = 100;
 
 /// Where one of PostgreSQL's programs is. A machine whose server is elsewhere may have the client alone.
 fn program(name: &str) -> PathBuf {
+    found(name).unwrap_or_else(|| panic!("PostgreSQL's {name} is not installed: scripts/test installs it"))
+}
+
+fn found(name: &str) -> Option<PathBuf> {
     static DIRS: OnceLock<Vec<PathBuf>> = OnceLock::new();
     let dirs = DIRS.get_or_init(|| {
         let mut versions: Vec<PathBuf> = std::fs::read_dir("/usr/lib/postgresql")
@@ -43,8 +47,12 @@ fn program(name: &str) -> PathBuf {
         let path = std::env::var_os("PATH").unwrap_or_default();
         versions.into_iter().rev().chain(std::env::split_paths(&path)).collect()
     });
-    let found = dirs.iter().map(|dir| dir.join(name)).find(|path| path.is_file());
-    found.unwrap_or_else(|| panic!("PostgreSQL's {name} is not installed: scripts/test installs it"))
+    dirs.iter().map(|dir| dir.join(name)).find(|path| path.is_file())
+}
+
+/// What the server that would be started says it is, if there is one.
+pub(crate) fn version() -> Option<String> {
+    Some(checked("postgres --version", Command::new(found("postgres")?).arg("--version").output()).trim().to_owned())
 }
 
 /// The user and group to run as instead of root.
