@@ -22,11 +22,16 @@ const COPY_ROWS: usize = 1024;
 
 const LANES: &str = "SELECT liner_lanes($1, $2, $3, $4)";
 
-const TRIM: &str = "WITH raised AS (
-        UPDATE conn_key_map AS m SET acked = a.through FROM unnest($1::int8[], $2::int8[]) AS a(lane, through)
-        WHERE m.connection_key = a.lane AND m.acked < a.through RETURNING a.lane, a.through
+/// Nothing is queued up to the floor before, and saying so keeps the server from walking, each time, over all that was
+/// deleted since the last vacuum.
+const TRIM: &str = "WITH asked AS MATERIALIZED (
+        SELECT a.lane, a.through, m.acked AS floor FROM unnest($1::int8[], $2::int8[]) AS a(lane, through)
+        JOIN conn_key_map AS m ON m.connection_key = a.lane WHERE m.acked < a.through
+    ), raised AS (
+        UPDATE conn_key_map AS m SET acked = a.through FROM asked AS a WHERE m.connection_key = a.lane
     )
-    DELETE FROM conn_messages AS q USING raised AS r WHERE q.connection_key = r.lane AND q.number <= r.through";
+    DELETE FROM conn_messages AS q USING asked AS a
+    WHERE q.connection_key = a.lane AND q.number > a.floor AND q.number <= a.through";
 
 const APPEND: &str = "INSERT INTO conn_messages (connection_key, number, payload)
     SELECT a.lane, a.number, a.payload FROM unnest($1::int8[], $2::int8[], $3::bytea[]) AS a(lane, number, payload)
