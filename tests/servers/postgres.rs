@@ -95,6 +95,15 @@ fn checked(what: &str, output: std::io::Result<Output>) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
+/// A directory for a server.
+fn directory() -> TempDir {
+    let dir = tempfile::Builder::new().prefix("liner-postgres-").tempdir().expect("temporary directory");
+    if let Some((user, group)) = other_user() {
+        std::os::unix::fs::chown(dir.path(), Some(user), Some(group)).expect("changes the owner");
+    }
+    dir
+}
+
 /// A server of a test's own.
 pub(crate) struct Server {
     dir: TempDir,
@@ -112,10 +121,7 @@ struct Running {
 impl Server {
     /// Makes and starts one. Nothing is synced to the disk: the machine does not crash.
     pub(crate) fn start(settings: &[&str]) -> Server {
-        let dir = tempfile::Builder::new().prefix("liner-postgres-").tempdir().expect("temporary directory");
-        if let Some((user, group)) = other_user() {
-            std::os::unix::fs::chown(dir.path(), Some(user), Some(group)).expect("changes the owner");
-        }
+        let dir = directory();
         let password = dir.path().join("password");
         std::fs::write(&password, PASSWORD).expect("writes");
         let mut initdb = command(&program("initdb"));
@@ -128,10 +134,21 @@ impl Server {
         server
     }
 
-    /// None at all, where one stood.
-    pub(crate) fn none() -> Server {
-        let dir = tempfile::tempdir().expect("temporary directory");
-        Server { dir, port: 0, running: None, settings: Vec::new() }
+    /// Makes and starts a standby of this one, which follows it until it is promoted.
+    pub(crate) fn standby(&self) -> Server {
+        let dir = directory();
+        let mut copy = command(&program("pg_basebackup"));
+        copy.args(["--wal-method=stream", "--checkpoint=fast", "--no-sync", "--write-recovery-conf", "--pgdata"]);
+        copy.arg(dir.path().join("data")).arg("--dbname").arg(self.url("postgres"));
+        checked("pg_basebackup", copy.current_dir(dir.path()).output());
+        let mut server = Server { dir, port: free_port(), running: None, settings: self.settings.clone() };
+        server.run("");
+        server
+    }
+
+    /// Makes a standby the primary, and waits until it is.
+    pub(crate) fn promote(&self) {
+        assert_eq!(psql(&self.url("postgres"), "SELECT pg_promote()"), "t");
     }
 
     pub(crate) fn port(&self) -> u16 {
@@ -197,7 +214,7 @@ impl Server {
                 guard.wait().expect("waits");
                 return Err(said.join("\n"));
             };
-            if line.contains("ready to accept connections") {
+            if line.contains("ready to accept") {
                 break;
             }
             said.push(line);

@@ -85,11 +85,6 @@ impl Server {
         server
     }
 
-    /// None at all, where one stood.
-    pub(crate) fn none() -> Server {
-        Server { dir: tempfile::tempdir().expect("temporary directory"), settings: Vec::new(), running: None }
-    }
-
     /// Files of the test's may be put here.
     pub(crate) fn dir(&self) -> PathBuf {
         self.dir.path().to_owned()
