@@ -2,30 +2,13 @@
 //!
 //! Texts are the server's message and code. Its details are left out: they quote rows.
 
-use crate::stores::row::RowError;
+pub(super) use crate::stores::failure::{Failure, Outcome};
 use crate::stores::{OpenError, StoreError};
-use crate::types::{EmptyPayload, HeadersError, NameError};
 use tokio_postgres::error::{DbError, Severity};
 
 /// Raised by `liner_fence` and `liner_lanes`.
 const FENCED: &str = "LN001";
 const NO_LANE: &str = "LN002";
-
-/// The error of an operation inside a transaction.
-#[derive(Debug, Clone)]
-pub(super) struct Failure {
-    pub(super) error: StoreError,
-    /// Another attempt may well succeed at once: a deadlock, or a connection that was lost.
-    pub(super) again: bool,
-}
-
-pub(super) type Outcome<T> = Result<T, Failure>;
-
-impl From<StoreError> for Failure {
-    fn from(error: StoreError) -> Self {
-        Failure { error, again: false }
-    }
-}
 
 impl From<tokio_postgres::Error> for Failure {
     /// For a statement that is not a commit: nothing has changed.
@@ -115,15 +98,3 @@ pub(super) fn refusal(server: &str, error: &tokio_postgres::Error) -> OpenError 
         OpenError::Unreachable { server, reason }
     }
 }
-
-/// Damage: a stored value that no version of this library wrote.
-macro_rules! damaged_by {
-    ($($error:ty),*) => {$(
-        impl From<$error> for Failure {
-            fn from(error: $error) -> Self {
-                StoreError::Damaged(error.to_string().into()).into()
-            }
-        }
-    )*};
-}
-damaged_by!(NameError, RowError, HeadersError, EmptyPayload);

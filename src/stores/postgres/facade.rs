@@ -3,13 +3,10 @@
 use super::error::{Failure, Outcome};
 use super::pool::{Attempts, NodeRow};
 use super::session::{int8, text, texts};
-use super::writer::Job;
 use super::{PostgresStore, dead_letters, directory, inbox, lanes, outbox};
-use crate::stores::*;
+use crate::stores::{group, *};
 use crate::types::Topic;
-use futures::channel::oneshot;
 use std::future::Future;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// Runs a write in a transaction, again when the connection was lost or two writes were in each other's way. `$fence`
@@ -82,12 +79,7 @@ fn changing(fence: &Fence) -> Option<(&Fence, NodeRow)> {
 impl Journal for PostgresStore {
     fn commit<'a>(&'a self, fence: &'a Fence, batch: Batch) -> StoreFuture<'a, Committed> {
         let fence = fence.clone();
-        Box::pin(async move {
-            let (reply, answer) = oneshot::channel();
-            let gone = || StoreError::Unavailable("the store's thread has ended".into());
-            self.writer.send(Job { fence, batch, reply }).await.map_err(|_| gone())?;
-            answer.await.unwrap_or_else(|_| Err(StoreError::Unknown("the store's thread ended".into())))
-        })
+        Box::pin(async move { group::submit(&self.writer, fence, batch).await })
     }
 }
 
@@ -256,13 +248,7 @@ impl Directory for PostgresStore {
     fn changed(&self) -> StoreFuture<'_, ()> {
         Box::pin(async move {
             self.watch();
-            let seen = self.seen.load(Ordering::Relaxed);
-            let mut told = self.told.subscribe();
-            let gone = |_| StoreError::Unavailable("the store's thread has ended".into());
-            let version = *told.wait_for(|version| *version != seen).await.map_err(gone)?;
-            // Here and not in the watcher, so that a future dropped before this line has seen nothing.
-            self.seen.store(version, Ordering::Relaxed);
-            Ok(())
+            self.told.changed().await
         })
     }
 
