@@ -92,9 +92,22 @@ pub(super) fn refusal(server: &str, error: &tokio_postgres::Error) -> OpenError 
     let shown = error.to_string();
     if class.starts_with("28") || class.starts_with("3D") || class == "42501" || shown.contains("authentication") {
         OpenError::Denied { server, reason }
-    } else if shown.contains("TLS") {
+    } else if shown.contains("TLS") || is_tls(error) {
         OpenError::Tls { server, reason }
     } else {
         OpenError::Unreachable { server, reason }
     }
+}
+
+/// Whether the two could not agree on who they are: a server may refuse a certificate after the handshake.
+fn is_tls(error: &tokio_postgres::Error) -> bool {
+    let mut cause = std::error::Error::source(error);
+    while let Some(inner) = cause {
+        let wrapped = inner.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        if inner.is::<rustls::Error>() || wrapped.is_some_and(|inner| inner.is::<rustls::Error>()) {
+            return true;
+        }
+        cause = inner.source();
+    }
+    false
 }

@@ -76,7 +76,7 @@ pub(super) fn refusal(server: &str, error: &RedisError) -> OpenError {
     let shown = error.to_string().to_lowercase();
     if error.kind() == ErrorKind::AuthenticationFailed || denied || reason.contains("DB index is out of range") {
         OpenError::Denied { server, reason }
-    } else if shown.contains("certificate") || shown.contains("tls") {
+    } else if ["certificate", "tls", "fatal alert"].iter().any(|said| shown.contains(said)) {
         OpenError::Tls { server, reason }
     } else {
         OpenError::Unreachable { server, reason }
