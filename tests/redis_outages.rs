@@ -4,9 +4,12 @@
 
 mod support;
 
-use liner::Config;
+use liner::stores::StoreError;
+use liner::{Config, Durability, SendError, SendTo};
+use std::time::Duration;
 use support::outage::World;
 use support::redis::{Server, cli};
+use support::{Inbox, Node, until};
 
 async fn world() -> World<Server> {
     let server = Server::start(&[]);
@@ -80,4 +83,42 @@ async fn g17_write_behind_messages_flow_while_the_server_stands_still() {
 #[actix::test]
 async fn g17_write_behind_messages_flow_while_the_server_is_away() {
     world().await.write_behind_flows(Server::kill, Server::start_again).await;
+}
+
+// ---- a server that comes back empty ----
+
+#[actix::test]
+async fn after_the_server_came_back_empty_its_nodes_need_a_restart_and_nothing_else() {
+    let server = Server::start(&[]);
+    let url = server.url(0);
+    let start = async |topic: &str| {
+        let mut config = Config::redis(&format!("{topic}-1"), topic, url.as_str());
+        config.timing.lease = Duration::from_millis(600);
+        Node::start(config).await
+    };
+    let (orders, billing) = (start("orders").await, start("billing").await);
+    let mut inbox = Inbox::at(&billing).await;
+    orders.send("billing", "before").await;
+    assert_eq!(inbox.text().await, "before");
+    orders.settled().await;
+    cli(&url, &["FLUSHALL"]);
+    let refused = orders.call(SendTo::new("billing", "on a lane that is gone")).await;
+    assert!(matches!(refused, Err(SendError::Store(StoreError::NoLane(_)))), "{refused:?}");
+    let in_memory = SendTo::new("billing", "in memory").durability(Durability::WriteBehind);
+    orders.call(in_memory).await.expect("accepted");
+    assert_eq!(inbox.text().await, "in memory");
+    // The lease is written again, with the epoch it had: nobody else is fenced, and nobody is let in.
+    let epoch = || cli(&url, &["HGET", "lnr_node:orders-1", "epoch"]);
+    until("the lease is renewed", || async { epoch() == "1" }).await;
+    assert_eq!(cli(&url, &["EXISTS", "lnr_topic:billing:addr"]), "0", "routes do not come back by themselves");
+    // Each process ends before the next of its name starts.
+    for node in [orders, billing] {
+        node.crash().await;
+    }
+    let (orders, billing) = (start("orders").await, start("billing").await);
+    assert_eq!(epoch(), "2");
+    let mut inbox = Inbox::at(&billing).await;
+    orders.send("billing", "behind").await;
+    assert_eq!(inbox.text().await, "behind");
+    orders.settled().await;
 }
