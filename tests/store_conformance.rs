@@ -69,6 +69,7 @@ macro_rules! behaviours {
             directory::a_new_process_does_not_revive_routes_of_the_old,
             directory::routes_without_a_lease_never_expire,
             directory::several_addresses_are_one_node,
+            directory::several_topics_are_looked_up_as_each_of_them,
             directory::an_address_serves_one_node,
             directory::unsubscribing_leaves_a_tombstone,
             directory::subscribing_removes_the_tombstone,

@@ -1,10 +1,13 @@
 //! What only the PostgreSQL backend promises: the real reason at the start, operators, roles, TLS, outages.
 #![cfg(feature = "postgres")]
 
+#[path = "servers/certificates.rs"]
+mod certificates;
 // Part of the suite's harness is for the suite alone.
 #[allow(dead_code)]
 mod conformance;
 
+use certificates::Certificates;
 use conformance::postgres::{Database, PASSWORD, Server, psql};
 use conformance::*;
 use futures::executor::block_on;
@@ -12,8 +15,6 @@ use liner::stores::postgres::{PostgresOptions, PostgresStore};
 use liner::stores::*;
 use liner::{LaneName, Seq};
 use std::fs;
-use std::path::Path;
-use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -101,37 +102,27 @@ fn of_several_hosts_the_one_that_can_be_written_is_taken() {
     assert!(matches!(none, Err(OpenError::Unreachable { .. })), "{none:?}");
 }
 
-/// A certificate for `name`, and its key.
-fn certificate(dir: &Path, name: &str) -> (String, String) {
-    let (cert, key) = (dir.join(format!("{name}.crt")), dir.join(format!("{name}.key")));
-    let made = Command::new("openssl")
-        .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", &format!("/CN={name}")])
-        .args(["-addext", &format!("subjectAltName=DNS:{name}"), "-addext", "basicConstraints=critical,CA:FALSE"])
-        .arg("-keyout")
-        .arg(&key)
-        .arg("-out")
-        .arg(&cert)
-        .output()
-        .expect("openssl runs");
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-    (fs::read_to_string(cert).expect("reads"), fs::read_to_string(key).expect("reads"))
+/// A server that encrypts, with a certificate for `localhost`.
+fn encrypting(certificates: &Certificates) -> Server {
+    certificates.make("localhost", None);
+    let mut server = Server::start(&[]);
+    for (file, made) in [("server.crt", "localhost.crt"), ("server.key", "localhost.key")] {
+        server.give(file, &fs::read_to_string(certificates.file(made)).expect("reads"));
+    }
+    psql(&server.url("postgres"), "ALTER SYSTEM SET ssl = on");
+    server.stop();
+    server.start_again();
+    server
 }
 
 #[test]
 fn certificates_are_checked_as_sslmode_says() {
-    let dir = tempfile::tempdir().expect("temporary directory");
-    let (cert, key) = certificate(dir.path(), "localhost");
-    certificate(dir.path(), "stranger");
-    let mut server = Server::start(&[]);
-    server.give("server.crt", &cert);
-    server.give("server.key", &key);
-    psql(&server.url("postgres"), "ALTER SYSTEM SET ssl = on");
-    server.stop();
-    server.start_again();
+    let certificates = Certificates::new();
+    let server = encrypting(&certificates);
+    certificates.make("stranger", None);
     let by_address = server.url("postgres");
     let by_name = by_address.replace("127.0.0.1", "localhost");
-    let root = |name: &str| dir.path().join(format!("{name}.crt")).display().to_string();
-    let (right, wrong) = (root("localhost"), root("stranger"));
+    let (right, wrong) = (certificates.file("localhost.crt"), certificates.file("stranger.crt"));
     let shown = |url: String| block_on(try_open(&url).expect(&url).facts()).expect("answers").description;
     assert!(shown(format!("{by_name}?sslmode=verify-full&sslrootcert={right}")).contains(", TLS"));
     assert!(shown(format!("{by_address}?sslmode=verify-ca&sslrootcert={right}")).contains(", TLS"));
@@ -151,6 +142,40 @@ fn certificates_are_checked_as_sslmode_says() {
         let opened = try_open(&url);
         assert!(matches!(opened, Err(OpenError::Tls { .. })), "{url}: {opened:?}");
     }
+}
+
+#[test]
+fn a_certificate_of_the_clients_is_shown_to_a_server_that_wants_one() {
+    let certificates = Certificates::new();
+    let mut server = encrypting(&certificates);
+    certificates.authority("ca");
+    for name in ["liner", "other"] {
+        certificates.make(name, Some("ca"));
+    }
+    certificates.make("stranger", None);
+    server.give("root.crt", &fs::read_to_string(certificates.file("ca.crt")).expect("reads"));
+    psql(&server.url("postgres"), "ALTER SYSTEM SET ssl_ca_file = 'root.crt'");
+    server.give("pg_hba.conf", "hostssl all all 127.0.0.1/32 scram-sha-256 clientcert=verify-full\n");
+    server.stop();
+    server.start_again();
+    let root = certificates.file("localhost.crt");
+    let base = server.url("postgres").replace("127.0.0.1", "localhost");
+    let base = format!("{base}?hostaddr=127.0.0.1&sslmode=verify-full&sslrootcert={root}");
+    let with =
+        |cert: &str, key: &str| format!("{base}&sslcert={}&sslkey={}", certificates.file(cert), certificates.file(key));
+    let started = Instant::now();
+    let store = try_open(&with("liner.crt", "liner.key")).expect("it is the role's");
+    assert!(block_on(store.facts()).expect("answers").description.contains(", TLS"));
+    let none = try_open(&base);
+    assert!(matches!(&none, Err(OpenError::Denied { reason, .. }) if reason.contains("certificate")), "{none:?}");
+    let others = try_open(&with("other.crt", "other.key"));
+    assert!(matches!(others, Err(OpenError::Denied { .. })), "the server says no more: {others:?}");
+    let wrong = [("stranger.crt", "stranger.key"), ("liner.crt", "other.key"), ("liner.crt", "missing.key")];
+    for (cert, key) in wrong {
+        let refused = try_open(&with(cert, key));
+        assert!(matches!(refused, Err(OpenError::Tls { .. })), "{cert} and {key}: {refused:?}");
+    }
+    assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
 }
 
 // ---- tables ----

@@ -1,10 +1,13 @@
 //! What only the Redis backend promises: the real reason at the start, settings, operators, full servers, outages.
 #![cfg(feature = "redis")]
 
+#[path = "servers/certificates.rs"]
+mod certificates;
 // Part of the suite's harness is for the suite alone.
 #[allow(dead_code)]
 mod conformance;
 
+use certificates::Certificates;
 use conformance::redis::{Database, Server, cli};
 use conformance::*;
 use futures::executor::block_on;
@@ -12,7 +15,6 @@ use liner::stores::redis::{RedisOptions, RedisStore};
 use liner::stores::*;
 use liner::{LaneName, Seq};
 use std::net::{Ipv4Addr, TcpListener};
-use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -83,50 +85,61 @@ fn what_is_wrong_is_said_at_once() {
     assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
 }
 
-/// A certificate for `localhost`, and its key, as files.
-fn certificate(dir: &Path, name: &str) {
-    let made = Command::new("openssl")
-        .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"])
-        .args(["-addext", "subjectAltName=DNS:localhost", "-addext", "basicConstraints=critical,CA:FALSE"])
-        .args(["-keyout", &format!("{name}.key"), "-out", &format!("{name}.crt")])
-        .current_dir(dir)
-        .output()
-        .expect("openssl runs");
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+/// A server that encrypts, with a certificate for `localhost`, and the URL by which to reach it at a host.
+fn encrypting(certificates: &Certificates, settings: &[&str]) -> (Server, impl Fn(&str) -> RedisOptions + use<>) {
+    certificates.make("localhost", None);
+    let (port, cert, key) =
+        (free_port().to_string(), certificates.file("localhost.crt"), certificates.file("localhost.key"));
+    let tls = ["--tls-port", &port, "--tls-cert-file", &cert, "--tls-key-file", &key];
+    let server = Server::start(&[&tls, settings].concat());
+    (server, move |host| RedisOptions::new(format!("rediss://{host}:{port}/0")))
 }
 
 #[test]
 fn certificates_are_checked() {
-    let dir = tempfile::tempdir().expect("temporary directory");
-    certificate(dir.path(), "server");
-    certificate(dir.path(), "stranger");
-    let file = |name: &str| dir.path().join(name).display().to_string();
-    let port = free_port().to_string();
-    let (cert, key) = (file("server.crt"), file("server.key"));
-    let _server = Server::start(&[
-        "--tls-port",
-        &port,
-        "--tls-cert-file",
-        &cert,
-        "--tls-key-file",
-        &key,
-        "--tls-auth-clients",
-        "no",
-    ]);
-    let url = |host: &str| RedisOptions::new(format!("rediss://{host}:{port}/0"));
-    let store = try_open(url("localhost").root_certificates(&cert)).expect("the certificate is the server's");
+    let certificates = Certificates::new();
+    let (_server, url) = encrypting(&certificates, &["--tls-auth-clients", "no"]);
+    certificates.make("stranger", None);
+    let right = certificates.file("localhost.crt");
+    let store = try_open(url("localhost").root_certificates(&right)).expect("the certificate is the server's");
     assert!(block_on(store.facts()).expect("answers").description.ends_with(", TLS"));
     assert_eq!(block_on(store.register(&node("a"))).expect("registers").epoch.get(), 1);
     let refused = [
-        ("another's", url("localhost").root_certificates(file("stranger.crt"))),
+        ("another's", url("localhost").root_certificates(certificates.file("stranger.crt"))),
         ("unknown", url("localhost")),
-        ("another name", url("127.0.0.1").root_certificates(&cert)),
-        ("no file", url("localhost").root_certificates(file("missing.crt"))),
+        ("another name", url("127.0.0.1").root_certificates(&right)),
+        ("no file", url("localhost").root_certificates(certificates.file("missing.crt"))),
     ];
     for (what, options) in refused {
         let refused = try_open(options);
         assert!(matches!(refused, Err(OpenError::Tls { .. })), "{what}: {refused:?}");
     }
+}
+
+#[test]
+fn a_certificate_of_the_clients_is_shown_to_a_server_that_wants_one() {
+    let certificates = Certificates::new();
+    certificates.authority("ca");
+    certificates.make("liner", Some("ca"));
+    certificates.make("stranger", None);
+    let ca = certificates.file("ca.crt");
+    let (_server, url) = encrypting(&certificates, &["--tls-auth-clients", "yes", "--tls-ca-cert-file", &ca]);
+    let url = || url("localhost").root_certificates(certificates.file("localhost.crt"));
+    let with = |cert: &str, key: &str| url().client_certificate(certificates.file(cert), certificates.file(key));
+    let started = Instant::now();
+    let store = try_open(with("liner.crt", "liner.key")).expect("the authority has signed it");
+    assert_eq!(block_on(store.register(&node("a"))).expect("registers").epoch.get(), 1);
+    let refused = [
+        ("none", url()),
+        ("another authority", with("stranger.crt", "stranger.key")),
+        ("another key", with("liner.crt", "stranger.key")),
+        ("no file", with("liner.crt", "missing.key")),
+    ];
+    for (what, options) in refused {
+        let refused = try_open(options);
+        assert!(matches!(refused, Err(OpenError::Tls { .. })), "{what}: {refused:?}");
+    }
+    assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
 }
 
 #[test]

@@ -63,12 +63,12 @@ impl LinerSystem {
     }
 
     /// Reads a topic anew and answers its addresses.
-    fn addresses(&self, topic: Result<Topic, NameError>, refresh: bool) -> Reply<Vec<Address>> {
+    fn addresses(&mut self, topic: Result<Topic, NameError>, refresh: bool) -> Reply<Vec<Address>> {
         let topic = match topic {
             Ok(topic) => topic,
             Err(error) => return refuse(error),
         };
-        let node = self.node.clone();
+        let (node, at) = (self.node.clone(), self.catalogue.look());
         let look = async move {
             let entry = node.store.topic(&topic).await;
             (topic, entry)
@@ -77,7 +77,7 @@ impl LinerSystem {
             let entry = entry?;
             if refresh {
                 actor.use_topic(&topic);
-                actor.catalogue.update(&topic, entry.clone());
+                actor.catalogue.update(&topic, entry.clone(), at);
                 actor.rebuild(ctx, &topic);
                 if entry.routes.is_empty() {
                     return Err(AdminError::NoRoute(topic));

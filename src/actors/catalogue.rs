@@ -15,8 +15,8 @@ pub(super) struct TopicState {
     used: bool,
     /// As the catalogue has it; `None` until it was read.
     entry: Option<TopicEntry>,
-    /// Counts the times something was forgotten: what was read before is no longer true.
-    forgotten: u64,
+    /// Which look found that, or the last before something was forgotten.
+    found: Look,
     /// Nodes with stores of their own that said in a handshake, or on a link, that they serve it.
     learnt: BTreeSet<NodeId>,
     /// Nodes that said they do not any more.
@@ -25,9 +25,14 @@ pub(super) struct TopicState {
     lanes: BTreeSet<NodeId>,
 }
 
+/// A look at the store's catalogue; later ones are greater. Answers overtake each other, and an old one says nothing new.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Look(u64);
+
 /// The topics in use, and where peers were met.
 #[derive(Default)]
 pub(super) struct Catalogue {
+    looks: u64,
     topics: HashMap<Topic, TopicState>,
     met: HashMap<NodeId, String>,
     /// Peers on the same store. They write there before they say anything, so that what a link says of them is no news,
@@ -41,7 +46,7 @@ impl Catalogue {
             board: Arc::new(Board::new(topic.clone())),
             used: false,
             entry: None,
-            forgotten: 0,
+            found: Look::default(),
             learnt: BTreeSet::new(),
             withdrawn: BTreeSet::new(),
             lanes: BTreeSet::new(),
@@ -109,10 +114,20 @@ impl Catalogue {
         }
     }
 
-    /// The catalogue was read.
-    pub(super) fn update(&mut self, topic: &Topic, entry: TopicEntry) {
+    /// The store's catalogue is going to be read.
+    pub(super) fn look(&mut self) -> Look {
+        self.looks += 1;
+        Look(self.looks)
+    }
+
+    /// The catalogue was read. Answers whether the topic is known now: not if something was forgotten meanwhile.
+    pub(super) fn update(&mut self, topic: &Topic, entry: TopicEntry, look: Look) -> bool {
         self.topic(topic);
-        let Some(state) = self.topics.get_mut(topic) else { return };
+        let Some(state) = self.topics.get_mut(topic) else { return false };
+        if state.found >= look {
+            return state.was_read();
+        }
+        state.found = look;
         // The row of a node on the same store is newer than what a link said before it was written again. Of other nodes
         // there are only seeds, which say nothing new.
         for route in entry.routes.iter().filter(|r| self.shared.contains(&r.node)) {
@@ -121,6 +136,7 @@ impl Catalogue {
             }
         }
         state.entry = Some(entry);
+        true
     }
 
     pub(super) fn has_lane(&mut self, node: &NodeId, topic: &Topic) {
@@ -138,16 +154,12 @@ impl Catalogue {
         }
     }
 
-    /// What a look-up that is about to start must still find when it ends.
-    pub(super) fn forgotten(&mut self, topic: &Topic) -> u64 {
-        self.topic(topic).forgotten
-    }
-
     /// A topic's messages go to this node no more, until the topic is looked up again.
     pub(super) fn drop_target(&mut self, topic: &Topic, node: &NodeId) {
         if let Some(state) = self.topics.get_mut(topic) {
             state.entry = None;
-            state.forgotten += 1;
+            // What looks that are under way will say is no longer true.
+            state.found = Look(self.looks);
             state.board.remove(node);
         }
     }

@@ -35,6 +35,31 @@ pub struct TopicEntry {
     pub tombstones: Vec<NodeId>,
 }
 
+/// A row of a topic: its node, whether it has no lease, its address, and whether it is live.
+#[cfg(any(feature = "postgres", feature = "redis"))]
+pub(super) type RouteRow = (NodeId, bool, String, bool);
+
+impl TopicEntry {
+    /// What the rows and tombstones of a topic say, in whatever order they come.
+    #[cfg(any(feature = "postgres", feature = "redis"))]
+    pub(super) fn gather(mut rows: Vec<RouteRow>, mut tombstones: Vec<NodeId>) -> TopicEntry {
+        tombstones.sort();
+        // By name, published addresses before those without a lease.
+        rows.sort();
+        let mut routes: Vec<Route> = Vec::new();
+        for (node, _, addr, live) in rows {
+            match routes.last_mut().filter(|route| route.node == node) {
+                Some(route) => {
+                    route.addrs.push(addr);
+                    route.live |= live;
+                }
+                None => routes.push(Route { node, addrs: vec![addr], live }),
+            }
+        }
+        TopicEntry { routes, tombstones }
+    }
+}
+
 /// How safe a commit is on this store, as read back from it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoreFacts {
@@ -98,6 +123,18 @@ pub trait Directory: Send + Sync {
 
     /// What the catalogue says about a topic now. Reads only.
     fn topic<'a>(&'a self, topic: &'a Topic) -> StoreFuture<'a, TopicEntry>;
+
+    /// [`Directory::topic`] for each of several topics, in their order: what a node asks again and again of all topics it
+    /// uses. Each entry is of one moment, not all of the same.
+    fn topics<'a>(&'a self, topics: &'a [Topic]) -> StoreFuture<'a, Vec<TopicEntry>> {
+        Box::pin(async move {
+            let mut entries = Vec::with_capacity(topics.len());
+            for topic in topics {
+                entries.push(self.topic(topic).await?);
+            }
+            Ok(entries)
+        })
+    }
 
     /// Deletes all rows of a topic, whoever wrote them. Answers how many.
     fn clear_addresses<'a>(&'a self, fence: &'a Fence, topic: &'a Topic) -> StoreFuture<'a, u64>;

@@ -18,6 +18,10 @@ mod chain;
 mod dead_letters;
 mod directory;
 mod error;
+#[cfg(any(feature = "postgres", feature = "redis"))]
+mod failure;
+#[cfg(any(feature = "postgres", feature = "redis"))]
+mod group;
 pub mod memory;
 mod naming;
 #[cfg(feature = "postgres")]
@@ -28,6 +32,8 @@ mod row;
 #[cfg(any(feature = "postgres", feature = "redis"))]
 mod runtime;
 pub mod sqlite;
+#[cfg(any(feature = "postgres", feature = "redis"))]
+mod told;
 
 pub use dead_letters::{DeadLetter, DeadLetterFilter, DeadLetterId, DeadLetterOrigin, DeadLetters};
 pub use directory::{Directory, Registration, Route, StoreFacts, TopicEntry};

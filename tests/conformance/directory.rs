@@ -145,6 +145,27 @@ pub(crate) async fn several_addresses_are_one_node(medium: &dyn Medium) {
     assert_eq!(a.routes("t").await, [route("b", &["127.0.0.1:2", "0.localhost:2"], true)]);
 }
 
+pub(crate) async fn several_topics_are_looked_up_as_each_of_them(medium: &dyn Medium) {
+    let a = Process::start(medium.open(), "a").await;
+    let b = Process::start(medium.open(), "b").await;
+    let topics: Vec<_> = (0..2500).map(|n| topic(&format!("t{n}"))).collect();
+    for name in ["t0", "t1", "t2499"] {
+        a.publish(name, "1.1.1.1:1", HOUR).await;
+        b.publish(name, "2.2.2.2:2", Duration::ZERO).await;
+    }
+    b.store.unpublish(&b.fence, &topics[1]).await.expect("unpublishes");
+    let found = a.store.topics(&topics).await.expect("looks up");
+    assert_eq!(found.len(), topics.len());
+    for at in [0, 1, 2, 2499] {
+        assert_eq!(found[at], a.store.topic(&topics[at]).await.expect("looks up"), "{at}");
+    }
+    assert_eq!((found[0].routes.len(), found[1].routes.len(), found[1].tombstones.len()), (2, 1, 1));
+    assert!(found[2..2499].iter().all(|entry| *entry == TopicEntry::default()));
+    let twice = a.store.topics(&[topics[1].clone(), topics[1].clone()]).await.expect("looks up");
+    assert_eq!(twice, [found[1].clone(), found[1].clone()]);
+    assert_eq!(a.store.topics(&[]).await.expect("looks up"), []);
+}
+
 pub(crate) async fn an_address_serves_one_node(medium: &dyn Medium) {
     let a = Process::start(medium.open(), "a").await;
     let b = Process::start(medium.open(), "b").await;

@@ -12,9 +12,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Output, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
 use tempfile::TempDir;
 
-/// Names a server that tests use instead of a private one; its role must be allowed to create databases.
+/// Names, as a URL, a server that tests use instead of a private one where they neither stop it nor change its settings.
+/// Its role must be allowed to create databases.
 const GIVEN: &str = "LINER_TEST_POSTGRES_URL";
 
 /// The role of private servers and its password, which needs escaping in a URL.
@@ -30,21 +32,27 @@ const GUARD: &str = r#"remove=$1; shift; exec 3<&0; "$@" & server=$!
 /// How often a server is started that finds processes of the killed one still there.
 const STARTS: usize = 100;
 
-/// Where the server's programs are.
+/// Where one of PostgreSQL's programs is. A machine whose server is elsewhere may have the client alone.
 fn program(name: &str) -> PathBuf {
-    static DIR: OnceLock<Option<PathBuf>> = OnceLock::new();
-    let dir = DIR.get_or_init(|| {
+    found(name).unwrap_or_else(|| panic!("PostgreSQL's {name} is not installed: scripts/test installs it"))
+}
+
+fn found(name: &str) -> Option<PathBuf> {
+    static DIRS: OnceLock<Vec<PathBuf>> = OnceLock::new();
+    let dirs = DIRS.get_or_init(|| {
         let mut versions: Vec<PathBuf> = std::fs::read_dir("/usr/lib/postgresql")
             .map(|entries| entries.filter_map(Result::ok).map(|entry| entry.path().join("bin")).collect())
             .unwrap_or_default();
         versions.sort();
         let path = std::env::var_os("PATH").unwrap_or_default();
-        versions.into_iter().rev().chain(std::env::split_paths(&path)).find(|dir| dir.join("initdb").is_file())
+        versions.into_iter().rev().chain(std::env::split_paths(&path)).collect()
     });
-    let Some(dir) = dir else {
-        panic!("no PostgreSQL server is installed: scripts/test installs one, or set {GIVEN}");
-    };
-    dir.join(name)
+    dirs.iter().map(|dir| dir.join(name)).find(|path| path.is_file())
+}
+
+/// What the server that would be started says it is, if there is one.
+pub(crate) fn version() -> Option<String> {
+    Some(checked("postgres --version", Command::new(found("postgres")?).arg("--version").output()).trim().to_owned())
 }
 
 /// The user and group to run as instead of root.
@@ -87,6 +95,15 @@ fn checked(what: &str, output: std::io::Result<Output>) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
+/// A directory for a server.
+fn directory() -> TempDir {
+    let dir = tempfile::Builder::new().prefix("liner-postgres-").tempdir().expect("temporary directory");
+    if let Some((user, group)) = other_user() {
+        std::os::unix::fs::chown(dir.path(), Some(user), Some(group)).expect("changes the owner");
+    }
+    dir
+}
+
 /// A server of a test's own.
 pub(crate) struct Server {
     dir: TempDir,
@@ -104,10 +121,7 @@ struct Running {
 impl Server {
     /// Makes and starts one. Nothing is synced to the disk: the machine does not crash.
     pub(crate) fn start(settings: &[&str]) -> Server {
-        let dir = tempfile::Builder::new().prefix("liner-postgres-").tempdir().expect("temporary directory");
-        if let Some((user, group)) = other_user() {
-            std::os::unix::fs::chown(dir.path(), Some(user), Some(group)).expect("changes the owner");
-        }
+        let dir = directory();
         let password = dir.path().join("password");
         std::fs::write(&password, PASSWORD).expect("writes");
         let mut initdb = command(&program("initdb"));
@@ -120,10 +134,21 @@ impl Server {
         server
     }
 
-    /// None at all, where one stood.
-    pub(crate) fn none() -> Server {
-        let dir = tempfile::tempdir().expect("temporary directory");
-        Server { dir, port: 0, running: None, settings: Vec::new() }
+    /// Makes and starts a standby of this one, which follows it until it is promoted.
+    pub(crate) fn standby(&self) -> Server {
+        let dir = directory();
+        let mut copy = command(&program("pg_basebackup"));
+        copy.args(["--wal-method=stream", "--checkpoint=fast", "--no-sync", "--write-recovery-conf", "--pgdata"]);
+        copy.arg(dir.path().join("data")).arg("--dbname").arg(self.url("postgres"));
+        checked("pg_basebackup", copy.current_dir(dir.path()).output());
+        let mut server = Server { dir, port: free_port(), running: None, settings: self.settings.clone() };
+        server.run("");
+        server
+    }
+
+    /// Makes a standby the primary, and waits until it is.
+    pub(crate) fn promote(&self) {
+        assert_eq!(psql(&self.url("postgres"), "SELECT pg_promote()"), "t");
     }
 
     pub(crate) fn port(&self) -> u16 {
@@ -189,7 +214,7 @@ impl Server {
                 guard.wait().expect("waits");
                 return Err(said.join("\n"));
             };
-            if line.contains("ready to accept connections") {
+            if line.contains("ready to accept") {
                 break;
             }
             said.push(line);
@@ -305,7 +330,9 @@ pub(crate) struct Database {
 impl Database {
     pub(crate) fn new() -> Database {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let name = format!("liner_{}_{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+        // Tests of other machines may use a given server, too: the process id alone is not unique.
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_nanos();
+        let name = format!("liner_{now:x}_{}_{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
         psql(shared(), &format!("CREATE DATABASE {name}"));
         let url = on_database(shared(), &name);
         Database { name, url }

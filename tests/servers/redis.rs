@@ -11,22 +11,42 @@ use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Output, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// Names a server that tests use instead of a private one. They use all its databases, and empty those they used.
+/// Names, as a URL, a server that tests use instead of a private one where they neither stop it nor change its settings.
+/// They note in the database of the URL which others they use: empty ones, and those that tests used before.
 const GIVEN: &str = "LINER_TEST_REDIS_URL";
 
 /// What the URL of a socket file starts with.
 const SOCKET: &str = "redis+unix://";
 
-/// The key that says that a test uses a database of a given server.
-const OWNER: &str = "lnr_test_owner";
+/// Takes a database of a given server for a test, and empties it. ARGV: its number, who takes it. Tells whether it could.
+/// Notes of tests that were killed end by themselves, as no test takes as long.
+const TAKE: &str = "local owner, used = 'lnr_test_owner:' .. ARGV[1], 'lnr_test_databases'
+    if redis.call('EXISTS', owner) == 1 then return 'taken' end
+    redis.call('SELECT', ARGV[1])
+    local empty = redis.call('DBSIZE') == 0
+    redis.call('SELECT', ARGV[2])
+    if not empty and redis.call('SISMEMBER', used, ARGV[1]) == 0 then return 'used' end
+    redis.call('SET', owner, ARGV[3], 'EX', 600)
+    redis.call('SADD', used, ARGV[1])
+    redis.call('SELECT', ARGV[1])
+    redis.call('FLUSHDB')
+    return 'free'";
+
+/// Gives it back. ARGV: its number, that of the notes.
+const GIVE_BACK: &str = "redis.call('SELECT', ARGV[1])
+    redis.call('FLUSHDB')
+    redis.call('SELECT', ARGV[2])
+    redis.call('SREM', 'lnr_test_databases', ARGV[1])
+    return redis.call('DEL', 'lnr_test_owner:' .. ARGV[1])";
+
+/// How long a test waits for others to give a database of a given server back.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Databases of a private server: one for each test that a process runs, and more.
 const DATABASES: u32 = 4096;
-
-/// Databases of a given server, as servers have by default.
-const GIVEN_DATABASES: u32 = 16;
 
 /// Tells the server's process, ends it when the input ends, and itself when it does; then removes the directory if it is
 /// told one.
@@ -63,11 +83,6 @@ impl Server {
         let mut server = Server { dir, settings, running: None };
         server.run("");
         server
-    }
-
-    /// None at all, where one stood.
-    pub(crate) fn none() -> Server {
-        Server { dir: tempfile::tempdir().expect("temporary directory"), settings: Vec::new(), running: None }
     }
 
     /// Files of the test's may be put here.
@@ -193,18 +208,20 @@ fn shared() -> &'static str {
 /// A database of a test's own, on the server that the tests of this process share.
 pub(crate) struct Database {
     pub(crate) url: String,
-    given: bool,
+    /// Its number on a given server.
+    given: Option<u32>,
 }
 
 impl Database {
     pub(crate) fn new() -> Database {
         if let Ok(given) = std::env::var(GIVEN) {
-            return Database { url: free(&given), given: true };
+            let number = free(&given);
+            return Database { url: on_database(&given, number), given: Some(number) };
         }
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         assert!(number < DATABASES, "this process has more tests than its server has databases");
-        Database { url: format!("redis+unix://{}?db={number}", shared()), given: false }
+        Database { url: format!("redis+unix://{}?db={number}", shared()), given: None }
     }
 
     /// Runs a command in it as an operator would.
@@ -228,19 +245,34 @@ pub(crate) fn queued(url: &str) -> u64 {
 impl Drop for Database {
     fn drop(&mut self) {
         // A private server goes as a whole.
-        if self.given {
-            self.cli(&["FLUSHDB"]);
-        }
+        let (Some(number), Ok(given)) = (self.given, std::env::var(GIVEN)) else { return };
+        cli(&given, &["EVAL", GIVE_BACK, "0", &number.to_string(), &notes(&given).to_string()]);
     }
 }
 
 /// A database of a given server that no other test uses; other processes may run tests on the server, too.
-fn free(given: &str) -> String {
-    let free = (0..GIVEN_DATABASES).map(|number| on_database(given, number)).find(|url| {
-        // For as long as no test takes, should its process be killed.
-        cli(url, &["SET", OWNER, &std::process::id().to_string(), "NX", "EX", "600"]) == "OK"
-    });
-    free.unwrap_or_else(|| panic!("all {GIVEN_DATABASES} databases of {GIVEN} are used by tests"))
+fn free(given: &str) -> u32 {
+    let (notes, deadline) = (notes(given), Instant::now() + PATIENCE);
+    let count = cli(given, &["CONFIG", "GET", "databases"]);
+    let count: u32 = count.lines().nth(1).and_then(|count| count.parse().ok()).unwrap_or(16);
+    let owner = format!("process {}", std::process::id());
+    let take = |number: &u32| cli(given, &["EVAL", TAKE, "0", &number.to_string(), &notes.to_string(), &owner]);
+    loop {
+        let free = (0..count).filter(|number| *number != notes).find(|number| take(number) == "free");
+        if let Some(number) = free {
+            return number;
+        }
+        assert!(Instant::now() < deadline, "all {count} databases of {GIVEN} are in use");
+    }
+}
+
+/// The database of a URL, where tests note which others they use.
+fn notes(url: &str) -> u32 {
+    let named = match url.strip_prefix(SOCKET) {
+        Some(rest) => rest.split(['?', '&']).find_map(|pair| pair.strip_prefix("db=")),
+        None => url.split_once("://").and_then(|(_, rest)| rest.split_once('/')).map(|(_, number)| number),
+    };
+    named.and_then(|number| number.parse().ok()).unwrap_or(0)
 }
 
 /// The same URL with another database.

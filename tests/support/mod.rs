@@ -7,6 +7,7 @@ pub(crate) mod events;
 pub(crate) mod inbox;
 pub(crate) mod mesh;
 pub(crate) mod node;
+pub(crate) mod outage;
 #[cfg(feature = "postgres")]
 #[path = "../servers/postgres.rs"]
 pub(crate) mod postgres;

@@ -245,6 +245,14 @@ impl Directory for FaultyStore {
         .boxed()
     }
 
+    fn topics<'a>(&'a self, topics: &'a [Topic]) -> StoreFuture<'a, Vec<TopicEntry>> {
+        async move {
+            self.gate().await?;
+            self.inner.topics(topics).await
+        }
+        .boxed()
+    }
+
     fn clear_addresses<'a>(&'a self, fence: &'a Fence, topic: &'a Topic) -> StoreFuture<'a, u64> {
         async move {
             self.gate().await?;

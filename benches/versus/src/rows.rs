@@ -34,6 +34,7 @@ pub enum Program {
 pub enum ServerKind {
     Nats,
     Redis,
+    Postgres,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -84,11 +85,13 @@ impl Row {
 }
 
 use Promise::{Limit, Memory, Stored};
-use ServerKind::{Nats, Redis};
+use ServerKind::{Nats, Postgres, Redis};
 
-pub const ROWS: [Row; 18] = [
+pub const ROWS: [Row; 24] = [
     row("liner-amo", Memory, "liner, at most once, publisher to callback").latency(),
     row("liner-wb", Memory, "liner, write-behind, publisher to callback").latency(),
+    row("liner-wb-postgres", Memory, "liner, write-behind, one PostgreSQL").server(Postgres).full_only(),
+    row("liner-wb-redis", Memory, "liner, write-behind, one Redis").server(Redis).full_only(),
     row("liner-wb-dosend", Memory, "liner, write-behind, do_send(SendTo) to an actor"),
     row("liner-wb-send", Memory, "liner, write-behind, 1,024 send(SendTo) to an actor"),
     row("libzmq", Memory, "libzmq, PUSH to PULL").latency(),
@@ -101,8 +104,12 @@ pub const ROWS: [Row; 18] = [
     row("liner-committed-batch", Stored, "liner, committed, SendBatch, a file each").full_only(),
     row("liner-synced", Stored, "liner, synced, a file each"),
     row("liner-synced-shared", Stored, "liner, synced, one shared file").full_only(),
+    row("liner-committed-postgres", Stored, "liner, committed, one PostgreSQL").server(Postgres).latency().full_only(),
+    row("liner-committed-redis", Stored, "liner, committed, one Redis").server(Redis).latency().full_only(),
     row("jetstream", Stored, "NATS JetStream, file storage, work queue").server(Nats).latency(),
     row("redis", Stored, "Redis Streams, append-only file every second").server(Redis).latency(),
     row("tcp", Limit, "frames through a TCP socket").latency(),
     row("sqlite", Limit, "SQLite inserts, 512 rows a transaction, WAL, NORMAL").alone(),
+    row("postgres", Limit, "PostgreSQL COPY, 8,192 rows at a time").server(Postgres).alone().full_only(),
+    row("redis-push", Limit, "Redis RPUSH, 1,024 in a pipeline").server(Redis).alone().full_only(),
 ];

@@ -1,5 +1,6 @@
 //! Servers that contenders need: found in the path, started on a free port with an empty directory, killed when dropped.
 
+use crate::postgres;
 use crate::rows::ServerKind;
 use std::fs;
 use std::net::TcpStream;
@@ -13,30 +14,42 @@ use versus_work::{Failure, free_port};
 const PATIENCE: Duration = Duration::from_secs(10);
 
 pub struct Server {
-    process: Child,
+    running: Running,
+    /// The address; a URL where there is more to say.
     pub addr: String,
 }
 
-impl ServerKind {
-    fn binary(self) -> &'static str {
-        match self {
-            ServerKind::Nats => "nats-server",
-            ServerKind::Redis => "redis-server",
-        }
-    }
+enum Running {
+    Process(Child),
+    /// Ends when dropped.
+    Postgres { _server: postgres::Server },
+}
 
+impl ServerKind {
     /// What the server says it is.
     pub fn version(self) -> Result<String, Failure> {
-        let said = Command::new(self.binary()).arg("--version").output();
-        let said = said.map_err(|error| format!("{}: {error}", self.binary()))?;
+        let binary = match self {
+            ServerKind::Nats => "nats-server",
+            ServerKind::Redis => "redis-server",
+            ServerKind::Postgres => return Ok(postgres::version().ok_or("PostgreSQL is not installed")?),
+        };
+        let said = Command::new(binary).arg("--version").output();
+        let said = said.map_err(|error| format!("{binary}: {error}"))?;
         Ok(String::from_utf8_lossy(&said.stdout).trim().to_owned())
     }
 
     pub fn start(self, dir: &Path) -> Result<Server, Failure> {
         let port = free_port()?;
-        let mut command = Command::new(self.binary());
+        let mut command;
         match self {
+            ServerKind::Postgres => {
+                // As it comes, but for `initdb`: a commit is synced before it is answered.
+                let server = postgres::Server::start(&["fsync=on"]);
+                let addr = server.database("mesh");
+                return Ok(Server { running: Running::Postgres { _server: server }, addr });
+            }
             ServerKind::Nats => {
+                command = Command::new("nats-server");
                 // Without a limit of its own, the server cuts off a subscriber that is 64 MiB behind.
                 let config = dir.join("nats.conf");
                 fs::write(&config, "max_pending: 4GB\n")?;
@@ -44,6 +57,7 @@ impl ServerKind {
                 command.arg("-c").arg(config).args(["-a", "127.0.0.1", "-p", &port, "-js", "-sd"]).arg(dir);
             }
             ServerKind::Redis => {
+                command = Command::new("redis-server");
                 // Every command is in the file before it is answered; the file is synced each second.
                 let (bind, port) = (["--bind", "127.0.0.1"], ["--port", &port.to_string()]);
                 command.args(bind).args(port).args(["--appendonly", "yes", "--appendfsync", "everysec"]);
@@ -51,7 +65,7 @@ impl ServerKind {
             }
         }
         let process = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
-        let mut server = Server { process, addr: format!("127.0.0.1:{port}") };
+        let mut server = Server { running: Running::Process(process), addr: format!("127.0.0.1:{port}") };
         server.await_listening()?;
         Ok(server)
     }
@@ -61,7 +75,9 @@ impl Server {
     fn await_listening(&mut self) -> Result<(), Failure> {
         let start = Instant::now();
         while TcpStream::connect(&self.addr).is_err() {
-            if let Some(status) = self.process.try_wait()? {
+            if let Running::Process(process) = &mut self.running
+                && let Some(status) = process.try_wait()?
+            {
                 return Err(format!("the server ended: {status}").into());
             }
             if start.elapsed() > PATIENCE {
@@ -75,7 +91,9 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+        if let Running::Process(process) = &mut self.running {
+            let _ = process.kill();
+            let _ = process.wait();
+        }
     }
 }

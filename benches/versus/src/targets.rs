@@ -99,6 +99,13 @@ pub fn all(results: &Results) -> Vec<Target> {
         targets.push(figures.at_least("liner-synced", &["liner-committed"], size, 0.5));
         targets.push(figures.at_least("liner-synced-shared", &["liner-committed-shared"], size, 0.5));
     }
+    for size in SIZES {
+        targets.push(figures.at_least("liner-committed-postgres", &["postgres"], size, 0.4));
+        targets.push(figures.at_least("liner-committed-redis", &["redis-push"], size, 0.4));
+        targets.push(figures.at_least("liner-committed-redis", &["redis"], size, 1.0));
+        targets.push(figures.at_least("liner-wb-postgres", &["liner-wb"], size, 0.9));
+        targets.push(figures.at_least("liner-wb-redis", &["liner-wb"], size, 0.9));
+    }
     targets.extend(figures.latencies("liner-wb", "zenoh"));
     targets.extend(growth(&figures));
     targets

@@ -51,6 +51,7 @@ pub struct LinerSystem {
     pub(in crate::actors) acks: Addr<AckTracker>,
     pub(in crate::actors) listener: Addr<Listener>,
     pub(in crate::actors) catalogue: Catalogue,
+    refresh: Refresh,
     pub(in crate::actors) peers: HashMap<NodeId, Peer>,
     queues: HashMap<Topic, mpsc::UnboundedSender<Waiting>>,
     /// The topics with a subscriber, and which one it is.
@@ -65,6 +66,16 @@ pub struct LinerSystem {
     to_wake: Vec<Arc<Link>>,
     /// Messages taken since the mailbox was empty.
     unflushed: usize,
+}
+
+/// Reading all topics in use.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Refresh {
+    #[default]
+    Idle,
+    Running,
+    /// And something may have changed since it began.
+    Again,
 }
 
 /// The catalogue may have changed.
@@ -87,6 +98,7 @@ impl LinerSystem {
             acks,
             listener,
             catalogue: Catalogue::default(),
+            refresh: Refresh::Idle,
             peers: HashMap::new(),
             queues: HashMap::new(),
             handlers: HashMap::new(),
@@ -168,32 +180,56 @@ impl LinerSystem {
 
     /// Reads what the store says of a topic now, and makes its board anew.
     pub(in crate::actors) fn look_up(&mut self, topic: Topic) -> ResponseActFuture<Self, Result<(), StoreError>> {
-        let node = self.node.clone();
-        let forgotten = self.catalogue.forgotten(&topic);
+        let (node, at) = (self.node.clone(), self.catalogue.look());
         let look = async move {
             let entry = node.store.topic(&topic).await;
             (topic, entry)
         };
-        Box::pin(look.into_actor(self).then(move |(topic, entry), actor, ctx| match entry {
-            Ok(_) if actor.catalogue.forgotten(&topic) != forgotten => actor.look_up(topic),
-            Ok(entry) => {
-                actor.catalogue.update(&topic, entry);
-                actor.rebuild(ctx, &topic);
-                Box::pin(fut::ready(Ok(())))
+        Box::pin(look.into_actor(self).then(move |(topic, entry), actor, ctx| {
+            let known = entry.map(|entry| actor.catalogue.update(&topic, entry, at));
+            match known {
+                Ok(false) => actor.look_up(topic),
+                Ok(true) => {
+                    actor.rebuild(ctx, &topic);
+                    Box::pin(fut::ready(Ok(())))
+                }
+                Err(error) => Box::pin(fut::ready(Err(error))),
             }
-            Err(error) => Box::pin(fut::ready(Err(error))),
         }))
     }
 
+    /// Reads all topics in use again. One such look is under way at a time: where the catalogue changes faster than it is
+    /// read, a mesh that starts would ask the store for every change of every node.
     pub(in crate::actors) fn refresh_all(&mut self, ctx: &mut Context<Self>) {
-        for topic in self.catalogue.used_topics() {
-            let look = self.look_up(topic).map(|result, actor, _| {
-                if let Err(error) = result {
-                    actor.node.store_failed(&error);
-                }
-            });
-            ctx.spawn(look);
+        if self.refresh != Refresh::Idle {
+            self.refresh = Refresh::Again;
+            return;
         }
+        let topics = self.catalogue.used_topics();
+        if topics.is_empty() {
+            return;
+        }
+        self.refresh = Refresh::Running;
+        let (node, at) = (self.node.clone(), self.catalogue.look());
+        let look = async move {
+            let entries = node.store.topics(&topics).await;
+            entries.map(|entries| topics.into_iter().zip(entries))
+        };
+        ctx.spawn(look.into_actor(self).map(move |found, actor, ctx| {
+            let mut again = std::mem::take(&mut actor.refresh) == Refresh::Again;
+            match found {
+                Ok(found) => {
+                    for (topic, entry) in found {
+                        again |= !actor.catalogue.update(&topic, entry, at);
+                        actor.rebuild(ctx, &topic);
+                    }
+                }
+                Err(error) => actor.node.store_failed(&error),
+            }
+            if again {
+                actor.refresh_all(ctx);
+            }
+        }));
     }
 }
 

@@ -7,9 +7,10 @@
 use super::error::Outcome;
 use super::lanes::{self, only};
 use super::session::{Session, boolean, int8, text};
-use crate::stores::directory::MAX_LEASE;
-use crate::stores::{Fence, Registration, Route, TopicEntry};
+use crate::stores::directory::{MAX_LEASE, RouteRow};
+use crate::stores::{Fence, Registration, TopicEntry};
 use crate::types::{Epoch, NodeId, Topic};
+use std::collections::HashMap;
 use std::time::Duration;
 use tokio_postgres::Row;
 
@@ -122,45 +123,40 @@ pub(super) async fn release(db: &Session, fence: &Fence) -> Outcome<()> {
     bump(db).await
 }
 
-/// Rows of `$1`, marked TRUE, and its tombstones: all of one moment.
-pub(super) const TOPIC: &str = "SELECT TRUE, a.client_name, a.addr, a.lease_epoch IS NULL
+/// Topics of one [`TOPICS`]: a few milliseconds of the server's time.
+pub(super) const TOPICS_AT_ONCE: usize = 1000;
+
+/// Rows of the topics `$1`, marked TRUE, and their tombstones: all of one moment.
+pub(super) const TOPICS: &str = "SELECT TRUE, a.client_name, a.addr, a.lease_epoch IS NULL
             OR (n.epoch = a.lease_epoch
                 AND n.lease_until > (extract(epoch FROM clock_timestamp()) * 1000)::int8) IS TRUE,
-        a.lease_epoch IS NULL
-    FROM topic_addr AS a LEFT JOIN liner_nodes AS n ON n.name = a.client_name WHERE a.topic = $1
+        a.lease_epoch IS NULL, a.topic
+    FROM topic_addr AS a LEFT JOIN liner_nodes AS n ON n.name = a.client_name WHERE a.topic = ANY ($1)
     UNION ALL
-    SELECT FALSE, t.node, '', FALSE, FALSE FROM liner_tombstones AS t
-    WHERE t.topic = $1 AND (t.told OR NOT EXISTS (
+    SELECT FALSE, t.node, '', FALSE, FALSE, t.topic FROM liner_tombstones AS t
+    WHERE t.topic = ANY ($1) AND (t.told OR NOT EXISTS (
         SELECT 1 FROM topic_addr AS a WHERE a.topic = t.topic AND a.client_name = t.node
     ))";
 
-/// What the rows of [`TOPIC`] say.
-pub(super) fn topic(rows: &[Row]) -> Outcome<TopicEntry> {
-    let mut entry = TopicEntry::default();
-    let mut found: Vec<(NodeId, bool, String, bool)> = Vec::new();
+/// What the rows of [`TOPICS`] say of each of the topics asked for.
+pub(super) fn topics(asked: &[Topic], rows: &[Row]) -> Outcome<Vec<TopicEntry>> {
+    let mut found: HashMap<&str, (Vec<RouteRow>, Vec<NodeId>)> = HashMap::new();
     for row in rows {
         let name: &str = row.try_get(1)?;
+        let (routes, tombstones) = found.entry(row.try_get(5)?).or_default();
         if row.try_get(0)? {
             // An operator can write any text; what is no name of a node is no route to one.
             let Ok(node) = NodeId::new(name) else { continue };
-            found.push((node, row.try_get(4)?, row.try_get(2)?, row.try_get(3)?));
+            routes.push((node, row.try_get(4)?, row.try_get(2)?, row.try_get(3)?));
         } else {
-            entry.tombstones.push(NodeId::new(name)?);
+            tombstones.push(NodeId::new(name)?);
         }
     }
-    entry.tombstones.sort();
-    // By name, published addresses before those without a lease.
-    found.sort();
-    for (node, _, addr, live) in found {
-        match entry.routes.last_mut().filter(|route| route.node == node) {
-            Some(route) => {
-                route.addrs.push(addr);
-                route.live |= live;
-            }
-            None => entry.routes.push(Route { node, addrs: vec![addr], live }),
-        }
-    }
-    Ok(entry)
+    let entry = |topic: &Topic| {
+        let (routes, tombstones) = found.get(topic.as_str()).cloned().unwrap_or_default();
+        TopicEntry::gather(routes, tombstones)
+    };
+    Ok(asked.iter().map(entry).collect())
 }
 
 pub(super) async fn clear_addresses(db: &Session, topic: &Topic) -> Outcome<u64> {

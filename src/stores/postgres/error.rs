@@ -2,30 +2,13 @@
 //!
 //! Texts are the server's message and code. Its details are left out: they quote rows.
 
-use crate::stores::row::RowError;
+pub(super) use crate::stores::failure::{Failure, Outcome};
 use crate::stores::{OpenError, StoreError};
-use crate::types::{EmptyPayload, HeadersError, NameError};
 use tokio_postgres::error::{DbError, Severity};
 
 /// Raised by `liner_fence` and `liner_lanes`.
 const FENCED: &str = "LN001";
 const NO_LANE: &str = "LN002";
-
-/// The error of an operation inside a transaction.
-#[derive(Debug, Clone)]
-pub(super) struct Failure {
-    pub(super) error: StoreError,
-    /// Another attempt may well succeed at once: a deadlock, or a connection that was lost.
-    pub(super) again: bool,
-}
-
-pub(super) type Outcome<T> = Result<T, Failure>;
-
-impl From<StoreError> for Failure {
-    fn from(error: StoreError) -> Self {
-        Failure { error, again: false }
-    }
-}
 
 impl From<tokio_postgres::Error> for Failure {
     /// For a statement that is not a commit: nothing has changed.
@@ -109,21 +92,22 @@ pub(super) fn refusal(server: &str, error: &tokio_postgres::Error) -> OpenError 
     let shown = error.to_string();
     if class.starts_with("28") || class.starts_with("3D") || class == "42501" || shown.contains("authentication") {
         OpenError::Denied { server, reason }
-    } else if shown.contains("TLS") {
+    } else if shown.contains("TLS") || is_tls(error) {
         OpenError::Tls { server, reason }
     } else {
         OpenError::Unreachable { server, reason }
     }
 }
 
-/// Damage: a stored value that no version of this library wrote.
-macro_rules! damaged_by {
-    ($($error:ty),*) => {$(
-        impl From<$error> for Failure {
-            fn from(error: $error) -> Self {
-                StoreError::Damaged(error.to_string().into()).into()
-            }
+/// Whether the two could not agree on who they are: a server may refuse a certificate after the handshake.
+fn is_tls(error: &tokio_postgres::Error) -> bool {
+    let mut cause = std::error::Error::source(error);
+    while let Some(inner) = cause {
+        let wrapped = inner.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        if inner.is::<rustls::Error>() || wrapped.is_some_and(|inner| inner.is::<rustls::Error>()) {
+            return true;
         }
-    )*};
+        cause = inner.source();
+    }
+    false
 }
-damaged_by!(NameError, RowError, HeadersError, EmptyPayload);

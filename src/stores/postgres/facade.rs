@@ -2,14 +2,11 @@
 
 use super::error::{Failure, Outcome};
 use super::pool::{Attempts, NodeRow};
-use super::session::{int8, text};
-use super::writer::Job;
-use super::{PostgresStore, dead_letters, directory, inbox, outbox};
-use crate::stores::*;
+use super::session::{int8, text, texts};
+use super::{PostgresStore, dead_letters, directory, inbox, lanes, outbox};
+use crate::stores::{group, *};
 use crate::types::Topic;
-use futures::channel::oneshot;
 use std::future::Future;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// Runs a write in a transaction, again when the connection was lost or two writes were in each other's way. `$fence`
@@ -45,6 +42,18 @@ impl PostgresStore {
         Box::pin(async move { self.runtime.enter(operation).await.map_err(|failure| failure.error) })
     }
 
+    /// Makes a lane that is not there yet.
+    async fn make(&self, fence: &Fence, lane: &LaneName) -> Outcome<()> {
+        let mut attempts = Attempts::default();
+        while self.sessions.read(lanes::FIND, &lanes::params(&lanes::names(lane))).await?.is_empty() {
+            match self.sessions.create(fence, lane).await {
+                Ok(()) => break,
+                Err(failure) => attempts.again(failure)?,
+            }
+        }
+        Ok(())
+    }
+
     /// What a lane has queued.
     async fn amount(&self, lane: LaneKey) -> Outcome<Amount> {
         let mut counting = outbox::Counting::new(lane);
@@ -70,12 +79,7 @@ fn changing(fence: &Fence) -> Option<(&Fence, NodeRow)> {
 impl Journal for PostgresStore {
     fn commit<'a>(&'a self, fence: &'a Fence, batch: Batch) -> StoreFuture<'a, Committed> {
         let fence = fence.clone();
-        Box::pin(async move {
-            let (reply, answer) = oneshot::channel();
-            let gone = || StoreError::Unavailable("the store's thread has ended".into());
-            self.writer.send(Job { fence, batch, reply }).await.map_err(|_| gone())?;
-            answer.await.unwrap_or_else(|_| Err(StoreError::Unknown("the store's thread ended".into())))
-        })
+        Box::pin(async move { group::submit(&self.writer, fence, batch).await })
     }
 }
 
@@ -94,6 +98,7 @@ impl Outbox for PostgresStore {
         incarnation: Incarnation,
     ) -> StoreFuture<'a, OutboxLane> {
         self.run(async move {
+            self.make(fence, lane).await?;
             let mut opened = transact!(self, of(fence), |db| outbox::open(db, lane, incarnation))?;
             // Counting reads the whole queue, which must not keep others from writing.
             opened.pending = self.amount(opened.key).await?;
@@ -137,7 +142,10 @@ impl Outbox for PostgresStore {
 
 impl Inbox for PostgresStore {
     fn receive_lane<'a>(&'a self, fence: &'a Fence, lane: &'a LaneName) -> StoreFuture<'a, InboxLane> {
-        self.run(async move { transact!(self, of(fence), |db| inbox::receive(db, lane)) })
+        self.run(async move {
+            self.make(fence, lane).await?;
+            transact!(self, of(fence), |db| inbox::receive(db, lane))
+        })
     }
 }
 
@@ -214,9 +222,18 @@ impl Directory for PostgresStore {
     }
 
     fn topic<'a>(&'a self, topic: &'a Topic) -> StoreFuture<'a, TopicEntry> {
+        Box::pin(async move { Ok(self.topics(std::slice::from_ref(topic)).await?.pop().unwrap_or_default()) })
+    }
+
+    fn topics<'a>(&'a self, topics: &'a [Topic]) -> StoreFuture<'a, Vec<TopicEntry>> {
         self.run(async move {
-            let rows = self.sessions.read(directory::TOPIC, &[text(&topic.as_str())]).await?;
-            directory::topic(&rows)
+            let mut entries = Vec::with_capacity(topics.len());
+            for part in topics.chunks(directory::TOPICS_AT_ONCE) {
+                let names: Vec<&str> = part.iter().map(Topic::as_str).collect();
+                let rows = self.sessions.read(directory::TOPICS, &[texts(&names)]).await?;
+                entries.append(&mut directory::topics(part, &rows)?);
+            }
+            Ok(entries)
         })
     }
 
@@ -231,13 +248,7 @@ impl Directory for PostgresStore {
     fn changed(&self) -> StoreFuture<'_, ()> {
         Box::pin(async move {
             self.watch();
-            let seen = self.seen.load(Ordering::Relaxed);
-            let mut told = self.told.subscribe();
-            let gone = |_| StoreError::Unavailable("the store's thread has ended".into());
-            let version = *told.wait_for(|version| *version != seen).await.map_err(gone)?;
-            // Here and not in the watcher, so that a future dropped before this line has seen nothing.
-            self.seen.store(version, Ordering::Relaxed);
-            Ok(())
+            self.told.changed().await
         })
     }
 

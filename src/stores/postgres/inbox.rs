@@ -7,7 +7,7 @@ use crate::stores::InboxLane;
 use crate::types::{Cursor, LaneName};
 
 pub(super) async fn receive(db: &Session, lane: &LaneName) -> Outcome<InboxLane> {
-    let key = lanes::find_or_create(db, lane).await?;
+    let key = lanes::made(db, lane).await?;
     let sql = "SELECT incarnation, number, attempts FROM liner_attempts WHERE connection_key = $1
         ORDER BY number, incarnation";
     let mut attempts = Vec::new();

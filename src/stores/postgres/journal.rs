@@ -7,7 +7,7 @@
 use super::dead_letters::{KEEP, KEEP_TYPES, REMOVE as UNKEEP};
 use super::error::{Failure, Outcome, commit_failed, text as shown};
 use super::plan::{Plan, Rows, Step};
-use super::session::{Session, boolean, byteas, in_order, int8, int8s, text};
+use super::session::{Param, Session, boolean, byteas, in_order, int8, int8s, text};
 use crate::stores::{Batch, Committed, Fence, LaneKey, StoreError};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
@@ -22,11 +22,16 @@ const COPY_ROWS: usize = 1024;
 
 const LANES: &str = "SELECT liner_lanes($1, $2, $3, $4)";
 
-const TRIM: &str = "WITH raised AS (
-        UPDATE conn_key_map AS m SET acked = a.through FROM unnest($1::int8[], $2::int8[]) AS a(lane, through)
-        WHERE m.connection_key = a.lane AND m.acked < a.through RETURNING a.lane, a.through
+/// Nothing is queued up to the floor before, and saying so keeps the server from walking, each time, over all that was
+/// deleted since the last vacuum.
+const TRIM: &str = "WITH asked AS MATERIALIZED (
+        SELECT a.lane, a.through, m.acked AS floor FROM unnest($1::int8[], $2::int8[]) AS a(lane, through)
+        JOIN conn_key_map AS m ON m.connection_key = a.lane WHERE m.acked < a.through
+    ), raised AS (
+        UPDATE conn_key_map AS m SET acked = a.through FROM asked AS a WHERE m.connection_key = a.lane
     )
-    DELETE FROM conn_messages AS q USING raised AS r WHERE q.connection_key = r.lane AND q.number <= r.through";
+    DELETE FROM conn_messages AS q USING asked AS a
+    WHERE q.connection_key = a.lane AND q.number > a.floor AND q.number <= a.through";
 
 const APPEND: &str = "INSERT INTO conn_messages (connection_key, number, payload)
     SELECT a.lane, a.number, a.payload FROM unnest($1::int8[], $2::int8[], $3::bytea[]) AS a(lane, number, payload)
@@ -88,14 +93,22 @@ pub(super) async fn prepare(db: &Session) -> Result<(), tokio_postgres::Error> {
 
 type Sent<'a> = BoxFuture<'a, Result<Vec<Row>, tokio_postgres::Error>>;
 
-/// The transaction that is being sent.
-struct Sending<'a> {
+/// The transaction that is being sent. Its statements have been prepared.
+pub(super) struct Sending<'a> {
     db: &'a Session,
     waiting: Vec<Sent<'a>>,
 }
 
 impl<'a> Sending<'a> {
-    fn batch(&mut self, sql: &'a str) {
+    pub(super) fn new(db: &'a Session) -> Self {
+        Sending { db, waiting: Vec::new() }
+    }
+
+    pub(super) fn query(&mut self, sql: &'static str, params: &'a [Param<'a>]) {
+        self.waiting.push(self.db.query(sql, params).boxed());
+    }
+
+    pub(super) fn batch(&mut self, sql: &'a str) {
         let db = self.db;
         self.waiting.push(async move { db.batch(sql).await.map(|()| Vec::new()) }.boxed());
     }
@@ -112,7 +125,7 @@ impl<'a> Sending<'a> {
     }
 
     /// Sends the rest and the commit.
-    async fn commit(mut self) -> Outcome<Vec<Vec<Row>>> {
+    pub(super) async fn commit(mut self) -> Outcome<Vec<Vec<Row>>> {
         self.batch("COMMIT");
         let mut answers = in_order(self.waiting).await;
         let Some(end) = answers.pop() else { return Ok(Vec::new()) };
@@ -197,10 +210,10 @@ async fn send<'p>(
     let (node, epoch) = (fence.node.as_str(), fence.epoch.get().cast_signed());
     let held = [text(&node), int8(&epoch), boolean(&false)];
     let lanes = [text(&node), int8s(&plan.appended), int8s(&changed), int8s(&kept)];
-    let mut sending = Sending { db, waiting: Vec::new() };
+    let mut sending = Sending::new(db);
     sending.batch(db.opening(synced));
-    sending.waiting.push(db.query(super::FENCE, &held).boxed());
-    sending.waiting.push(db.query(LANES, &lanes).boxed());
+    sending.query(super::FENCE, &held);
+    sending.query(LANES, &lanes);
     let mut done: Vec<(&Step<'_>, Vec<Row>)> = Vec::new();
     let mut pending: Vec<&Step<'_>> = Vec::new();
     for step in &plan.steps {

@@ -1,11 +1,10 @@
-//! The rows of `conn_key_map`: finding, naming and creating lanes, and the keys they are known by.
+//! The rows of `conn_key_map`: finding lanes, and the keys they are known by.
 //!
-//! Sender and receiver find or create the same row by the same rule, so they meet in it. Creating takes the lock on `seq`
-//! and looks again.
+//! Sender and receiver find or create the same row by the same rule, so they meet in it.
 
 use super::error::Outcome;
 use super::session::{Param, Session, int8, text};
-use crate::stores::{LaneKey, StoreError, naming};
+use crate::stores::{LaneKey, StoreError};
 use crate::types::{Incarnation, LaneId, LaneName, NodeId, Seq, Topic};
 use tokio_postgres::Row;
 
@@ -43,7 +42,7 @@ pub(super) fn names(lane: &LaneName) -> [&str; 4] {
     [lane.sender.as_str(), lane.source.as_str(), lane.receiver.as_str(), lane.topic.as_str()]
 }
 
-fn params<'a>(names: &'a [&'a str; 4]) -> [Param<'a>; 4] {
+pub(super) fn params<'a>(names: &'a [&'a str; 4]) -> [Param<'a>; 4] {
     [text(&names[0]), text(&names[1]), text(&names[2]), text(&names[3])]
 }
 
@@ -53,39 +52,19 @@ pub(super) fn only(row: Option<Row>) -> Outcome<i64> {
     Ok(row.try_get(0)?)
 }
 
+/// The parameters are the four names.
+pub(super) const FIND: &str = "SELECT connection_key::int8 FROM conn_key_map
+    WHERE sender = $1 AND source_topic = $2 AND receiver = $3 AND topic = $4";
+
 pub(super) async fn find(db: &Session, lane: &LaneName) -> Outcome<Option<LaneKey>> {
-    let sql = "SELECT connection_key::int8 FROM conn_key_map
-        WHERE sender = $1 AND source_topic = $2 AND receiver = $3 AND topic = $4";
-    let row = db.first(sql, &params(&names(lane))).await?;
+    let row = db.first(FIND, &params(&names(lane))).await?;
     Ok(row.map(|row| row.try_get(0)).transpose()?.map(LaneKey))
 }
 
-pub(super) async fn find_or_create(db: &Session, lane: &LaneName) -> Outcome<LaneKey> {
-    if let Some(key) = find(db, lane).await? {
-        return Ok(key);
-    }
-    lock_keys(db).await?;
-    match find(db, lane).await? {
-        Some(key) => Ok(key),
-        None => create(db, lane).await,
-    }
-}
-
-async fn create(db: &Session, lane: &LaneName) -> Outcome<LaneKey> {
-    let key = new_key(db).await?;
-    let composite = free_composite(db, lane, key).await?;
-    let [sender, source, receiver, topic] = names(lane);
-    let insert = "INSERT INTO conn_key_map (composite, connection_key, sender, source_topic, receiver, topic)
-        VALUES ($1, $2, $3, $4, $5, $6)";
-    let row = [text(&composite), int8(&key.0), text(&sender), text(&source), text(&receiver), text(&topic)];
-    db.execute(insert, &row).await?;
-    let origin = "INSERT INTO conn_sender (connection_key, sender_topic) VALUES ($1, $2)
-        ON CONFLICT (connection_key) DO UPDATE SET sender_topic = excluded.sender_topic";
-    db.execute(origin, &[int8(&key.0), text(&source)]).await?;
-    // What an emptied store left behind under a key that is given again.
-    db.execute("DELETE FROM liner_spans WHERE connection_key = $1", &[int8(&key.0)]).await?;
-    db.execute("DELETE FROM liner_attempts WHERE connection_key = $1", &[int8(&key.0)]).await?;
-    Ok(key)
+/// The lane's key, which its transaction has made before if it was missing.
+pub(super) async fn made(db: &Session, lane: &LaneName) -> Outcome<LaneKey> {
+    // An operator, or its sender, may have forgotten it since.
+    find(db, lane).await?.ok_or_else(|| StoreError::Busy.into())
 }
 
 /// One transaction at a time gives out keys.
@@ -107,22 +86,6 @@ async fn new_key(db: &Session) -> Outcome<LaneKey> {
     let key = only(db.first(sql, &[]).await?)?;
     db.execute("UPDATE liner_state SET last_key = $1", &[int8(&key)]).await?;
     Ok(LaneKey(key))
-}
-
-/// The plain form, unless the route is a subscription or another lane has it. The form with the topic can only be taken
-/// by a reference composite whose names contain colons; the key then tells the two apart.
-async fn free_composite(db: &Session, lane: &LaneName, key: LaneKey) -> Outcome<String> {
-    let sql = "SELECT 1 FROM topic_addr WHERE topic = $1 AND client_name = $2 AND subscription LIMIT 1";
-    let [_, _, receiver, topic] = names(lane);
-    let subscription = db.first(sql, &[text(&topic), text(&receiver)]).await?.is_some();
-    let taken = "SELECT 1 FROM conn_key_map WHERE composite = $1";
-    let plain = naming::plain(lane);
-    if !subscription && db.first(taken, &[text(&plain)]).await?.is_none() {
-        return Ok(plain);
-    }
-    let with_topic = naming::with_topic(lane);
-    let free = db.first(taken, &[text(&with_topic)]).await?.is_none();
-    Ok(if free { with_topic } else { format!("{with_topic}:{}", key.0) })
 }
 
 /// The key of a topic for people and tools that know the reference's table; nothing here reads it.

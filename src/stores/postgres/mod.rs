@@ -14,6 +14,7 @@
 //! the server has time limits of its own, and where it does not answer at all, an operation ends after `OPERATION` and
 //! takes its connection along.
 
+mod creating;
 mod dead_letters;
 mod directory;
 mod error;
@@ -33,19 +34,20 @@ mod writer;
 
 pub use options::PostgresOptions;
 
+use super::group::{self, Job};
 use super::runtime::Runtime;
+use super::told::Told;
 use super::{OpenError, StoreError, StoreFacts};
 use error::Failure;
 use options::Target;
 use pool::Sessions;
 use session::{Connector, Session};
 use std::future::Future;
-use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, OnceLock, mpsc as blocking};
 use std::time::Duration;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::time::timeout;
-use writer::{Job, Writer};
+use writer::Writer;
 
 /// The largest row, as in SQLite: PostgreSQL's own limit for a value, and for a message of its protocol, is 1 GiB.
 const MAX_MESSAGE: usize = 1_000_000_000 - 1024;
@@ -70,10 +72,8 @@ pub struct PostgresStore {
     writer: mpsc::Sender<Job>,
     sessions: Sessions,
     /// Where the catalogue's version is told; its task is started by the first call of `changed`.
-    told: watch::Sender<i64>,
+    told: Told,
     watching: OnceLock<()>,
-    /// The catalogue version the last resolved `changed` saw.
-    seen: AtomicI64,
     runtime: Runtime,
 }
 
@@ -86,7 +86,7 @@ impl std::fmt::Debug for PostgresStore {
 /// What opening leaves behind for the handle.
 struct Opened {
     facts: StoreFacts,
-    version: i64,
+    version: u64,
     connector: Arc<Connector>,
     sessions: Sessions,
 }
@@ -108,14 +108,14 @@ impl PostgresStore {
             let works = opening.is_ok();
             // Nobody waits any more: there is no handle to serve.
             if told.send(opening).is_ok() && works {
-                Writer::new(connector).serve(queue).await;
+                group::serve(Writer::new(connector), queue).await;
             }
         })
         .map_err(|error| unavailable(format!("cannot start a thread: {error}")))?;
         let ended = |_| unavailable("the store's thread ended".to_owned());
         let Opened { facts, version, connector, sessions } = opened.recv().map_err(ended)??;
-        let (told, seen) = (watch::Sender::new(version), AtomicI64::new(version));
-        Ok(PostgresStore { facts, connector, writer, sessions, told, watching: OnceLock::new(), seen, runtime })
+        let (told, watching) = (Told::new(version), OnceLock::new());
+        Ok(PostgresStore { facts, connector, writer, sessions, told, watching, runtime })
     }
 
     /// Finishes what is queued and closes the connections. Blocks until that is done.
@@ -128,7 +128,7 @@ impl PostgresStore {
     /// Starts the watcher, once.
     fn watch(&self) {
         self.watching.get_or_init(|| {
-            self.runtime.spawn(watcher::watch(self.connector.clone(), self.told.clone()));
+            self.runtime.spawn(watcher::watch(self.connector.clone(), self.told.teller()));
         });
     }
 }
@@ -157,7 +157,7 @@ async fn facts(
     connector: &Connector,
     session: &Session,
     id: crate::types::StoreId,
-) -> Result<(StoreFacts, i64), OpenError> {
+) -> Result<(StoreFacts, u64), OpenError> {
     let sql = "SELECT current_setting('synchronous_commit'), current_setting('fsync'),
         current_setting('full_page_writes'), current_setting('synchronous_standby_names'),
         current_setting('server_version'), current_schema()::text,
@@ -186,7 +186,7 @@ async fn facts(
     let encrypted = if connector.uses_tls() { "TLS" } else { "not encrypted" };
     let description = format!("postgres {server} at {}, schema {schema}, {encrypted}", connector.shown());
     warn(connector, &description, &durability, commit == "off" || fsync == "off" || full_pages == "off");
-    Ok((StoreFacts { id, description, durability, max_message: MAX_MESSAGE }, version))
+    Ok((StoreFacts { id, description, durability, max_message: MAX_MESSAGE }, version.cast_unsigned()))
 }
 
 /// Once, at the start, what is weaker than somebody may think.

@@ -36,7 +36,7 @@ async fn opened_by(db: &Session, sender: &NodeId) -> Outcome<Vec<(LaneKey, LaneI
 
 /// Everything of [`OutboxLane`] but what is pending, which needs no transaction.
 pub(super) async fn open(db: &Session, lane: &LaneName, incarnation: Incarnation) -> Outcome<OutboxLane> {
-    let key = lanes::find_or_create(db, lane).await?;
+    let key = lanes::made(db, lane).await?;
     lock(db, key).await?;
     remember_route(db, lane).await?;
     let numbers = numbers(db, key).await?;

@@ -2,19 +2,22 @@
 
 use super::error::{Failure, Outcome, commit_failed, overdue};
 use super::session::{Connector, Param, Session, boolean, int8, text};
-use super::{FENCE, OPERATION};
+use super::{FENCE, OPERATION, creating};
 use crate::stores::{Fence, OpenError, StoreError};
+use crate::types::LaneName;
 use bb8::{ErrorSink, ManageConnection, Pool, PooledConnection, RunError};
 use parking_lot::Mutex;
 use std::future::Future;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_postgres::Row;
 
-/// Connections at most. A node has a handful of actors, each with an operation or two under way.
-const CONNECTIONS: u32 = 4;
+/// Connections at most. Operations here take a millisecond, and hundreds of nodes share a server that pays for each of
+/// their connections: with the writer's and the watcher's, a node has three.
+const CONNECTIONS: usize = 1;
 
 /// Without work for so long, a connection is given back to the server.
 const IDLE: Duration = Duration::from_secs(60);
@@ -59,7 +62,23 @@ impl ErrorSink<OpenError> for LastError {
 #[derive(Clone)]
 pub(super) struct Sessions {
     pool: Pool<Manager>,
+    /// Waiting for one's turn is no outage, and may take longer.
+    turns: Arc<Semaphore>,
     last: LastError,
+}
+
+/// A connection for as long as an operation takes.
+pub(super) struct Held<'a> {
+    session: PooledConnection<'a, Manager>,
+    _turn: OwnedSemaphorePermit,
+}
+
+impl Deref for Held<'_> {
+    type Target = Session;
+
+    fn deref(&self) -> &Session {
+        &self.session
+    }
 }
 
 impl Sessions {
@@ -67,27 +86,34 @@ impl Sessions {
     pub(super) fn new(connector: Arc<Connector>) -> Sessions {
         let last = LastError::default();
         let pool = Pool::builder()
-            .max_size(CONNECTIONS)
+            .max_size(CONNECTIONS as u32)
             .test_on_check_out(false)
             .idle_timeout(IDLE)
             .connection_timeout(super::PATIENCE)
             .error_sink(Box::new(last.clone()))
             .build_unchecked(Manager(connector));
-        Sessions { pool, last }
+        Sessions { pool, turns: Arc::new(Semaphore::new(CONNECTIONS)), last }
     }
 
-    async fn get(&self) -> Outcome<PooledConnection<'_, Manager>> {
+    async fn get(&self) -> Outcome<Held<'_>> {
+        let turn = timeout(OPERATION, self.turns.clone().acquire_owned()).await;
+        let Ok(Ok(turn)) = turn else {
+            return Err(StoreError::Unavailable("operations before this one take too long".into()).into());
+        };
         // Those that ended in the pool are thrown away here, and there are no more of them than this.
         for _ in 0..=CONNECTIONS {
             match self.pool.get().await {
                 Ok(session) if session.is_broken() => {}
-                Ok(session) => return Ok(session),
+                Ok(session) => {
+                    *self.last.0.lock() = None;
+                    return Ok(Held { session, _turn: turn });
+                }
                 Err(RunError::User(error)) => return Err(StoreError::Unavailable(error.to_string().into()).into()),
                 Err(RunError::TimedOut) => break,
             }
         }
         let last = self.last.0.lock().clone();
-        let reason = last.unwrap_or_else(|| "all connections are in use".to_owned());
+        let reason = last.unwrap_or_else(|| "no connection could be made".to_owned());
         Err(StoreError::Unavailable(reason.into()).into())
     }
 
@@ -110,6 +136,20 @@ impl Sessions {
                 return Err(failure);
             }
             attempt += 1;
+        }
+    }
+
+    /// Makes a lane.
+    pub(super) async fn create(&self, fence: &Fence, lane: &LaneName) -> Outcome<()> {
+        let session = self.get().await?;
+        session.busy();
+        match timeout(OPERATION, creating::create(&session, fence, lane)).await {
+            Ok(Ok(())) => {
+                session.clean();
+                Ok(())
+            }
+            Ok(Err(failure)) => Err(failure),
+            Err(_) => Err(overdue()),
         }
     }
 
@@ -139,7 +179,7 @@ pub(super) enum NodeRow {
 /// A transaction on a connection of the pool. Dropped before its end, it takes the connection along, and with it
 /// everything it did.
 pub(super) struct Transaction<'a> {
-    session: PooledConnection<'a, Manager>,
+    session: Held<'a>,
     deadline: Instant,
 }
 

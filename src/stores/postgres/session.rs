@@ -40,6 +40,10 @@ pub(super) fn text<'a, T: ToSql + Sync>(value: &'a T) -> Param<'a> {
     (value, Type::TEXT)
 }
 
+pub(super) fn texts<'a, T: ToSql + Sync>(value: &'a T) -> Param<'a> {
+    (value, Type::TEXT_ARRAY)
+}
+
 pub(super) fn int8<'a, T: ToSql + Sync>(value: &'a T) -> Param<'a> {
     (value, Type::INT8)
 }
@@ -165,7 +169,11 @@ fn settings(target: &Target, local: bool) -> String {
     );
     // Every statement here reads by key. Plans of prepared statements are made while tables are empty, when to read
     // them whole looks cheapest, and kept while they fill.
-    let plans = format!("; {set} enable_seqscan TO off; {set} enable_hashjoin TO off; {set} enable_mergejoin TO off");
+    // Where a table has to be read whole after all, the plan counts as so expensive that the server would compile it, which
+    // takes it a hundred times as long as to run it.
+    let plans = format!(
+        "; {set} enable_seqscan TO off; {set} enable_hashjoin TO off; {set} enable_mergejoin TO off; {set} jit TO off"
+    );
     format!("{}{timeouts}{plans}", path.unwrap_or_default())
 }
 

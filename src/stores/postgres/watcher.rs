@@ -9,24 +9,25 @@ use super::error::Outcome;
 use super::lanes::only;
 use super::session::{Connector, Session, unreachable};
 use super::{OPERATION, error};
+use crate::stores::told::tell;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch::Sender;
 use tokio::time::{sleep, timeout};
 
-/// Half of the 100 ms within which a change is promised to be seen.
+/// Half of the 100 ms within which a change is promised to be seen: nobody looks more often, however fast changes come.
 const POLL: Duration = Duration::from_millis(50);
 
 /// Between two attempts to connect, doubling from the first to the last.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LAST_PAUSE: Duration = Duration::from_secs(5);
 
-/// Keeps `seen` at the catalogue's version for as long as the store is open.
-pub(super) async fn watch(connector: Arc<Connector>, seen: Sender<i64>) {
+/// Keeps `teller` at the catalogue's version for as long as the store is open.
+pub(super) async fn watch(connector: Arc<Connector>, teller: Sender<u64>) {
     let mut pause = FIRST_PAUSE;
     loop {
         let before = tokio::time::Instant::now();
-        if let Err(failure) = watch_once(&connector, &seen).await {
+        if let Err(failure) = watch_once(&connector, &teller).await {
             tracing::debug!(error = %failure.error, "watching the catalogue: the connection is made again");
         }
         // A connection that lasted is made again at once.
@@ -35,7 +36,7 @@ pub(super) async fn watch(connector: Arc<Connector>, seen: Sender<i64>) {
     }
 }
 
-async fn watch_once(connector: &Arc<Connector>, seen: &Sender<i64>) -> Outcome<()> {
+async fn watch_once(connector: &Arc<Connector>, teller: &Sender<u64>) -> Outcome<()> {
     let session = connector.connect().await.map_err(|error| unreachable(&error))?;
     // An unanswered question takes the connection along.
     session.busy();
@@ -45,15 +46,18 @@ async fn watch_once(connector: &Arc<Connector>, seen: &Sender<i64>) -> Outcome<(
     }
     while !session.is_closed() {
         let version = bounded(version(&session)).await?;
-        seen.send_if_modified(|seen| std::mem::replace(seen, version) != version);
-        if polls { sleep(POLL).await } else { session.told().await }
+        tell(teller, version);
+        sleep(POLL).await;
+        if !polls {
+            session.told().await;
+        }
     }
     Ok(())
 }
 
-async fn version(session: &Session) -> Outcome<i64> {
+async fn version(session: &Session) -> Outcome<u64> {
     let rows = session.read(VERSION, &[]).await?;
-    only(rows.into_iter().next())
+    Ok(only(rows.into_iter().next())?.cast_unsigned())
 }
 
 async fn bounded<T>(operation: impl Future<Output = Outcome<T>>) -> Outcome<T> {

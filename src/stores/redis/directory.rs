@@ -2,15 +2,18 @@
 
 use super::connection::Connection;
 use super::error::Outcome;
-use super::script::{Call, DIRECTORY, TOPIC};
-use crate::stores::directory::MAX_LEASE;
-use crate::stores::{Fence, Registration, Route, StoreError, TopicEntry};
+use super::script::{Answer, Call, DIRECTORY, TOPICS};
+use crate::stores::directory::{MAX_LEASE, RouteRow};
+use crate::stores::{Fence, Registration, StoreError, TopicEntry};
 use crate::types::{Epoch, NodeId, Topic};
 use redis::Value;
 use std::time::Duration;
 
 /// Names in one call, below what a script can take apart at once.
 const NAMES: usize = 2000;
+
+/// Topics looked up in one call, which holds the server for a millisecond or so.
+const TOPICS_AT_ONCE: usize = 200;
 
 /// Keys looked at in one step of a scan.
 const SCANNED: usize = 1000;
@@ -34,12 +37,25 @@ pub(super) async fn seed(db: &Connection, topic: &Topic, node: &NodeId, addr: &s
     db.write(&call.text(topic.as_str()).text(node.as_str()).text(addr)).await.map(drop)
 }
 
-pub(super) async fn topic(db: &Connection, topic: &Topic) -> Outcome<TopicEntry> {
-    let call = TOPIC.call().text("").number(0).text("topic").text(topic.as_str());
-    let mut answer = db.write(&call).await?;
+pub(super) async fn topics(db: &Connection, topics: &[Topic]) -> Outcome<Vec<TopicEntry>> {
+    let mut entries = Vec::with_capacity(topics.len());
+    for part in topics.chunks(TOPICS_AT_ONCE) {
+        let mut call = TOPICS.call().text("").number(0).text("topics");
+        for topic in part {
+            call.add(topic.as_str());
+        }
+        let mut answer = db.write(&call).await?;
+        for _ in part {
+            entries.push(entry(&mut answer)?);
+        }
+    }
+    Ok(entries)
+}
+
+/// The next topic's rows and tombstones.
+fn entry(answer: &mut Answer) -> Outcome<TopicEntry> {
     let (mut rows, mut tombstones) = (answer.parts()?, answer.parts()?);
-    let mut entry = TopicEntry::default();
-    let mut found: Vec<(NodeId, bool, String, bool)> = Vec::new();
+    let (mut found, mut gone): (Vec<RouteRow>, Vec<NodeId>) = (Vec::new(), Vec::new());
     while !rows.is_over() {
         let mut row = rows.parts()?;
         let (name, addr) = (row.bytes()?, row.bytes()?);
@@ -50,21 +66,9 @@ pub(super) async fn topic(db: &Connection, topic: &Topic) -> Outcome<TopicEntry>
         found.push((node, unleased, addr.to_owned(), live));
     }
     while !tombstones.is_over() {
-        entry.tombstones.push(NodeId::new(&tombstones.text()?)?);
+        gone.push(NodeId::new(&tombstones.text()?)?);
     }
-    entry.tombstones.sort();
-    // By name, published addresses before those without a lease.
-    found.sort();
-    for (node, _, addr, live) in found {
-        match entry.routes.last_mut().filter(|route| route.node == node) {
-            Some(route) => {
-                route.addrs.push(addr);
-                route.live |= live;
-            }
-            None => entry.routes.push(Route { node, addrs: vec![addr], live }),
-        }
-    }
-    Ok(entry)
+    Ok(TopicEntry::gather(found, gone))
 }
 
 /// Operators add routes under any topic, so all topics there are have to be looked through. They are found in steps,

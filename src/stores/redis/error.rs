@@ -1,25 +1,8 @@
 //! What Redis' errors mean for a caller of the store.
 
-use crate::stores::row::RowError;
+pub(super) use crate::stores::failure::{Failure, Outcome};
 use crate::stores::{OpenError, StoreError};
-use crate::types::{EmptyPayload, HeadersError, NameError};
 use redis::{ErrorKind, RedisError, ServerErrorKind};
-
-/// The error of an operation.
-#[derive(Debug, Clone)]
-pub(super) struct Failure {
-    pub(super) error: StoreError,
-    /// Another attempt may well succeed soon: the connection was lost, or the server is starting.
-    pub(super) again: bool,
-}
-
-pub(super) type Outcome<T> = Result<T, Failure>;
-
-impl From<StoreError> for Failure {
-    fn from(error: StoreError) -> Self {
-        Failure { error, again: false }
-    }
-}
 
 /// What a command does, and so what a lost answer means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,24 +76,12 @@ pub(super) fn refusal(server: &str, error: &RedisError) -> OpenError {
     let shown = error.to_string().to_lowercase();
     if error.kind() == ErrorKind::AuthenticationFailed || denied || reason.contains("DB index is out of range") {
         OpenError::Denied { server, reason }
-    } else if shown.contains("certificate") || shown.contains("tls") {
+    } else if ["certificate", "tls", "fatal alert"].iter().any(|said| shown.contains(said)) {
         OpenError::Tls { server, reason }
     } else {
         OpenError::Unreachable { server, reason }
     }
 }
-
-/// Damage: a stored value that no version of this library wrote.
-macro_rules! damaged_by {
-    ($($error:ty),*) => {$(
-        impl From<$error> for Failure {
-            fn from(error: $error) -> Self {
-                StoreError::Damaged(error.to_string().into()).into()
-            }
-        }
-    )*};
-}
-damaged_by!(NameError, RowError, HeadersError, EmptyPayload);
 
 #[cfg(test)]
 mod tests {

@@ -2,13 +2,10 @@
 
 use super::error::Outcome;
 use super::lanes::Lanes;
-use super::writer::Job;
 use super::{RedisStore, dead_letters, directory};
-use crate::stores::*;
+use crate::stores::{group, *};
 use crate::types::Topic;
-use futures::channel::oneshot;
 use std::future::Future;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 impl RedisStore {
@@ -34,10 +31,7 @@ impl Journal for RedisStore {
             if batch.synced && self.syncs == Some(false) {
                 return Err(StoreError::NotSynced(self.facts.durability.as_str().into()));
             }
-            let (reply, answer) = oneshot::channel();
-            let gone = || StoreError::Unavailable("the store's thread has ended".into());
-            self.writer.send(Job { fence, batch, reply }).await.map_err(|_| gone())?;
-            answer.await.unwrap_or_else(|_| Err(StoreError::Unknown("the store's thread ended".into())))
+            group::submit(&self.writer, fence, batch).await
         })
     }
 }
@@ -144,7 +138,11 @@ impl Directory for RedisStore {
     }
 
     fn topic<'a>(&'a self, topic: &'a Topic) -> StoreFuture<'a, TopicEntry> {
-        self.run(async move { directory::topic(&self.connection, topic).await })
+        Box::pin(async move { Ok(self.topics(std::slice::from_ref(topic)).await?.pop().unwrap_or_default()) })
+    }
+
+    fn topics<'a>(&'a self, topics: &'a [Topic]) -> StoreFuture<'a, Vec<TopicEntry>> {
+        self.run(async move { directory::topics(&self.connection, topics).await })
     }
 
     fn clear_addresses<'a>(&'a self, fence: &'a Fence, topic: &'a Topic) -> StoreFuture<'a, u64> {
@@ -160,13 +158,7 @@ impl Directory for RedisStore {
     fn changed(&self) -> StoreFuture<'_, ()> {
         Box::pin(async move {
             self.watch();
-            let seen = self.seen.load(Ordering::Relaxed);
-            let mut told = self.told.subscribe();
-            let gone = |_| StoreError::Unavailable("the store's thread has ended".into());
-            let version = *told.wait_for(|version| *version != seen).await.map_err(gone)?;
-            // Here and not in the watcher, so that a future dropped before this line has seen nothing.
-            self.seen.store(version, Ordering::Relaxed);
-            Ok(())
+            self.told.changed().await
         })
     }
 

@@ -28,18 +28,19 @@ mod writer;
 
 pub use options::RedisOptions;
 
+use super::group::{self, Job};
 use super::runtime::Runtime;
+use super::told::Told;
 use super::{OpenError, StoreError, StoreFacts};
 use crate::types::StoreId;
 use commit::Known;
 use connection::Connection;
 use options::Target;
-use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock, mpsc as blocking};
 use std::time::Duration;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::time::timeout;
-use writer::{Job, Writer};
+use writer::Writer;
 
 /// The largest message: a string in Redis has at most 512 MiB, headers and the rest of the row included.
 const MAX_MESSAGE: usize = 512 * 1024 * 1024 - 1024;
@@ -67,10 +68,8 @@ pub struct RedisStore {
     connection: Arc<Connection>,
     known: Arc<Known>,
     /// Where the catalogue's version is told; its task is started by the first call of `changed`.
-    told: watch::Sender<u64>,
+    told: Told,
     watching: OnceLock<()>,
-    /// The catalogue version the last resolved `changed` saw.
-    seen: AtomicU64,
     runtime: Runtime,
 }
 
@@ -109,15 +108,14 @@ impl RedisStore {
             let works = opened.is_ok();
             // Nobody waits any more: there is no handle to serve.
             if told.send(opened).is_ok() && works {
-                writing.serve(queue).await;
+                group::serve(writing, queue).await;
             }
         })
         .map_err(|error| unavailable(format!("cannot start a thread: {error}")))?;
         let ended = |_| unavailable("the store's thread ended".to_owned());
         let Opened { facts, syncs, version } = opened.recv().map_err(ended)??;
-        let (told, seen) = (watch::Sender::new(version), AtomicU64::new(version));
-        let watching = OnceLock::new();
-        Ok(RedisStore { facts, syncs, target, writer, connection, known, told, watching, seen, runtime })
+        let (told, watching) = (Told::new(version), OnceLock::new());
+        Ok(RedisStore { facts, syncs, target, writer, connection, known, told, watching, runtime })
     }
 
     /// Finishes what is queued and closes the connections. Blocks until that is done.
@@ -130,7 +128,7 @@ impl RedisStore {
     /// Starts the watcher, once.
     fn watch(&self) {
         self.watching.get_or_init(|| {
-            let watcher = watcher::watch(self.target.clone(), self.connection.clone(), self.told.clone());
+            let watcher = watcher::watch(self.target.clone(), self.connection.clone(), self.told.teller());
             self.runtime.spawn(watcher);
         });
     }

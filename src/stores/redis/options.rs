@@ -28,13 +28,15 @@ const PROBES: u32 = 3;
 pub struct RedisOptions {
     url: String,
     root: Option<PathBuf>,
+    /// Certificate and key of this client.
+    identity: Option<(PathBuf, PathBuf)>,
     pub(super) synced: bool,
 }
 
 impl RedisOptions {
     /// A URL: `redis://user:password@host:6379/0`, `rediss://…` with TLS, `redis+unix:///path/to/socket?db=0`.
     pub fn new(url: impl Into<String>) -> Self {
-        RedisOptions { url: url.into(), root: None, synced: false }
+        RedisOptions { url: url.into(), root: None, identity: None, synced: false }
     }
 
     /// A file of authorities (PEM) that the certificate of a `rediss://` server is checked against, instead of those of
@@ -42,6 +44,13 @@ impl RedisOptions {
     #[must_use]
     pub fn root_certificates(mut self, file: impl Into<PathBuf>) -> Self {
         self.root = Some(file.into());
+        self
+    }
+
+    /// Files (PEM) with a certificate of this client's and its key, for a `rediss://` server that asks for one.
+    #[must_use]
+    pub fn client_certificate(mut self, certificate: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
+        self.identity = Some((certificate.into(), key.into()));
         self
     }
 
@@ -96,24 +105,27 @@ impl Target {
             _ => return Err(refused("an address of a kind this library does not know")),
         };
         let shown = format!("{place}/{}", info.redis_settings().db());
-        let client = client(info, encrypted, options.root.as_ref(), &shown)?;
+        let client = client(info, encrypted, options, &shown)?;
         Ok(Target { client, shown, encrypted, remote })
     }
 }
 
-fn client(info: ConnectionInfo, encrypted: bool, root: Option<&PathBuf>, shown: &str) -> Result<Client, OpenError> {
+fn client(info: ConnectionInfo, encrypted: bool, options: &RedisOptions, shown: &str) -> Result<Client, OpenError> {
     if encrypted && rustls::crypto::CryptoProvider::get_default().is_none() {
         // Lost, the race was against somebody else's choice, which is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
     }
     let tls = |reason: String| OpenError::Tls { server: shown.to_owned(), reason };
-    let client = match root {
-        Some(file) => {
-            let pem = std::fs::read(file).map_err(|error| tls(format!("{}: {error}", file.display())))?;
-            let certificates = TlsCertificates { client_tls: None::<ClientTlsConfig>, root_cert: Some(pem) };
-            Client::build_with_tls(info, certificates)
-        }
-        None => Client::open(info),
+    let read = |file: &PathBuf| std::fs::read(file).map_err(|error| tls(format!("{}: {error}", file.display())));
+    let root_cert = options.root.as_ref().map(read).transpose()?;
+    let client_tls = match &options.identity {
+        Some((certificate, key)) => Some(ClientTlsConfig { client_cert: read(certificate)?, client_key: read(key)? }),
+        None => None,
+    };
+    let client = if root_cert.is_some() || client_tls.is_some() {
+        Client::build_with_tls(info, TlsCertificates { client_tls, root_cert })
+    } else {
+        Client::open(info)
     };
     client.map_err(|error| tls(super::error::text(&error)))
 }

@@ -42,7 +42,7 @@ script!(CLEAR, Writes, "lua/clear.lua");
 script!(FORGET, Writes, "lua/forget.lua");
 script!(PURGE, Writes, "lua/purge.lua");
 script!(DIRECTORY, Writes, "lua/directory.lua");
-script!(TOPIC, Reads, "lua/directory.lua");
+script!(TOPICS, Reads, "lua/directory.lua");
 script!(LANES, Reads, "lua/lanes.lua");
 script!(LOAD, Reads, "lua/load.lua");
 

@@ -7,7 +7,8 @@ use super::connection::{CONNECT, Connection};
 use super::error::{Access, Outcome, failure};
 use super::options::Target;
 use crate::stores::StoreError;
-use futures::StreamExt as _;
+use crate::stores::told::tell;
+use futures::{FutureExt as _, StreamExt as _};
 use redis::{RedisError, Value};
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +18,9 @@ use tokio::time::{sleep, timeout};
 /// The channel, and the counter beside it.
 pub(super) const CATALOGUE: &str = "lnr_catalogue";
 
+/// Between two looks, however fast messages come: half of the 100 ms within which a change is promised to be seen.
+const PAUSE: Duration = Duration::from_millis(50);
+
 /// Between two looks without a message.
 const RESCAN: Duration = Duration::from_secs(5);
 
@@ -24,12 +28,12 @@ const RESCAN: Duration = Duration::from_secs(5);
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LAST_PAUSE: Duration = Duration::from_secs(5);
 
-/// Keeps `seen` at the catalogue's version for as long as the store is open.
-pub(super) async fn watch(target: Arc<Target>, connection: Arc<Connection>, seen: Sender<u64>) {
+/// Keeps `teller` at the catalogue's version for as long as the store is open.
+pub(super) async fn watch(target: Arc<Target>, connection: Arc<Connection>, teller: Sender<u64>) {
     let mut pause = FIRST_PAUSE;
     loop {
         let before = tokio::time::Instant::now();
-        if let Err(failure) = watch_once(&target, &connection, &seen).await {
+        if let Err(failure) = watch_once(&target, &connection, &teller).await {
             tracing::debug!(error = %failure.error, "watching the catalogue: the connection is made again");
         }
         // A connection that lasted is made again at once.
@@ -38,7 +42,7 @@ pub(super) async fn watch(target: Arc<Target>, connection: Arc<Connection>, seen
     }
 }
 
-async fn watch_once(target: &Target, connection: &Connection, seen: &Sender<u64>) -> Outcome<()> {
+async fn watch_once(target: &Target, connection: &Connection, teller: &Sender<u64>) -> Outcome<()> {
     let subscribed = async {
         let mut listening = target.client.get_async_pubsub().await?;
         listening.subscribe(CATALOGUE).await?;
@@ -49,9 +53,13 @@ async fn watch_once(target: &Target, connection: &Connection, seen: &Sender<u64>
     let mut messages = listening.on_message();
     loop {
         let version = version(connection).await?;
-        seen.send_if_modified(|seen| std::mem::replace(seen, version) != version);
-        if let Ok(None) = timeout(RESCAN, messages.next()).await {
-            return Ok(());
+        tell(teller, version);
+        sleep(PAUSE).await;
+        match timeout(RESCAN, messages.next()).await {
+            Ok(None) => return Ok(()),
+            // The look that follows tells what all of them tell.
+            Ok(Some(_)) => while let Some(Some(_)) = messages.next().now_or_never() {},
+            Err(_) => {}
         }
     }
 }

@@ -42,13 +42,23 @@ enum To {
     Actor,
 }
 
+/// Where the nodes keep what they must not forget.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum On {
+    /// A file each.
+    Files,
+    /// One file.
+    File,
+    Postgres,
+    Redis,
+}
+
 #[derive(Debug, Clone, Copy)]
 pub struct Liner {
     mode: Mode,
     by: By,
     to: To,
-    /// Whether both nodes are on one file.
-    shared: bool,
+    on: On,
     /// Whether the receiver comes after the burst.
     absent: bool,
     /// Further topics that the sender knows.
@@ -57,23 +67,27 @@ pub struct Liner {
 
 impl Liner {
     pub fn find(row: &str) -> Option<Liner> {
-        let (mode, by, to, shared) = match row {
-            "liner-amo" => (Mode::AtMostOnce, By::Publisher, To::Callback, false),
-            "liner-wb" => (MEMORY, By::Publisher, To::Callback, false),
-            "liner-wb-dosend" => (MEMORY, By::DoSend, To::Actor, false),
-            "liner-wb-send" => (MEMORY, By::Send, To::Actor, false),
-            "liner-committed" => (COMMITTED, By::Publisher, To::Callback, false),
-            "liner-committed-shared" => (COMMITTED, By::Publisher, To::Callback, true),
-            "liner-committed-batch" => (COMMITTED, By::Batch, To::Callback, false),
-            "liner-synced" => (SYNCED, By::Publisher, To::Callback, false),
-            "liner-synced-shared" => (SYNCED, By::Publisher, To::Callback, true),
+        let (mode, by, to, on) = match row {
+            "liner-amo" => (Mode::AtMostOnce, By::Publisher, To::Callback, On::Files),
+            "liner-wb" => (MEMORY, By::Publisher, To::Callback, On::Files),
+            "liner-wb-postgres" => (MEMORY, By::Publisher, To::Callback, On::Postgres),
+            "liner-wb-redis" => (MEMORY, By::Publisher, To::Callback, On::Redis),
+            "liner-wb-dosend" => (MEMORY, By::DoSend, To::Actor, On::Files),
+            "liner-wb-send" => (MEMORY, By::Send, To::Actor, On::Files),
+            "liner-committed" => (COMMITTED, By::Publisher, To::Callback, On::Files),
+            "liner-committed-shared" => (COMMITTED, By::Publisher, To::Callback, On::File),
+            "liner-committed-postgres" => (COMMITTED, By::Publisher, To::Callback, On::Postgres),
+            "liner-committed-redis" => (COMMITTED, By::Publisher, To::Callback, On::Redis),
+            "liner-committed-batch" => (COMMITTED, By::Batch, To::Callback, On::Files),
+            "liner-synced" => (SYNCED, By::Publisher, To::Callback, On::Files),
+            "liner-synced-shared" => (SYNCED, By::Publisher, To::Callback, On::File),
             // For the growth scenarios.
-            "liner-absent" => (COMMITTED, By::Publisher, To::Callback, true),
-            "liner-topics" => (MEMORY, By::Publisher, To::Callback, false),
+            "liner-absent" => (COMMITTED, By::Publisher, To::Callback, On::File),
+            "liner-topics" => (MEMORY, By::Publisher, To::Callback, On::Files),
             _ => return None,
         };
         let topics = if row == "liner-topics" { 100_000 } else { 0 };
-        Some(Liner { mode, by, to, shared, absent: row == "liner-absent", topics })
+        Some(Liner { mode, by, to, on, absent: row == "liner-absent", topics })
     }
 
     /// Whether a receipt takes a commit.
@@ -82,8 +96,14 @@ impl Liner {
     }
 
     fn config(&self, place: &Place, name: &str, topic: &str) -> Config {
-        let file = if self.shared { "mesh" } else { name };
-        let config = Config::sqlite(name, topic, place.dir.join(file).with_extension("sqlite"));
+        let file = |file: &str| place.dir.join(file).with_extension("sqlite");
+        let server = place.server.as_deref().unwrap_or_default();
+        let config = match self.on {
+            On::Files => Config::sqlite(name, topic, file(name)),
+            On::File => Config::sqlite(name, topic, file("mesh")),
+            On::Postgres => Config::postgres(name, topic, server),
+            On::Redis => Config::redis(name, topic, format!("redis://{server}/")),
+        };
         match self.mode {
             Mode::AtMostOnce => config.at_most_once(),
             Mode::AtLeastOnce(durability) => config.durability(durability),
@@ -116,7 +136,7 @@ impl Contender for Liner {
         if self.absent {
             // An operator has announced it.
             config = config.seed(TOPIC, RECEIVER, "127.0.0.1:1");
-        } else if !self.shared {
+        } else if self.on == On::Files {
             config = config.seed(TOPIC, RECEIVER, peer);
         }
         for topic in 0..self.topics {

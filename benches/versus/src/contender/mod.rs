@@ -2,6 +2,7 @@
 
 mod liner;
 mod many;
+mod postgres;
 #[cfg(feature = "nats")]
 mod nats;
 #[cfg(feature = "redis")]
@@ -22,6 +23,7 @@ pub fn find(row: &str) -> Option<Box<dyn Contender>> {
         "liner-idle" => Box::new(many::Idle),
         "tcp" => Box::new(tcp::Tcp),
         "sqlite" => Box::new(sqlite::Inserts),
+        "postgres" => Box::new(postgres::Copy),
         #[cfg(feature = "libzmq")]
         "libzmq" => Box::new(zmq::Zmq),
         #[cfg(feature = "zenoh")]
@@ -32,6 +34,8 @@ pub fn find(row: &str) -> Option<Box<dyn Contender>> {
         "jetstream" => Box::new(nats::JetStream),
         #[cfg(feature = "redis")]
         "redis" => Box::new(redis::Streams),
+        #[cfg(feature = "redis")]
+        "redis-push" => Box::new(redis::Lists),
         _ => Box::new(liner::Liner::find(row)?),
     })
 }
@@ -45,7 +49,7 @@ pub fn versions() -> Vec<(&'static str, String)> {
         let line = package.and_then(|package| package.lines().find_map(|line| line.strip_prefix("version = ")));
         line.map_or("unknown".to_owned(), |version| version.trim_matches('"').to_owned())
     };
-    let names = ["liner-actors", "liner_broker", "zenoh", "zmq", "async-nats", "redis", "rusqlite"];
+    let names = ["liner-actors", "liner_broker", "zenoh", "zmq", "async-nats", "redis", "rusqlite", "tokio-postgres"];
     let versions = names.map(|name| (name, version(name))).into_iter();
     versions.chain([("libzmq", libzmq()), ("sqlite", rusqlite::version().to_owned())]).collect()
 }

@@ -1,4 +1,5 @@
-//! Redis Streams as a queue: XADD, a consumer group that reads and acknowledges, and entries deleted once they are.
+//! Redis Streams as a queue: XADD, a consumer group that reads and acknowledges, and entries deleted once they are. And the
+//! limit of a store on Redis: a list that grows, with nothing around it and nobody who reads.
 
 use redis::streams::StreamReadReply;
 use redis::{Client, Commands, Connection, Value, cmd, pipe};
@@ -59,21 +60,26 @@ fn read(redis: &mut Connection, inbox: &Inbox) -> redis::RedisResult<()> {
 
 struct Adding(Connection);
 
+/// Has a command for each message, as many in a pipeline as may wait for their acceptance.
+fn pipelined(redis: &mut Connection, load: &Load, command: &[&str]) -> Result<(), Failure> {
+    let mut message = load.blank();
+    let mut number = load.numbers.start;
+    while number < load.numbers.end {
+        let mut batch = pipe();
+        let next = load.numbers.end.min(number + Window::<()>::SIZE as u64);
+        for number in number..next {
+            load.write(number, &mut message);
+            batch.cmd(command[0]).arg(&command[1..]).arg(&message[..]).ignore();
+        }
+        let () = batch.query(redis)?;
+        number = next;
+    }
+    Ok(())
+}
+
 impl Sender for Adding {
     fn send(&mut self, load: &Load) -> Result<(), Failure> {
-        let mut message = load.blank();
-        let mut number = load.numbers.start;
-        while number < load.numbers.end {
-            let mut batch = pipe();
-            let next = load.numbers.end.min(number + Window::<()>::SIZE as u64);
-            for number in number..next {
-                load.write(number, &mut message);
-                batch.cmd("XADD").arg(&[STREAM, "*", "m"]).arg(&message[..]).ignore();
-            }
-            let () = batch.query(&mut self.0)?;
-            number = next;
-        }
-        Ok(())
+        pipelined(&mut self.0, load, &["XADD", STREAM, "*", "m"])
     }
 
     fn settle(&mut self) -> Result<(), Failure> {
@@ -81,5 +87,28 @@ impl Sender for Adding {
             sleep(Duration::from_millis(1));
         }
         Ok(())
+    }
+}
+
+pub struct Lists;
+
+impl Contender for Lists {
+    fn receive(&self, _: &Place, _: Arc<Inbox>) -> Result<Box<dyn Receiver>, Failure> {
+        Err("nobody receives here".into())
+    }
+
+    fn send(&self, place: &Place, _: &str) -> Result<Box<dyn Sender>, Failure> {
+        Ok(Box::new(Pushing(connect(place)?)))
+    }
+}
+
+struct Pushing(Connection);
+
+impl Sender for Pushing {
+    fn send(&mut self, load: &Load) -> Result<(), Failure> {
+        let before: u64 = self.0.llen(STREAM)?;
+        pipelined(&mut self.0, load, &["RPUSH", STREAM])?;
+        let pushed = self.0.llen::<_, u64>(STREAM)? - before;
+        if pushed == load.count() { Ok(()) } else { Err(format!("{pushed} messages were pushed").into()) }
     }
 }

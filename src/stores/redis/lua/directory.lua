@@ -1,9 +1,9 @@
--- The catalogue. ARGV: node, epoch, what to do, and what with. `register`, `seed` and `topic` are fenced by nothing.
+-- The catalogue. ARGV: node, epoch, what to do, and what with. `register`, `seed` and `topics` are fenced by nothing.
 
 local op = ARGV[3]
 local node = ARGV[1]
-if op ~= 'register' and op ~= 'seed' and op ~= 'topic' and fenced() then return { 'fenced' } end
-if op ~= 'topic' then take_though_full() end
+if op ~= 'register' and op ~= 'seed' and op ~= 'topics' and fenced() then return { 'fenced' } end
+if op ~= 'topics' then take_though_full() end
 
 local function keys(topic)
   local key = 'lnr_topic:' .. topic
@@ -111,10 +111,10 @@ function ops.release()
   return { 'ok' }
 end
 
--- Rows (node, address, without a lease, live), and tombstones: all of one moment.
-function ops.topic(topic)
+-- Rows (node, address, without a lease, live), and tombstones.
+local function entry(topic, at)
   local addrs, marks, tombstones = keys(topic)
-  local at, marked, there, rows, gone = now(), hash(marks), {}, {}, {}
+  local marked, there, rows, gone = hash(marks), {}, {}, {}
   for addr, name in pairs(hash(addrs)) do
     local epoch = mark(marked, addr, name)
     local live = epoch == 0
@@ -128,7 +128,18 @@ function ops.topic(topic)
   for name, how in pairs(hash(tombstones)) do
     if how == 'told' or not there[name] then gone[#gone + 1] = name end
   end
-  return { 'ok', rows, gone }
+  return rows, gone
+end
+
+-- Rows and tombstones of each topic: all of one moment.
+function ops.topics(...)
+  local answer, at = { 'ok' }, now()
+  for _, topic in ipairs({ ... }) do
+    local rows, gone = entry(topic, at)
+    answer[#answer + 1] = rows
+    answer[#answer + 1] = gone
+  end
+  return answer
 end
 
 function ops.clear(topic)

@@ -1,0 +1,33 @@
+//! What an operation on a server fails with, for the backends that have one.
+
+use super::StoreError;
+use super::row::RowError;
+use crate::types::{EmptyPayload, HeadersError, NameError};
+
+/// The error of an operation.
+#[derive(Debug, Clone)]
+pub(super) struct Failure {
+    pub(super) error: StoreError,
+    /// Another attempt may well succeed soon: a deadlock, a connection that was lost, a server that is starting.
+    pub(super) again: bool,
+}
+
+pub(super) type Outcome<T> = Result<T, Failure>;
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        Failure { error, again: false }
+    }
+}
+
+/// Damage: a stored value that no version of this library wrote.
+macro_rules! damaged_by {
+    ($($error:ty),*) => {$(
+        impl From<$error> for Failure {
+            fn from(error: $error) -> Self {
+                StoreError::Damaged(error.to_string().into()).into()
+            }
+        }
+    )*};
+}
+damaged_by!(NameError, RowError, HeadersError, EmptyPayload);
