@@ -13,6 +13,8 @@ pub(super) struct TopicState {
     pub(super) board: Arc<Board>,
     /// Somebody here sends to it: its nodes are linked.
     used: bool,
+    /// Somebody here wants to hear of changes.
+    watched: bool,
     /// As the catalogue has it; `None` until it was read.
     entry: Option<TopicEntry>,
     /// Counts the times something was forgotten: what was read before is no longer true.
@@ -40,6 +42,7 @@ impl Catalogue {
         self.topics.entry(topic.clone()).or_insert_with(|| TopicState {
             board: Arc::new(Board::new(topic.clone())),
             used: false,
+            watched: false,
             entry: None,
             forgotten: 0,
             learnt: BTreeSet::new(),
@@ -61,9 +64,14 @@ impl Catalogue {
         self.topics.keys().cloned().collect()
     }
 
-    /// The topics that somebody here sends to.
-    pub(super) fn used_topics(&self) -> Vec<Topic> {
-        self.topics.iter().filter(|(_, state)| state.used).map(|(topic, _)| topic.clone()).collect()
+    /// Marks a topic as watched.
+    pub(super) fn watch_topic(&mut self, topic: &Topic) {
+        self.topic(topic).watched = true;
+    }
+
+    /// The topics of which what the catalogue says is kept current: somebody here sends to them, or watches them.
+    pub(super) fn current_topics(&self) -> Vec<Topic> {
+        self.topics.iter().filter(|(_, state)| state.used || state.watched).map(|(topic, _)| topic.clone()).collect()
     }
 
     pub(super) fn boards(&self) -> impl Iterator<Item = &Arc<Board>> {
@@ -109,10 +117,11 @@ impl Catalogue {
         }
     }
 
-    /// The catalogue was read.
-    pub(super) fn update(&mut self, topic: &Topic, entry: TopicEntry) {
+    /// The catalogue was read. Answers whether it says something new.
+    pub(super) fn update(&mut self, topic: &Topic, entry: TopicEntry) -> bool {
         self.topic(topic);
-        let Some(state) = self.topics.get_mut(topic) else { return };
+        let Some(state) = self.topics.get_mut(topic) else { return false };
+        let is_new = state.entry.as_ref() != Some(&entry);
         // The row of a node on the same store is newer than what a link said before it was written again. Of other nodes
         // there are only seeds, which say nothing new.
         for route in entry.routes.iter().filter(|r| self.shared.contains(&r.node)) {
@@ -121,6 +130,7 @@ impl Catalogue {
             }
         }
         state.entry = Some(entry);
+        is_new
     }
 
     pub(super) fn has_lane(&mut self, node: &NodeId, topic: &Topic) {

@@ -21,6 +21,8 @@ pub struct Route {
     pub node: NodeId,
     /// Where it listens, published addresses before those of operators; several addresses are one node.
     pub addrs: Vec<String>,
+    /// Every one of its rows is a subscription: the topic is not the node's own.
+    pub subscription: bool,
     /// `false` once its lease has expired or a newer process of its name has registered. A node with a route without a
     /// lease never expires.
     pub live: bool,

@@ -8,7 +8,7 @@ use crate::actors::catalogue::Catalogue;
 use crate::actors::link::Link;
 use crate::actors::listener::Listener;
 use crate::actors::messages::{
-    GetPublisher, MeshEvent, Options, Outgoing, Receipt, Receive, SendAll, SendBatch, SendTo, Sink, Subscribe,
+    GetPublisher, MeshEvent, ObserveEvents, Options, Outgoing, Receipt, Receive, SendAll, SendBatch, SendTo, Sink, Subscribe,
     Subscription, SubscriptionGuard, Unsubscribe, WatchEvents,
 };
 use crate::actors::node::Node;
@@ -20,7 +20,7 @@ use crate::actors::session::{Announce, SetHandler};
 use crate::actors::store::{OpenOutbox, StoreActor};
 use crate::actors::threads::Threads;
 use crate::error::{SendBatchError, SendError, SubscribeError};
-use crate::stores::StoreError;
+use crate::stores::{StoreError, TopicEntry};
 use crate::types::{NameError, NodeId, Payload, Topic};
 use crate::wire::inbound::Handler as Spec;
 use crate::wire::outbound::Body;
@@ -57,6 +57,7 @@ pub struct LinerSystem {
     handlers: HashMap<Topic, (u64, Sink)>,
     next_handler: u64,
     watchers: Vec<Recipient<MeshEvent>>,
+    observers: Vec<ObserveEvents>,
     /// Threads that senders run on, in turn.
     next_thread: usize,
     /// What the last send was for: the next one mostly is, too.
@@ -92,6 +93,7 @@ impl LinerSystem {
             handlers: HashMap::new(),
             next_handler: 0,
             watchers: Vec::new(),
+            observers: Vec::new(),
             next_thread: 0,
             last_board: None,
             to_wake: Vec::new(),
@@ -168,16 +170,23 @@ impl LinerSystem {
         Box::pin(look.into_actor(self).then(move |(topic, entry), actor, ctx| match entry {
             Ok(_) if actor.catalogue.forgotten(&topic) != forgotten => actor.look_up(topic),
             Ok(entry) => {
-                actor.catalogue.update(&topic, entry);
-                actor.rebuild(ctx, &topic);
+                actor.take_entry(ctx, &topic, entry);
                 Box::pin(fut::ready(Ok(())))
             }
             Err(error) => Box::pin(fut::ready(Err(error))),
         }))
     }
 
+    /// The catalogue says this of a topic.
+    pub(in crate::actors) fn take_entry(&mut self, ctx: &Context<Self>, topic: &Topic, entry: TopicEntry) {
+        if self.catalogue.update(topic, entry.clone()) {
+            self.node.event(MeshEvent::TopicChanged(topic.clone(), entry));
+        }
+        self.rebuild(ctx, topic);
+    }
+
     pub(in crate::actors) fn refresh_all(&mut self, ctx: &mut Context<Self>) {
-        for topic in self.catalogue.used_topics() {
+        for topic in self.catalogue.current_topics() {
             let look = self.look_up(topic).map(|result, actor, _| {
                 if let Err(error) = result {
                     actor.node.store_failed(&error);
@@ -251,6 +260,14 @@ impl Handler<WatchEvents> for LinerSystem {
     }
 }
 
+impl Handler<ObserveEvents> for LinerSystem {
+    type Result = ();
+
+    fn handle(&mut self, observer: ObserveEvents, _: &mut Self::Context) {
+        self.observers.push(observer);
+    }
+}
+
 impl Handler<MeshEvent> for LinerSystem {
     type Result = ();
 
@@ -258,6 +275,9 @@ impl Handler<MeshEvent> for LinerSystem {
         self.watchers.retain(Recipient::connected);
         for watcher in &self.watchers {
             watcher.do_send(event.clone());
+        }
+        for ObserveEvents(observer) in &mut self.observers {
+            observer(&event);
         }
         if matches!(event, MeshEvent::Fenced) {
             tracing::error!(node = %self.node.id, "a newer process runs under this node's name: stopping");

@@ -126,10 +126,10 @@ pub(super) async fn release(db: &Session, fence: &Fence) -> Outcome<()> {
 pub(super) const TOPIC: &str = "SELECT TRUE, a.client_name, a.addr, a.lease_epoch IS NULL
             OR (n.epoch = a.lease_epoch
                 AND n.lease_until > (extract(epoch FROM clock_timestamp()) * 1000)::int8) IS TRUE,
-        a.lease_epoch IS NULL
+        a.lease_epoch IS NULL, a.subscription IS TRUE
     FROM topic_addr AS a LEFT JOIN liner_nodes AS n ON n.name = a.client_name WHERE a.topic = $1
     UNION ALL
-    SELECT FALSE, t.node, '', FALSE, FALSE FROM liner_tombstones AS t
+    SELECT FALSE, t.node, '', FALSE, FALSE, FALSE FROM liner_tombstones AS t
     WHERE t.topic = $1 AND (t.told OR NOT EXISTS (
         SELECT 1 FROM topic_addr AS a WHERE a.topic = t.topic AND a.client_name = t.node
     ))";
@@ -137,13 +137,13 @@ pub(super) const TOPIC: &str = "SELECT TRUE, a.client_name, a.addr, a.lease_epoc
 /// What the rows of [`TOPIC`] say.
 pub(super) fn topic(rows: &[Row]) -> Outcome<TopicEntry> {
     let mut entry = TopicEntry::default();
-    let mut found: Vec<(NodeId, bool, String, bool)> = Vec::new();
+    let mut found: Vec<(NodeId, bool, String, bool, bool)> = Vec::new();
     for row in rows {
         let name: &str = row.try_get(1)?;
         if row.try_get(0)? {
             // An operator can write any text; what is no name of a node is no route to one.
             let Ok(node) = NodeId::new(name) else { continue };
-            found.push((node, row.try_get(4)?, row.try_get(2)?, row.try_get(3)?));
+            found.push((node, row.try_get(4)?, row.try_get(2)?, row.try_get(3)?, row.try_get(5)?));
         } else {
             entry.tombstones.push(NodeId::new(name)?);
         }
@@ -151,13 +151,14 @@ pub(super) fn topic(rows: &[Row]) -> Outcome<TopicEntry> {
     entry.tombstones.sort();
     // By name, published addresses before those without a lease.
     found.sort();
-    for (node, _, addr, live) in found {
+    for (node, _, addr, live, subscription) in found {
         match entry.routes.last_mut().filter(|route| route.node == node) {
             Some(route) => {
                 route.addrs.push(addr);
                 route.live |= live;
+                route.subscription &= subscription;
             }
-            None => entry.routes.push(Route { node, addrs: vec![addr], live }),
+            None => entry.routes.push(Route { node, addrs: vec![addr], subscription, live }),
         }
     }
     Ok(entry)

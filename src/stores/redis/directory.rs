@@ -39,15 +39,15 @@ pub(super) async fn topic(db: &Connection, topic: &Topic) -> Outcome<TopicEntry>
     let mut answer = db.write(&call).await?;
     let (mut rows, mut tombstones) = (answer.parts()?, answer.parts()?);
     let mut entry = TopicEntry::default();
-    let mut found: Vec<(NodeId, bool, String, bool)> = Vec::new();
+    let mut found: Vec<(NodeId, bool, String, bool, bool)> = Vec::new();
     while !rows.is_over() {
         let mut row = rows.parts()?;
         let (name, addr) = (row.bytes()?, row.bytes()?);
-        let (unleased, live) = (row.number()? == 1, row.number()? == 1);
+        let (unleased, live, subscription) = (row.number()? == 1, row.number()? == 1, row.number()? == 1);
         // An operator can write anything; what is no name of a node or no text is no route to one.
         let (Ok(name), Ok(addr)) = (std::str::from_utf8(&name), std::str::from_utf8(&addr)) else { continue };
         let Ok(node) = NodeId::new(name) else { continue };
-        found.push((node, unleased, addr.to_owned(), live));
+        found.push((node, unleased, addr.to_owned(), live, subscription));
     }
     while !tombstones.is_over() {
         entry.tombstones.push(NodeId::new(&tombstones.text()?)?);
@@ -55,13 +55,14 @@ pub(super) async fn topic(db: &Connection, topic: &Topic) -> Outcome<TopicEntry>
     entry.tombstones.sort();
     // By name, published addresses before those without a lease.
     found.sort();
-    for (node, _, addr, live) in found {
+    for (node, _, addr, live, subscription) in found {
         match entry.routes.last_mut().filter(|route| route.node == node) {
             Some(route) => {
                 route.addrs.push(addr);
                 route.live |= live;
+                route.subscription &= subscription;
             }
-            None => entry.routes.push(Route { node, addrs: vec![addr], live }),
+            None => entry.routes.push(Route { node, addrs: vec![addr], subscription, live }),
         }
     }
     Ok(entry)
