@@ -71,11 +71,11 @@ mod types;
 pub mod wire;
 
 pub use actors::messages::{
-    Address, BatchNack, BatchReply, ClearAddresses, ClearStoredMessages, Delivery, DeliveryBatch, ForgetLane, ForgetPeer,
-    Forgotten, GetPublisher, LinkStats, ListAddresses, ListDeadLetters, MeshEvent, Nack, ObserveEvents, PeerPending, PendingByPeer,
-    PendingCount, PurgeDeadLetters, Receipt, Receive, RefreshAddresses, ReplayDeadLetters, Replayed, SendAll,
-    SendBatch, SendTo, Shutdown, ShutdownReport, Stats, StatsReport, Subscribe, Subscription, ToTopic, Unsubscribe,
-    WatchEvents, WatchTopic, WhereAmI, Whereabouts,
+    Address, BatchNack, BatchReply, ClearAddresses, ClearStoredMessages, Delivery, DeliveryBatch, ForgetLane,
+    ForgetPeer, Forgotten, GetPublisher, LinkStats, ListAddresses, ListDeadLetters, MeshEvent, Nack, ObserveEvents,
+    PeerPending, PendingByPeer, PendingCount, PurgeDeadLetters, Receipt, Receive, RefreshAddresses, ReplayDeadLetters,
+    Replayed, SendAll, SendBatch, SendTo, Shutdown, ShutdownReport, Stats, StatsReport, Subscribe, Subscription,
+    ToTopic, Unsubscribe, WatchEvents, WatchTopic, WhereAmI, Whereabouts,
 };
 pub use actors::{LinerSystem, Publisher, Sending};
 pub use config::{Config, ConfigError, Durability, Limits, Mode, OnFull, Seed, StoreConfig, Timing};

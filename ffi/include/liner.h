@@ -399,7 +399,7 @@ LINER_API BOOL lnr_list_dead_letters(lnr_hClient client, const char* topic, lnr_
  */
 LINER_API long long lnr_replay_dead_letters(lnr_hClient client, const char* topic, long long id, long long* failed);
 
-/** Deletes dead letters, chosen as in `lnr_replay_dead_letters`. Answers how many, -1 on error. Only while the client runs. */
+/** Deletes dead letters, chosen as in `lnr_replay_dead_letters`. Answers how many, -1 on error. */
 LINER_API long long lnr_purge_dead_letters(lnr_hClient client, const char* topic, long long id);
 
 /* ---- events ---- */

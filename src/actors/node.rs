@@ -75,6 +75,15 @@ impl Node {
         }
     }
 
+    /// The same for what is received.
+    pub(crate) fn inbox_failed(&self, error: &StoreError) {
+        tracing::warn!(node = %self.id, %error, "store operation failed while receiving");
+        match error {
+            StoreError::Fenced => self.event(MeshEvent::Fenced),
+            error => self.event(MeshEvent::InboxError(error.to_string())),
+        }
+    }
+
     pub(crate) fn is_closing(&self) -> bool {
         self.closing.load(Ordering::Acquire)
     }

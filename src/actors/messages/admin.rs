@@ -234,6 +234,8 @@ pub enum MeshEvent {
     PeerUnsubscribed(NodeId, Topic),
     /// A store operation failed. What must happen is tried again; a send is answered.
     StoreError(String),
+    /// The same while something was received.
+    InboxError(String),
     /// A lane's numbering started anew at its sender: duplicates are possible.
     LaneRestarted(LaneId),
     /// A message became a dead letter: its lane, and the last reason.

@@ -8,8 +8,8 @@ use crate::actors::catalogue::Catalogue;
 use crate::actors::link::Link;
 use crate::actors::listener::Listener;
 use crate::actors::messages::{
-    GetPublisher, MeshEvent, ObserveEvents, Options, Outgoing, Receipt, Receive, SendAll, SendBatch, SendTo, Sink, Subscribe,
-    Subscription, SubscriptionGuard, Unsubscribe, WatchEvents,
+    GetPublisher, MeshEvent, ObserveEvents, Options, Outgoing, Receipt, Receive, SendAll, SendBatch, SendTo, Sink,
+    Subscribe, Subscription, SubscriptionGuard, Unsubscribe, WatchEvents,
 };
 use crate::actors::node::Node;
 use crate::actors::publisher::Publisher;

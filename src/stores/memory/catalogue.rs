@@ -149,7 +149,12 @@ impl Catalogue {
             rows.sort_by_key(|(row, addr)| (row.lease.is_none(), *addr));
             let live = rows.iter().any(|(row, _)| self.is_live(row));
             let subscription = rows.iter().all(|(row, _)| row.subscription);
-            Route { node: node.clone(), addrs: rows.into_iter().map(|(_, addr)| addr.to_owned()).collect(), subscription, live }
+            Route {
+                node: node.clone(),
+                addrs: rows.into_iter().map(|(_, addr)| addr.to_owned()).collect(),
+                subscription,
+                live,
+            }
         });
         TopicEntry { routes: routes.collect(), tombstones }
     }
