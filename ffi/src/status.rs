@@ -6,7 +6,7 @@
 use crate::callbacks::Event;
 use liner::stores::TopicEntry;
 use liner::{MeshEvent, NodeId, Topic};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// A peer that serves a topic of interest has come up, or is connected again.
 pub const LNR_PEER_CONNECTED: i32 = 1;
@@ -43,6 +43,8 @@ enum Seen {
 pub(crate) struct Peers {
     me: NodeId,
     topics: HashMap<Topic, BTreeMap<NodeId, Seen>>,
+    /// Those this client has a link to.
+    linked: HashSet<NodeId>,
 }
 
 pub(crate) fn event(kind: i32, topic: &str, peer: &str, message: &str) -> Event {
@@ -51,21 +53,31 @@ pub(crate) fn event(kind: i32, topic: &str, peer: &str, message: &str) -> Event 
 
 impl Peers {
     pub(crate) fn new(me: NodeId) -> Self {
-        Peers { me, topics: HashMap::new() }
+        Peers { me, topics: HashMap::new(), linked: HashSet::new() }
     }
 
-    /// What the status callback is told of this. `is_related` says whether this client has to do with a topic.
+    /// What the status callback is told of this. `is_related` says whether this client has to do with a topic; peers are
+    /// kept track of on others too, of which it may become true.
     pub(crate) fn take(&mut self, event: &MeshEvent, is_related: impl Fn(&Topic) -> bool) -> Vec<Event> {
-        match event {
-            MeshEvent::TopicChanged(topic, entry) if is_related(topic) => self.changed(topic, entry),
-            MeshEvent::PeerSubscribed(peer, topic) if is_related(topic) => self.subscribed(peer, topic),
-            MeshEvent::PeerUnsubscribed(peer, topic) if is_related(topic) => {
+        let told = match event {
+            MeshEvent::TopicChanged(topic, entry) => self.changed(topic, entry),
+            MeshEvent::PeerSubscribed(peer, topic) => self.subscribed(peer, topic),
+            MeshEvent::PeerUnsubscribed(peer, topic) => {
                 let known = self.topics.get_mut(topic).and_then(|peers| peers.remove(peer));
-                known.map(|_| told(LNR_PEER_UNSUBSCRIBED, topic, peer)).into_iter().collect()
+                known.map(|_| Told::new(LNR_PEER_UNSUBSCRIBED, topic, peer)).into_iter().collect()
             }
             MeshEvent::PeerUp(peer) => self.up(peer),
-            MeshEvent::PeerDown(peer, why) => self.down(peer, why),
-            MeshEvent::DialFailed(peer, why) => self.lost(peer, why),
+            MeshEvent::PeerDown(peer, _) => self.down(peer),
+            _ => Vec::new(),
+        };
+        let own = told.into_iter().filter(|told| is_related(&told.topic)).map(Told::event);
+        self.errors(event).into_iter().chain(own).collect()
+    }
+
+    /// What is told whatever the topic.
+    fn errors(&self, event: &MeshEvent) -> Vec<Event> {
+        match event {
+            MeshEvent::PeerDown(peer, why) | MeshEvent::DialFailed(peer, why) => self.lost(peer, why),
             MeshEvent::StoreError(why) => vec![self::event(LNR_SENDER_STORE_ERROR, "", "", why)],
             MeshEvent::InboxError(why) => vec![self::event(LNR_LISTENER_STORE_ERROR, "", "", why)],
             MeshEvent::DeadLettered(lane, why) if *lane.sender() == self.me => {
@@ -75,25 +87,28 @@ impl Peers {
         }
     }
 
-    fn changed(&mut self, topic: &Topic, entry: &TopicEntry) -> Vec<Event> {
+    fn changed(&mut self, topic: &Topic, entry: &TopicEntry) -> Vec<Told> {
         let buried = |peer: &NodeId| entry.tombstones.contains(peer);
         let routes = || entry.routes.iter().filter(|r| r.live && r.node != self.me && !buried(&r.node));
         let Some(peers) = self.topics.get_mut(topic) else {
-            let listed = routes().map(|route| (route.node.clone(), Seen::Listed)).collect();
+            let seen = |peer| if self.linked.contains(peer) { Seen::Up } else { Seen::Listed };
+            let listed: BTreeMap<_, _> = routes().map(|r| (r.node.clone(), seen(&r.node))).collect();
+            let linked = listed.iter().filter(|(_, seen)| **seen == Seen::Up);
+            let told = linked.map(|(peer, _)| Told::new(LNR_PEER_CONNECTED, topic, peer)).collect();
             self.topics.insert(topic.clone(), listed);
-            return Vec::new();
+            return told;
         };
         let mut events = Vec::new();
         for route in routes().filter(|route| !peers.contains_key(&route.node)) {
             let kind = if route.subscription { LNR_PEER_SUBSCRIBED } else { LNR_PEER_CONNECTED };
-            events.push(told(kind, topic, &route.node));
+            events.push(Told::new(kind, topic, &route.node));
         }
         let mut now: BTreeMap<_, _> = routes().map(|r| (r.node.clone(), Seen::Up)).collect();
         for (peer, seen) in peers.iter() {
             match now.get_mut(peer) {
                 Some(still) => *still = *seen,
-                None if buried(peer) => events.push(told(LNR_PEER_UNSUBSCRIBED, topic, peer)),
-                None if *seen != Seen::Down => events.push(told(LNR_PEER_DISCONNECTED, topic, peer)),
+                None if buried(peer) => events.push(Told::new(LNR_PEER_UNSUBSCRIBED, topic, peer)),
+                None if *seen != Seen::Down => events.push(Told::new(LNR_PEER_DISCONNECTED, topic, peer)),
                 None => {}
             }
         }
@@ -101,30 +116,30 @@ impl Peers {
         events
     }
 
-    fn subscribed(&mut self, peer: &NodeId, topic: &Topic) -> Vec<Event> {
+    fn subscribed(&mut self, peer: &NodeId, topic: &Topic) -> Vec<Told> {
         let peers = self.topics.entry(topic.clone()).or_default();
         match peers.insert(peer.clone(), Seen::Up) {
             Some(Seen::Up) => Vec::new(),
-            _ => vec![told(LNR_PEER_SUBSCRIBED, topic, peer)],
+            _ => vec![Told::new(LNR_PEER_SUBSCRIBED, topic, peer)],
         }
     }
 
-    fn up(&mut self, peer: &NodeId) -> Vec<Event> {
+    fn up(&mut self, peer: &NodeId) -> Vec<Told> {
+        self.linked.insert(peer.clone());
         let came = |(topic, peers): (&Topic, &mut BTreeMap<NodeId, Seen>)| {
             let seen = peers.get_mut(peer)?;
-            (std::mem::replace(seen, Seen::Up) != Seen::Up).then(|| told(LNR_PEER_CONNECTED, topic, peer))
+            (std::mem::replace(seen, Seen::Up) != Seen::Up).then(|| Told::new(LNR_PEER_CONNECTED, topic, peer))
         };
         self.topics.iter_mut().filter_map(came).collect()
     }
 
-    fn down(&mut self, peer: &NodeId, why: &str) -> Vec<Event> {
-        let mut events = self.lost(peer, why);
+    fn down(&mut self, peer: &NodeId) -> Vec<Told> {
+        self.linked.remove(peer);
         let went = |(topic, peers): (&Topic, &mut BTreeMap<NodeId, Seen>)| {
             let seen = peers.get_mut(peer)?;
-            (std::mem::replace(seen, Seen::Down) != Seen::Down).then(|| told(LNR_PEER_DISCONNECTED, topic, peer))
+            (std::mem::replace(seen, Seen::Down) != Seen::Down).then(|| Told::new(LNR_PEER_DISCONNECTED, topic, peer))
         };
-        events.extend(self.topics.iter_mut().filter_map(went));
-        events
+        self.topics.iter_mut().filter_map(went).collect()
     }
 
     fn lost(&self, peer: &NodeId, why: &str) -> Vec<Event> {
@@ -138,14 +153,27 @@ impl Peers {
     }
 }
 
-fn told(kind: i32, topic: &Topic, peer: &NodeId) -> Event {
-    let message = match kind {
-        LNR_PEER_CONNECTED => "peer is up",
-        LNR_PEER_DISCONNECTED => "peer is gone",
-        LNR_PEER_SUBSCRIBED => "peer subscribed",
-        _ => "peer unsubscribed",
-    };
-    event(kind, topic.as_str(), peer.as_str(), message)
+/// Something about a peer of a topic.
+struct Told {
+    kind: i32,
+    topic: Topic,
+    peer: NodeId,
+}
+
+impl Told {
+    fn new(kind: i32, topic: &Topic, peer: &NodeId) -> Self {
+        Told { kind, topic: topic.clone(), peer: peer.clone() }
+    }
+
+    fn event(self) -> Event {
+        let message = match self.kind {
+            LNR_PEER_CONNECTED => "peer is up",
+            LNR_PEER_DISCONNECTED => "peer is gone",
+            LNR_PEER_SUBSCRIBED => "peer subscribed",
+            _ => "peer unsubscribed",
+        };
+        event(self.kind, self.topic.as_str(), self.peer.as_str(), message)
+    }
 }
 
 #[cfg(test)]
@@ -202,6 +230,13 @@ mod tests {
         assert_eq!(kinds(&mut peers, &entry(&[("b", false)], &[])), []);
         assert_eq!(kinds(&mut peers, &MeshEvent::PeerUp(node("b"))), of(LNR_PEER_CONNECTED, "b"));
         assert_eq!(kinds(&mut peers, &MeshEvent::PeerUp(node("stranger"))), []);
+    }
+
+    #[test]
+    fn a_peer_that_is_linked_already_is_told_of_when_its_topic_is_first_looked_at() {
+        let mut peers = Peers::new(node("me"));
+        assert_eq!(kinds(&mut peers, &MeshEvent::PeerUp(node("b"))), []);
+        assert_eq!(kinds(&mut peers, &entry(&[("b", false), ("c", false)], &[])), of(LNR_PEER_CONNECTED, "b"));
     }
 
     #[test]
