@@ -280,6 +280,21 @@ static void what_fails_is_logged(lnr_hClient client) {
     CHECK(logged[0] == '\0');
 }
 
+static void a_network_is_opened_with_a_warning_or_not_at_all(void) {
+    char path[1024];
+    snprintf(path, sizeof path, "%s/open.sqlite", dir);
+    lnr_hClient client = lnr_new_client_sqlite("n", "t", "0.0.0.0:0", path, "");
+    CHECK(setenv("LINER_REQUIRE_LOOPBACK", "1", 1) == 0);
+    FAILS(client, lnr_run(client, ignore, NULL), LNR_ERR_BIND);
+    CHECK(unsetenv("LINER_REQUIRE_LOOPBACK") == 0);
+    CHECK(lnr_set_log_cb(keep_line, logged) == TRUE);
+    SUCCEEDS(client, lnr_run(client, ignore, NULL));
+    CHECK(strstr(logged, "neither encrypted nor authenticated") != NULL);
+    CHECK(lnr_set_log_cb(NULL, NULL) == TRUE);
+    CHECK(strncmp(lnr_published_addr(client), "0.0.0.0:", 8) == 0);
+    CHECK(lnr_delete_client(client) == TRUE);
+}
+
 int main(int argc, char** argv) {
     CHECK(argc == 2);
     dir = argv[1];
@@ -297,6 +312,7 @@ int main(int argc, char** argv) {
     an_address_in_use_is_not_taken(client);
     what_fails_is_logged(client);
     the_same_port_is_free_again_at_once(client);
+    a_network_is_opened_with_a_warning_or_not_at_all();
     CHECK(lnr_delete_client(client) == TRUE);
     a_handle_that_is_none_fails_everywhere(client);
     lnr_hClient next = client_on(dir, "contract.sqlite", "me", "own", "");

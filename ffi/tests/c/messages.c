@@ -23,8 +23,9 @@ static int handle(const lnr_delivery* delivery, lnr_uData udata) {
         size_t used = strlen(headers);
         snprintf(headers + used, sizeof headers - used, "%s=%s;", header->key, header->value);
     }
-    snprintf(line, sizeof line, "%s %s %s %.*s %s%u%s", delivery->to, delivery->from, delivery->sender, (int)delivery->size,
-             delivery->data, headers, delivery->attempt, delivery->redelivered ? " again" : "");
+    snprintf(line, sizeof line, "%s %s %s %.*s %s%u", delivery->to, delivery->from, delivery->sender, (int)delivery->size,
+             delivery->data, headers, delivery->attempt);
+    CHECK(delivery->redelivered || delivery->attempt == 1);
     inbox_put(&me->seen, line);
     CHECK(delivery->incarnation != 0 || delivery->seq == 0);
     if ((int)delivery->attempt > me->failing) return LNR_ACK;
@@ -47,8 +48,8 @@ static void headers_and_attempts_arrive(void) {
     inbox_wait(&handler.seen, 6);
     /* Twice it was not handled, and the one behind it has waited. */
     const char* expected[] = {
-        "tb ta a one trace=7f;empty=;1", "tb ta a one trace=7f;empty=;2 again", "tb ta a one trace=7f;empty=;3 again",
-        "tb ta a two 1", "tb ta a two 2 again", "tb ta a two 3 again",
+        "tb ta a one trace=7f;empty=;1", "tb ta a one trace=7f;empty=;2", "tb ta a one trace=7f;empty=;3",
+        "tb ta a two 1", "tb ta a two 2", "tb ta a two 3",
     };
     for (size_t at = 0; at < 6; at++) CHECK_LINE(handler.seen.lines[at], expected[at]);
     handler.failing = 0;
@@ -116,7 +117,8 @@ static void what_fails_too_often_is_a_dead_letter(void) {
     SUCCEEDS(a, send_text(a, "tb", "good", TRUE));
     /* The lane goes on behind them. */
     inbox_wait_for(&picky.seen, "good");
-    CHECK(listed(b, NULL) == 2 && listed(b, "tb") == 2 && listed(b, "other") == 0);
+    EVENTUALLY(listed(b, NULL) == 2);
+    CHECK(listed(b, "tb") == 2 && listed(b, "other") == 0);
     CHECK(listed(a, NULL) == 0);
     long long failed = -1;
     CHECK(lnr_replay_dead_letters(b, "tb", letters.id, &failed) == 0 && failed == 1);
@@ -200,7 +202,9 @@ static void what_waits_comes_in_order_once(void) {
         snprintf(text, sizeof text, "%d", at);
         SUCCEEDS(a, send_text(a, "tb", text, TRUE));
     }
-    FAILS(a, send_text(a, "tb", "lost", FALSE), LNR_ERR_NO_ADDR);
+    /* At most once, it is no route any more, as soon as the sender has seen that. */
+    EVENTUALLY(!send_text(a, "tb", "lost", FALSE));
+    CHECK(lnr_last_error_code(a) == LNR_ERR_NO_ADDR);
     CHECK(lnr_pending_count(a) == WAITING);
     /* The sender starts again, too; what it has sent is still there. */
     CHECK(lnr_delete_client(a) == TRUE);
@@ -310,7 +314,8 @@ static void a_large_message_arrives(void) {
 }
 
 int main(int argc, char** argv) {
-    CHECK(argc == 2);
+    /* A second argument leaves out what is slow where every access of memory is checked. */
+    CHECK(argc == 2 || argc == 3);
     dir = argv[1];
     headers_and_attempts_arrive();
     what_fails_too_often_is_a_dead_letter();
@@ -318,7 +323,7 @@ int main(int argc, char** argv) {
     what_waits_comes_in_order_once();
     three_with_files_of_their_own();
     a_full_queue_is_busy_and_says_so();
-    a_large_message_arrives();
+    if (argc == 2) a_large_message_arrives();
     puts("messages go where they should");
     return 0;
 }
