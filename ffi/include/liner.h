@@ -395,7 +395,8 @@ LINER_API BOOL lnr_list_dead_letters(lnr_hClient client, const char* topic, lnr_
  * @param topic only those addressed to it; NULL for all
  * @param id only this one; 0 for all
  * @param failed gets how many failed again and stay; may be NULL
- * @return how many succeeded, -1 on error. Inside a callback it returns 0 at once, and the letters are tried afterwards.
+ * @return how many succeeded, -1 on error, as for a client that does not run. Inside a callback it returns 0 at once, and the
+ *         letters are tried afterwards.
  */
 LINER_API long long lnr_replay_dead_letters(lnr_hClient client, const char* topic, long long id, long long* failed);
 

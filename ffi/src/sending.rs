@@ -108,6 +108,7 @@ impl Core {
     /// Reads the addresses of a topic from the store.
     pub(crate) fn refresh(&self, topic: &str) -> Result<(), Failure> {
         let topic = Topic::new(topic)?;
+        self.relate(&topic);
         match self.running() {
             Ok(running) => drop(ask(&running.system, RefreshAddresses::new(&topic))?),
             Err(_) if wait(self.store.topic(&topic))?.routes.is_empty() => {
@@ -115,7 +116,6 @@ impl Core {
             }
             Err(_) => {}
         }
-        self.relate(&topic);
         Ok(())
     }
 }

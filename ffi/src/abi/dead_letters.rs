@@ -96,7 +96,7 @@ pub unsafe extern "C" fn lnr_list_dead_letters(
     done(client, |entry| {
         // SAFETY: as the caller vouches.
         let letters = entry.core.dead_letters(unsafe { optional_text(topic)? })?;
-        let Some(cb) = cb else { return Ok(()) };
+        let cb = cb.ok_or_else(|| Failure::argument("the callback is NULL"))?;
         for (id, letter) in &letters {
             // SAFETY: the program gave the callback for this.
             unsafe { show(*id, letter, cb, udata) };

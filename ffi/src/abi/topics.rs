@@ -66,7 +66,7 @@ pub unsafe extern "C" fn lnr_list_addresses(
     done(client, |entry| {
         // SAFETY: as the caller vouches.
         let rows = entry.core.addresses(unsafe { text(topic)? })?;
-        let Some(cb) = cb else { return Ok(()) };
+        let cb = cb.ok_or_else(|| Failure::argument("the callback is NULL"))?;
         for (addr, name) in rows {
             let (addr, name) = (c_string(&addr), c_string(&name));
             // SAFETY: the program gave the callback for this; the pointers are good until it returns.
@@ -95,7 +95,7 @@ pub extern "C" fn lnr_pending_count(client: Handle) -> c_longlong {
 pub unsafe extern "C" fn lnr_pending_by_peer(client: Handle, cb: Option<PendingCallback>, udata: *mut c_void) -> Bool {
     done(client, |entry| {
         let rows = entry.core.pending()?;
-        let Some(cb) = cb else { return Ok(()) };
+        let cb = cb.ok_or_else(|| Failure::argument("the callback is NULL"))?;
         for row in rows {
             let names = [row.addr.as_str(), row.lane.topic().as_str(), row.lane.receiver().as_str()];
             let [addr, topic, name] = names.map(c_string);
