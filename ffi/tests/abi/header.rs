@@ -21,7 +21,9 @@ fn code() -> String {
         code.push_str(before);
         rest = after.split_once("*/").expect("a comment ends").1;
     }
-    code + rest
+    code.push_str(rest);
+    // Nor what is for the preprocessor.
+    code.lines().filter(|line| !line.starts_with('#')).collect::<Vec<_>>().join("\n")
 }
 
 /// Names of functions: what stands between the last blank or star and a parenthesis, in declarations of the interface.

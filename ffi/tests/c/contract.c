@@ -201,7 +201,10 @@ static void while_it_runs(lnr_hClient client) {
     CHECK(lnr_set_max_message_size(3) == TRUE);
     FAILS(client, send_text(client, "other", "four", TRUE), LNR_ERR_INVALID_ARG);
     CHECK(lnr_set_max_message_size((size_t)1 << 30) == TRUE);
-    SUCCEEDS(client, lnr_pending_by_peer(client, NULL, NULL));
+    FAILS(client, lnr_pending_by_peer(client, NULL, NULL), LNR_ERR_INVALID_ARG);
+    FAILS(client, lnr_list_addresses(client, "own", NULL, NULL), LNR_ERR_INVALID_ARG);
+    FAILS(client, lnr_list_dead_letters(client, NULL, NULL, NULL), LNR_ERR_INVALID_ARG);
+    CHECK(lnr_pending_count(client) == 0);
     CHECK(lnr_last_error_code(client) == LNR_OK);
     CHECK(strstr(lnr_stats_json(client), "\"accepted\":0") != NULL);
 }
