@@ -108,32 +108,9 @@ impl Callbacks {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::Arc;
 
     fn event() -> Event {
         Event { kind: 1, topic: "t".to_owned(), peer: "p".to_owned(), message: String::new() }
-    }
-
-    #[test]
-    fn a_status_callback_may_replace_itself() {
-        let callbacks = Arc::new(Callbacks::default());
-        let seen = Arc::new(Mutex::new(Vec::new()));
-        let (inner, log) = (callbacks.clone(), seen.clone());
-        callbacks.set_status(Some(Box::new(move |_| {
-            log.lock().push("first");
-            let log = log.clone();
-            // As on the thread of a client: not to wait for itself.
-            let inner = inner.clone();
-            std::thread::scope(|scope| {
-                scope.spawn(move || {
-                    inner.status.lock().generation += 1;
-                    inner.status.lock().callback = Some(Box::new(move |_| log.lock().push("second")));
-                });
-            });
-        })));
-        callbacks.tell(&event());
-        callbacks.tell(&event());
-        assert_eq!(*seen.lock(), ["first", "second"]);
     }
 
     #[test]

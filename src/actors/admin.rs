@@ -104,7 +104,7 @@ impl Handler<ListAddresses> for LinerSystem {
 }
 
 impl Handler<WatchTopic> for LinerSystem {
-    type Result = Reply<TopicEntry>;
+    type Result = Reply<()>;
 
     fn handle(&mut self, WatchTopic { topic }: WatchTopic, _: &mut Self::Context) -> Self::Result {
         let topic = match topic {
@@ -112,16 +112,7 @@ impl Handler<WatchTopic> for LinerSystem {
             Err(error) => return refuse(error),
         };
         self.catalogue.watch_topic(&topic);
-        let node = self.node.clone();
-        let look = async move {
-            let entry = node.store.topic(&topic).await;
-            (topic, entry)
-        };
-        Box::pin(look.into_actor(self).map(|(topic, entry), actor, ctx| {
-            let entry = entry?;
-            actor.take_entry(ctx, &topic, entry.clone());
-            Ok(entry)
-        }))
+        Box::pin(self.look_up(topic).map(|result, _, _| Ok(result?)))
     }
 }
 

@@ -1,6 +1,7 @@
 //! Programs in C that use every function, let callbacks do what they like, and do it with many threads at once.
 
-use crate::support::Program;
+use crate::support::{Program, source_dir};
+use std::fs;
 
 #[test]
 fn every_function_answers_as_the_header_says() {
@@ -20,6 +21,20 @@ fn messages_of_all_kinds_go_where_they_should() {
 #[test]
 fn threads_that_create_use_and_delete_clients_do_not_disturb_each_other() {
     Program::build("stress").run();
+}
+
+#[test]
+fn the_library_may_be_unloaded_and_a_program_may_end_while_clients_run() {
+    Program::build("unload").run();
+}
+
+#[test]
+fn the_first_program_of_the_guide_runs() {
+    let guide = fs::read_to_string(source_dir().join("../docs/c.md")).expect("the guide is there");
+    let code = guide.split_once("```c\n").and_then(|(_, rest)| rest.split_once("```")).expect("it has a program").0;
+    let output = Program::build_from("first", code).run();
+    assert!(output.contains("billing got \"invoice 7\" from orders"), "{output}");
+    assert!(output.contains("orders got \"thanks\" from billing"), "{output}");
 }
 
 /// With `scripts/test`, which installs valgrind where it is missing.

@@ -48,10 +48,18 @@ pub(crate) struct Program {
 
 impl Program {
     pub(crate) fn build(name: &'static str) -> Program {
+        let source = source_dir().join("tests/c").join(name).with_extension("c");
+        Self::build_from(name, &std::fs::read_to_string(source).expect("the program is there"))
+    }
+
+    /// One whose source is given.
+    pub(crate) fn build_from(name: &'static str, code: &str) -> Program {
         let dir = TempDir::new().expect("a directory for the program");
+        let source = dir.path().join(name).with_extension("c");
+        std::fs::write(&source, code).expect("writes");
         let mut command = compiler(false);
-        command.arg(source_dir().join("tests/c").join(name).with_extension("c")).arg("-o").arg(dir.path().join(name));
-        command.arg("-L").arg(library_dir()).args(["-lliner_broker", "-lpthread"]);
+        command.arg("-I").arg(source_dir().join("tests/c")).arg(source).arg("-o").arg(dir.path().join(name));
+        command.arg("-L").arg(library_dir()).args(["-lliner_broker", "-lpthread", "-ldl"]);
         run(name, &mut command);
         Program { dir, name }
     }
@@ -61,7 +69,7 @@ impl Program {
         let data = TempDir::new().expect("a directory for the data");
         let mut command = Command::new("timeout");
         command.arg(LIMIT).args(wrapper).arg(self.dir.path().join(self.name)).arg(data.path()).args(arguments);
-        command.env("LD_LIBRARY_PATH", library_dir());
+        command.env("LD_LIBRARY_PATH", library_dir()).current_dir(data.path());
         run(self.name, &mut command)
     }
 

@@ -209,6 +209,37 @@ static void a_blocked_callback_delays_no_other_client_and_no_heartbeat(void) {
     CHECK(lnr_delete_client(sender) == TRUE && lnr_delete_client(blocked) == TRUE && lnr_delete_client(free_one) == TRUE);
 }
 
+/* ---- a status callback that replaces itself ---- */
+
+static lnr_hClient watching;
+static inbox watched = INBOX;
+
+static void watch_later(int kind, const char* topic, const char* peer, const char* message, lnr_uData udata) {
+    (void)kind, (void)topic, (void)peer, (void)message, (void)udata;
+    inbox_put(&watched, "second");
+}
+
+static void watch_first(int kind, const char* topic, const char* peer, const char* message, lnr_uData udata) {
+    (void)kind, (void)topic, (void)peer, (void)message, (void)udata;
+    inbox_put(&watched, "first");
+    CHECK(lnr_set_status_cb(watching, watch_later, NULL) == TRUE);
+}
+
+static void a_status_callback_may_replace_itself(void) {
+    watching = client_on(dir, "watch.sqlite", "watching", "w", "");
+    lnr_hClient peer = client_on(dir, "watch.sqlite", "peer", "p", "");
+    SUCCEEDS(watching, lnr_set_status_cb(watching, watch_first, NULL));
+    SUCCEEDS(watching, lnr_run(watching, ignore, NULL));
+    SUCCEEDS(peer, lnr_run(peer, ignore, NULL));
+    SUCCEEDS(watching, lnr_refresh_address_topic(watching, "p"));
+    inbox_wait(&watched, 1);
+    SUCCEEDS(peer, lnr_stop(peer));
+    inbox_wait(&watched, 2);
+    CHECK_LINE(watched.lines[0], "first");
+    CHECK_LINE(watched.lines[1], "second");
+    CHECK(lnr_delete_client(watching) == TRUE && lnr_delete_client(peer) == TRUE);
+}
+
 /* ---- every function, within a callback ---- */
 
 static lnr_hClient busy_one;
@@ -264,6 +295,7 @@ int main(int argc, char** argv) {
     a_callback_that_stops_its_client_is_the_last(TRUE);
     two_callbacks_that_stop_each_other_both_return();
     stopping_waits_for_the_callback_and_none_comes_later();
+    a_status_callback_may_replace_itself();
     a_callback_may_call_everything();
     a_blocked_callback_delays_no_other_client_and_no_heartbeat();
     puts("callbacks do as they like");

@@ -197,8 +197,8 @@ impl fmt::Debug for ObserveEvents {
 
 topic_message! {
     /// Has [`MeshEvent::TopicChanged`] come for a topic, although this node may not send to it. Those it sends to are watched
-    /// anyway. Answers what the catalogue says of it now.
-    WatchTopic -> "Result<TopicEntry, AdminError>"
+    /// anyway.
+    WatchTopic -> "Result<(), AdminError>"
 }
 
 /// Asks where the node listens.
