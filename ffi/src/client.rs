@@ -9,6 +9,12 @@ use liner::Headers;
 use parking_lot::Mutex;
 use std::sync::Arc;
 
+/// Is told of events: kind, topic, peer, message.
+pub type StatusCallback = dyn FnMut(i32, &str, &str, &str) + Send;
+
+/// Takes messages: the topic addressed, the topic of the sender, the data.
+pub type ReceiveCallback = dyn FnMut(&str, &str, &[u8]) + Send;
+
 /// One node of the mesh, driven from any thread.
 ///
 /// Methods that fail answer `false` or `None`, and leave the reason in [`Client::last_error`]. Dropping a client stops it.
@@ -208,8 +214,8 @@ impl Client {
     }
 
     /// Sets who is told of events, or nobody: kind (`LNR_…`), topic, peer and message.
-    pub fn set_status_callback(&mut self, callback: Option<Box<dyn FnMut(i32, &str, &str, &str) + Send>>) {
-        let told = |mut callback: Box<dyn FnMut(i32, &str, &str, &str) + Send>| -> Box<Status> {
+    pub fn set_status_callback(&mut self, callback: Option<Box<StatusCallback>>) {
+        let told = |mut callback: Box<StatusCallback>| -> Box<Status> {
             Box::new(move |event| callback(event.kind, &event.topic, &event.peer, &event.message))
         };
         self.core.callbacks.set_status(callback.map(told));

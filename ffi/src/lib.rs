@@ -34,7 +34,7 @@ mod wait;
 mod waits;
 
 pub use abi::*;
-pub use client::Client;
+pub use client::{Client, ReceiveCallback, StatusCallback};
 pub use error::ErrorCode;
 pub use liner_type::Liner;
 pub use settings::{

@@ -1,6 +1,7 @@
 //! `Liner`: a [`Client`] whose constructors panic, for programs that cannot go on without one.
 
-use crate::{Client, ErrorCode};
+use crate::client::{Client, ReceiveCallback};
+use crate::error::ErrorCode;
 use std::ops::{Deref, DerefMut};
 
 /// A [`Client`] that is there or panics: everything but creating is as there.
@@ -52,7 +53,7 @@ impl Liner {
     }
 
     /// See [`Client::run`].
-    pub fn run(&mut self, receive: Box<dyn FnMut(&str, &str, &[u8]) + Send>) -> bool {
+    pub fn run(&mut self, receive: Box<ReceiveCallback>) -> bool {
         self.0.run(receive)
     }
 

@@ -117,7 +117,10 @@ impl Running {
         let request = self.system.send(subscribe);
         wait(async move {
             match request.await {
-                Ok(Ok(subscription)) => Ok(subscription.forever()),
+                Ok(Ok(subscription)) => {
+                    subscription.forever();
+                    Ok(())
+                }
                 Ok(Err(SubscribeError::AlreadySubscribed(_))) => Ok(()),
                 Ok(Err(error)) => Err(error.into()),
                 Err(_) => Err(Failure::not_running()),

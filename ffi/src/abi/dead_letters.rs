@@ -45,7 +45,7 @@ pub struct CDeadLetter {
 }
 
 /// `lnr_dead_letter_cb`.
-pub type DeadLetterCallback = unsafe extern "C" fn(*const CDeadLetter, *mut c_void);
+pub type CDeadLetterCallback = unsafe extern "C" fn(*const CDeadLetter, *mut c_void);
 
 fn origin(letter: &DeadLetter) -> c_int {
     match letter.origin {
@@ -56,7 +56,7 @@ fn origin(letter: &DeadLetter) -> c_int {
 
 /// # Safety
 /// The callback may be called with the letter.
-unsafe fn show(id: DeadLetterId, letter: &DeadLetter, cb: DeadLetterCallback, udata: *mut c_void) {
+unsafe fn show(id: DeadLetterId, letter: &DeadLetter, cb: CDeadLetterCallback, udata: *mut c_void) {
     let names = super::receiving::Names::new(&letter.id.lane);
     let (receiver, reason) = (c_string(letter.id.lane.receiver().as_str()), c_string(&letter.reason));
     let headers = WrittenHeaders::new(&letter.message.headers);
@@ -90,7 +90,7 @@ unsafe fn show(id: DeadLetterId, letter: &DeadLetter, cb: DeadLetterCallback, ud
 pub unsafe extern "C" fn lnr_list_dead_letters(
     client: Handle,
     topic: *const c_char,
-    cb: Option<DeadLetterCallback>,
+    cb: Option<CDeadLetterCallback>,
     udata: *mut c_void,
 ) -> Bool {
     done(client, |entry| {

@@ -8,10 +8,10 @@ use std::ffi::{CString, c_longlong};
 use std::time::Duration;
 
 /// `lnr_receive_cb`.
-pub type ReceiveCallback = unsafe extern "C" fn(*const c_char, *const c_char, *const c_char, usize, *mut c_void);
+pub type CReceiveCallback = unsafe extern "C" fn(*const c_char, *const c_char, *const c_char, usize, *mut c_void);
 
 /// `lnr_receive_ex_cb`.
-pub type ReceiveExCallback = unsafe extern "C" fn(*const CDelivery, *mut c_void) -> c_int;
+pub type CReceiveExCallback = unsafe extern "C" fn(*const CDelivery, *mut c_void) -> c_int;
 
 /// `LNR_ACK`.
 const ACK: c_int = 0;
@@ -71,7 +71,7 @@ impl LastLane {
     }
 }
 
-fn plain(callback: ReceiveCallback, udata: UserData) -> Box<Receive> {
+fn plain(callback: CReceiveCallback, udata: UserData) -> Box<Receive> {
     let mut last = LastLane::default();
     Box::new(move |delivery| {
         let names = last.names(&delivery.id.lane);
@@ -82,7 +82,7 @@ fn plain(callback: ReceiveCallback, udata: UserData) -> Box<Receive> {
     })
 }
 
-fn extended(callback: ReceiveExCallback, udata: UserData) -> Box<Receive> {
+fn extended(callback: CReceiveExCallback, udata: UserData) -> Box<Receive> {
     let mut last = LastLane::default();
     Box::new(move |delivery: &Delivery| {
         let names = last.names(&delivery.id.lane);
@@ -114,7 +114,7 @@ fn extended(callback: ReceiveExCallback, udata: UserData) -> Box<Receive> {
 /// # Safety
 /// The callback may be called from another thread for as long as the client runs.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn lnr_run(client: Handle, receive_cb: Option<ReceiveCallback>, udata: *mut c_void) -> Bool {
+pub unsafe extern "C" fn lnr_run(client: Handle, receive_cb: Option<CReceiveCallback>, udata: *mut c_void) -> Bool {
     let udata = UserData(udata);
     done(client, |entry| {
         entry.core.run(|| match (entry.receive_ex.lock().clone(), receive_cb) {
@@ -130,7 +130,11 @@ pub unsafe extern "C" fn lnr_run(client: Handle, receive_cb: Option<ReceiveCallb
 /// # Safety
 /// As for [`lnr_run`].
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn lnr_set_receive_ex(client: Handle, cb: Option<ReceiveExCallback>, udata: *mut c_void) -> Bool {
+pub unsafe extern "C" fn lnr_set_receive_ex(
+    client: Handle,
+    cb: Option<CReceiveExCallback>,
+    udata: *mut c_void,
+) -> Bool {
     let udata = UserData(udata);
     done(client, |entry| {
         entry.core.while_idle(ErrorCode::AlreadyRunning, || {

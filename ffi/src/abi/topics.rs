@@ -5,10 +5,10 @@ use crate::handles::c_string;
 use std::ffi::c_longlong;
 
 /// `lnr_addr_cb`.
-pub type AddrCallback = unsafe extern "C" fn(*const c_char, *const c_char, *mut c_void);
+pub type CAddrCallback = unsafe extern "C" fn(*const c_char, *const c_char, *mut c_void);
 
 /// `lnr_pending_cb`.
-pub type PendingCallback = unsafe extern "C" fn(*const c_char, *const c_char, *const c_char, c_longlong, *mut c_void);
+pub type CPendingCallback = unsafe extern "C" fn(*const c_char, *const c_char, *const c_char, c_longlong, *mut c_void);
 
 /// See `liner.h`.
 ///
@@ -60,7 +60,7 @@ pub extern "C" fn lnr_clear_addresses_of_topic(client: Handle) -> Bool {
 pub unsafe extern "C" fn lnr_list_addresses(
     client: Handle,
     topic: *const c_char,
-    cb: Option<AddrCallback>,
+    cb: Option<CAddrCallback>,
     udata: *mut c_void,
 ) -> Bool {
     done(client, |entry| {
@@ -92,7 +92,7 @@ pub extern "C" fn lnr_pending_count(client: Handle) -> c_longlong {
 /// # Safety
 /// The callback may be called until this returns.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn lnr_pending_by_peer(client: Handle, cb: Option<PendingCallback>, udata: *mut c_void) -> Bool {
+pub unsafe extern "C" fn lnr_pending_by_peer(client: Handle, cb: Option<CPendingCallback>, udata: *mut c_void) -> Bool {
     done(client, |entry| {
         let rows = entry.core.pending()?;
         let cb = cb.ok_or_else(|| Failure::argument("the callback is NULL"))?;
