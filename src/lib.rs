@@ -51,7 +51,7 @@
 //! | start and end a node | [`Config`], [`LinerSystem::spawn`], [`Shutdown`] |
 //! | send | [`SendTo`], [`SendAll`], [`SendBatch`], [`GetPublisher`] and [`Publisher`] |
 //! | receive | [`Receive`] (the node's own topic), [`Subscribe`] (others), [`Delivery`], [`Nack`], [`Unsubscribe`] |
-//! | look in | [`Stats`], [`PendingCount`], [`PendingByPeer`], [`ListAddresses`], [`WatchEvents`] |
+//! | look in | [`Stats`], [`PendingCount`], [`PendingByPeer`], [`ListAddresses`], [`WhereAmI`], [`WatchEvents`], [`ObserveEvents`], [`WatchTopic`] |
 //! | deal with what failed | [`ListDeadLetters`], [`ReplayDeadLetters`], [`PurgeDeadLetters`] |
 //! | administer | [`RefreshAddresses`], [`ForgetPeer`], [`ForgetLane`], [`ClearStoredMessages`], [`ClearAddresses`] |
 //!
@@ -71,11 +71,11 @@ mod types;
 pub mod wire;
 
 pub use actors::messages::{
-    Address, BatchNack, ClearAddresses, ClearStoredMessages, Delivery, DeliveryBatch, ForgetLane, ForgetPeer,
-    Forgotten, GetPublisher, LinkStats, ListAddresses, ListDeadLetters, MeshEvent, Nack, PeerPending, PendingByPeer,
-    PendingCount, PurgeDeadLetters, Receipt, Receive, RefreshAddresses, ReplayDeadLetters, Replayed, SendAll,
-    SendBatch, SendTo, Shutdown, ShutdownReport, Stats, StatsReport, Subscribe, Subscription, ToTopic, Unsubscribe,
-    WatchEvents,
+    Address, BatchNack, BatchReply, ClearAddresses, ClearStoredMessages, Delivery, DeliveryBatch, ForgetLane,
+    ForgetPeer, Forgotten, GetPublisher, LinkStats, ListAddresses, ListDeadLetters, MeshEvent, Nack, ObserveEvents,
+    PeerPending, PendingByPeer, PendingCount, PurgeDeadLetters, Receipt, Receive, RefreshAddresses, ReplayDeadLetters,
+    Replayed, SendAll, SendBatch, SendTo, Shutdown, ShutdownReport, Stats, StatsReport, Subscribe, Subscription,
+    ToTopic, Unsubscribe, WatchEvents, WatchTopic, WhereAmI, Whereabouts,
 };
 pub use actors::{LinerSystem, Publisher, Sending};
 pub use config::{Config, ConfigError, Durability, Limits, Mode, OnFull, Seed, StoreConfig, Timing};

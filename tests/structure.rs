@@ -21,6 +21,9 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("stores", &["types", "stores"]),
 ];
 
+/// Where there are sources.
+const EVERYWHERE: &[&str] = &["src", "tests", "examples", "benches", "ffi"];
+
 /// Threads of their own that wait for another process's lock: there is nothing else to do meanwhile.
 const MAY_SLEEP: &[&str] = &["src/stores/sqlite/writer.rs", "src/stores/sqlite/schema.rs"];
 
@@ -235,16 +238,21 @@ fn the_protocol_has_no_runtime_and_no_clock() {
 }
 
 #[test]
-fn unsafe_code_is_forbidden() {
+fn unsafe_code_is_forbidden_but_where_pointers_come_in() {
     let manifest = fs::read_to_string(root().join("Cargo.toml")).expect("reads");
     assert!(manifest.contains("unsafe_code = \"forbid\""), "the workspace forbids it");
     assert!(manifest.contains("[lints]\nworkspace = true"), "the package follows the workspace");
+    let manifest = fs::read_to_string(root().join("ffi/Cargo.toml")).expect("reads");
+    assert!(manifest.contains("undocumented_unsafe_blocks = \"deny\""), "each block says why it is sound");
+    let found = sources(&["ffi/src"]).into_iter().filter(|s| !s.path.starts_with("ffi/src/abi/"));
+    let broken: Vec<_> = found.filter(|s| s.code.contains("unsafe ")).map(|s| s.path).collect();
+    nothing(&broken, "only ffi/src/abi follows pointers");
 }
 
 #[test]
 fn no_file_is_longer_than_its_budget() {
     let mut broken = Vec::new();
-    for source in sources(&["src"]) {
+    for source in sources(&["src", "ffi/src"]) {
         let lines = source.production().lines().count();
         if lines > MAX_FILE {
             broken.push(format!("{}: {lines} lines", source.path));
@@ -256,7 +264,7 @@ fn no_file_is_longer_than_its_budget() {
 #[test]
 fn no_function_is_longer_than_its_budget() {
     let mut broken = Vec::new();
-    for source in sources(&["src", "tests", "examples", "benches"]) {
+    for source in sources(EVERYWHERE) {
         for (name, lines) in functions(&source.code).into_iter().filter(|(_, lines)| *lines > MAX_FUNCTION) {
             broken.push(format!("{}: {name} has {lines} lines", source.path));
         }
@@ -266,7 +274,7 @@ fn no_function_is_longer_than_its_budget() {
 
 #[test]
 fn every_source_says_first_what_it_owns() {
-    let silent = sources(&["src", "tests", "examples", "benches"]).into_iter().filter(|s| !s.text.starts_with("//!"));
+    let silent = sources(EVERYWHERE).into_iter().filter(|s| !s.text.starts_with("//!"));
     let broken: Vec<_> = silent.map(|s| s.path).collect();
     nothing(&broken, "a source opens with //!");
 }
@@ -274,7 +282,7 @@ fn every_source_says_first_what_it_owns() {
 #[test]
 fn nothing_is_unfinished_ignored_or_printed_for_debugging() {
     let mut broken = Vec::new();
-    for source in sources(&["src", "tests", "examples", "benches"]) {
+    for source in sources(EVERYWHERE) {
         let names = ["todo!", "unimplemented!", "dbg!", "#[ignore"];
         let found = names.iter().filter(|name| source.code.contains(**name));
         broken.extend(found.map(|name| format!("{} has {name}", source.path)));
@@ -284,7 +292,7 @@ fn nothing_is_unfinished_ignored_or_printed_for_debugging() {
 
 #[test]
 fn nobody_waits_by_sleeping_a_thread() {
-    let found = sources(&["src", "tests"]).into_iter().filter(|s| s.code.contains("thread::sleep"));
+    let found = sources(&["src", "tests", "ffi"]).into_iter().filter(|s| s.code.contains("thread::sleep"));
     let broken: Vec<_> = found.map(|s| s.path).filter(|path| !MAY_SLEEP.contains(&path.as_str())).collect();
     nothing(&broken, "a test waits for what it tests, and a node for events");
 }

@@ -4,7 +4,7 @@ use super::link::Link;
 use super::messages::{
     Address, ClearAddresses, ClearStoredMessages, ForgetLane, ForgetPeer, Forgotten, LinkStats, ListAddresses,
     ListDeadLetters, PeerPending, PendingByPeer, PendingCount, PurgeDeadLetters, RefreshAddresses, ReplayDeadLetters,
-    Sink, Stats, StatsReport,
+    Sink, Stats, StatsReport, WatchTopic, WhereAmI, Whereabouts,
 };
 use super::node::{Node, wall_ms};
 use super::replay::{FindLane, FindSink, LaneEnd, Replay, replay};
@@ -77,8 +77,7 @@ impl LinerSystem {
             let entry = entry?;
             if refresh {
                 actor.use_topic(&topic);
-                actor.catalogue.update(&topic, entry.clone(), at);
-                actor.rebuild(ctx, &topic);
+                actor.take_entry(ctx, &topic, entry.clone(), at);
                 if entry.routes.is_empty() {
                     return Err(AdminError::NoRoute(topic));
                 }
@@ -101,6 +100,27 @@ impl Handler<ListAddresses> for LinerSystem {
 
     fn handle(&mut self, ListAddresses { topic }: ListAddresses, _: &mut Self::Context) -> Self::Result {
         self.addresses(topic, false)
+    }
+}
+
+impl Handler<WatchTopic> for LinerSystem {
+    type Result = Reply<()>;
+
+    fn handle(&mut self, WatchTopic { topic }: WatchTopic, _: &mut Self::Context) -> Self::Result {
+        let topic = match topic {
+            Ok(topic) => topic,
+            Err(error) => return refuse(error),
+        };
+        self.watch_topic(&topic);
+        Box::pin(self.look_up(topic).map(|result, _, _| Ok(result?)))
+    }
+}
+
+impl Handler<WhereAmI> for LinerSystem {
+    type Result = MessageResult<WhereAmI>;
+
+    fn handle(&mut self, _: WhereAmI, _: &mut Self::Context) -> Self::Result {
+        MessageResult(Whereabouts { bound: self.node.bound, published: self.node.published.clone() })
     }
 }
 

@@ -4,12 +4,13 @@
 //! those already handed over are answered first anyway.
 
 use super::feeder::Home;
-use super::messages::{BatchNack, Delivery, DeliveryBatch, Nack};
+use super::messages::{BatchAnswer, BatchNack, Delivery, DeliveryBatch, Nack};
 use crate::wire::inbound::{Answer, Slot};
 use actix::dev::RecipientRequest;
 use actix::prelude::{MailboxError, Message, Recipient};
-use futures::Stream;
+use futures::channel::oneshot;
 use futures::task::noop_waker_ref;
+use futures::{FutureExt, Stream};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::future::Future;
@@ -109,6 +110,7 @@ enum Owed {
     One(u64, Request<Delivery>, Option<Mailbox<Delivery>>),
     /// A message that is overdue is `None`.
     Many(Vec<Option<u64>>, Request<DeliveryBatch>, Mailbox<DeliveryBatch>),
+    Handoff(Vec<Option<u64>>, oneshot::Receiver<BatchAnswer>),
     /// Answered ahead of its turn.
     Early(Vec<Answered>),
 }
@@ -167,6 +169,11 @@ impl Answers {
         let tokens = tokens.into_iter().map(Some).collect();
         let request = Request::new(mailbox.handle(), DeliveryBatch(deliveries), None);
         self.push(slot, Owed::Many(tokens, request, mailbox.clone()));
+    }
+
+    /// A batch was handed off.
+    pub(super) fn await_batch(&self, slot: Slot, tokens: Vec<u64>, answer: oneshot::Receiver<BatchAnswer>) {
+        self.push(slot, Owed::Handoff(tokens.into_iter().map(Some).collect(), answer));
     }
 
     /// Nothing is owed for this message any more: it must not hold up those behind it.
@@ -235,7 +242,7 @@ impl Lane {
                 found |= *of == token;
                 *of != token
             }
-            Owed::Many(of, ..) => {
+            Owed::Many(of, ..) | Owed::Handoff(of, _) => {
                 let mut part = of.iter_mut().filter(|of| **of == Some(token));
                 found |= part.next().map(Option::take).is_some();
                 of.iter().any(Option::is_some)
@@ -300,11 +307,15 @@ impl Owed {
                 Poll::Pending => false,
                 Poll::Ready(result) => {
                     let result = result.unwrap_or_else(|e| Err(BatchNack { at: 0, nack: unanswered(e) }));
-                    let each = tokens
-                        .iter()
-                        .enumerate()
-                        .filter_map(|(at, token)| Some(Answered { slot, token: (*token)?, answer: part(&result, at) }));
-                    answered.extend(each);
+                    answered.extend(parts(slot, tokens, &result.into()));
+                    true
+                }
+            },
+            Owed::Handoff(tokens, answer) => match answer.poll_unpin(cx) {
+                Poll::Pending => false,
+                Poll::Ready(result) => {
+                    let dropped = |_| BatchAnswer { handled: 0, nack: Some(Nack::new("the batch was dropped")) };
+                    answered.extend(parts(slot, tokens, &result.unwrap_or_else(dropped)));
                     true
                 }
             },
@@ -339,10 +350,12 @@ pub(super) fn answer(result: Result<(), Nack>) -> Answer {
     }
 }
 
-fn part(result: &Result<(), BatchNack>, at: usize) -> Answer {
-    match result {
-        Err(failed) if at == failed.at => answer(Err(failed.nack.clone())),
-        Err(failed) if at > failed.at => Answer::Returned,
-        _ => Answer::Done,
-    }
+/// What the answer to a batch means for each of its messages.
+fn parts(slot: Slot, tokens: &[Option<u64>], batch: &BatchAnswer) -> impl Iterator<Item = Answered> {
+    let part = |at: usize| match &batch.nack {
+        _ if at < batch.handled => Answer::Done,
+        Some(nack) if at == batch.handled => answer(Err(nack.clone())),
+        _ => Answer::Untried,
+    };
+    tokens.iter().enumerate().filter_map(move |(at, token)| Some(Answered { slot, token: (*token)?, answer: part(at) }))
 }

@@ -13,6 +13,8 @@ pub(super) struct TopicState {
     pub(super) board: Arc<Board>,
     /// Somebody here sends to it: its nodes are linked.
     used: bool,
+    /// Somebody here wants to hear of changes.
+    watched: bool,
     /// As the catalogue has it; `None` until it was read.
     entry: Option<TopicEntry>,
     /// Which look found that, or the last before something was forgotten.
@@ -28,6 +30,17 @@ pub(super) struct TopicState {
 /// A look at the store's catalogue; later ones are greater. Answers overtake each other, and an old one says nothing new.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Look(u64);
+
+/// What a look at the catalogue came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Update {
+    /// It says something new of the topic.
+    New,
+    /// It says what was known, or a later look was faster.
+    Same,
+    /// Something was forgotten meanwhile: look again.
+    Outdated,
+}
 
 /// The topics in use, and where peers were met.
 #[derive(Default)]
@@ -45,6 +58,7 @@ impl Catalogue {
         self.topics.entry(topic.clone()).or_insert_with(|| TopicState {
             board: Arc::new(Board::new(topic.clone())),
             used: false,
+            watched: false,
             entry: None,
             found: Look::default(),
             learnt: BTreeSet::new(),
@@ -66,9 +80,14 @@ impl Catalogue {
         self.topics.keys().cloned().collect()
     }
 
-    /// The topics that somebody here sends to.
-    pub(super) fn used_topics(&self) -> Vec<Topic> {
-        self.topics.iter().filter(|(_, state)| state.used).map(|(topic, _)| topic.clone()).collect()
+    /// Marks a topic as watched.
+    pub(super) fn watch_topic(&mut self, topic: &Topic) {
+        self.topic(topic).watched = true;
+    }
+
+    /// The topics of which what the catalogue says is kept current: somebody here sends to them, or watches them.
+    pub(super) fn current_topics(&self) -> Vec<Topic> {
+        self.topics.iter().filter(|(_, state)| state.used || state.watched).map(|(topic, _)| topic.clone()).collect()
     }
 
     pub(super) fn boards(&self) -> impl Iterator<Item = &Arc<Board>> {
@@ -120,14 +139,15 @@ impl Catalogue {
         Look(self.looks)
     }
 
-    /// The catalogue was read. Answers whether the topic is known now: not if something was forgotten meanwhile.
-    pub(super) fn update(&mut self, topic: &Topic, entry: TopicEntry, look: Look) -> bool {
+    /// The catalogue was read.
+    pub(super) fn update(&mut self, topic: &Topic, entry: TopicEntry, look: Look) -> Update {
         self.topic(topic);
-        let Some(state) = self.topics.get_mut(topic) else { return false };
+        let Some(state) = self.topics.get_mut(topic) else { return Update::Outdated };
         if state.found >= look {
-            return state.was_read();
+            return if state.was_read() { Update::Same } else { Update::Outdated };
         }
         state.found = look;
+        let is_new = state.entry.as_ref() != Some(&entry);
         // The row of a node on the same store is newer than what a link said before it was written again. Of other nodes
         // there are only seeds, which say nothing new.
         for route in entry.routes.iter().filter(|r| self.shared.contains(&r.node)) {
@@ -136,7 +156,7 @@ impl Catalogue {
             }
         }
         state.entry = Some(entry);
-        true
+        if is_new { Update::New } else { Update::Same }
     }
 
     pub(super) fn has_lane(&mut self, node: &NodeId, topic: &Topic) {

@@ -114,7 +114,7 @@ async fn register(config: Config, names: &Names, store: SharedStore, bound: Sock
         facts,
         bound,
         counters: Counters::default(),
-        sends: Notify::new(),
+        uses_catalogue: Notify::new(),
         closing: AtomicBool::new(false),
         events: OnceLock::new(),
     })
@@ -170,7 +170,7 @@ impl LinerSystem {
         });
         let (node, system) = (self.node.clone(), ctx.address());
         let watch = async move {
-            node.sends.notified().await;
+            node.uses_catalogue.notified().await;
             while !node.is_closing() {
                 match node.store.changed().await {
                     Ok(()) => system.do_send(CatalogueChanged),

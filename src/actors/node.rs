@@ -54,8 +54,8 @@ pub(crate) struct Node {
     pub(crate) bound: SocketAddr,
     pub(crate) published: String,
     pub(crate) counters: Counters,
-    /// Somebody here sends to a topic: from now on the catalogue matters.
-    pub(crate) sends: Notify,
+    /// Somebody here sends to a topic, or watches one: from now on the catalogue matters.
+    pub(crate) uses_catalogue: Notify,
     /// No new sends.
     pub(crate) closing: AtomicBool,
     /// Where events go: the system, which hands them on to watchers.
@@ -75,6 +75,15 @@ impl Node {
         match error {
             StoreError::Fenced => self.event(MeshEvent::Fenced),
             error => self.event(MeshEvent::StoreError(error.to_string())),
+        }
+    }
+
+    /// The same for what is received.
+    pub(crate) fn inbox_failed(&self, error: &StoreError) {
+        tracing::warn!(node = %self.id, %error, "store operation failed while receiving");
+        match error {
+            StoreError::Fenced => self.event(MeshEvent::Fenced),
+            error => self.event(MeshEvent::InboxError(error.to_string())),
         }
     }
 

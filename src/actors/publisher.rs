@@ -131,6 +131,13 @@ enum Progress {
 #[must_use = "a message may be refused"]
 pub struct Sending(Progress);
 
+impl Sending {
+    /// Whether the message is accepted, and all that is left to wait for is that the connection catches up.
+    pub fn is_accepted(&self) -> bool {
+        matches!(self.0, Progress::Done(Some(Ok(_))) | Progress::Pacing(..))
+    }
+}
+
 impl Future for Sending {
     type Output = Result<Receipt, SendError>;
 

@@ -1,7 +1,7 @@
 //! Trying dead letters again.
 
 use super::link::Link;
-use super::messages::{Delivery, DeliveryBatch, Nack, Replayed, Sink};
+use super::messages::{BatchReply, Delivery, DeliveryBatch, Nack, Replayed, Sink};
 use super::node::Node;
 use super::sender::{gone, stored};
 use super::sending::open_lane;
@@ -12,6 +12,7 @@ use crate::types::{LaneId, Topic};
 use crate::wire::frame::LaneIx;
 use crate::wire::outbound::{Body, Promise};
 use actix::prelude::*;
+use futures::channel::oneshot;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -113,6 +114,11 @@ async fn handled(sink: &Sink, delivery: Delivery) -> bool {
         Sink::Callback(callback) => {
             let called = catch_unwind(AssertUnwindSafe(|| callback(&delivery)));
             called.unwrap_or_else(|_| Err(Nack::new("the callback panicked"))).is_ok()
+        }
+        Sink::Handoff(handoff) => {
+            let (reply, answer) = oneshot::channel();
+            let handed = catch_unwind(AssertUnwindSafe(|| handoff(vec![delivery], BatchReply(reply))));
+            handed.is_ok() && answer.await.is_ok_and(|answer| answer.handled > 0)
         }
         Sink::Actor(recipient) => matches!(recipient.send(delivery).await, Ok(Ok(()))),
         Sink::Batch(recipient) => matches!(recipient.send(DeliveryBatch(vec![delivery])).await, Ok(Ok(()))),

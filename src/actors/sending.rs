@@ -61,6 +61,14 @@ pub(super) enum Job {
     Batch(Vec<Outgoing>, Options, Reply<Result<Vec<Receipt>, SendBatchError>>),
 }
 
+impl Job {
+    fn options(&self) -> Options {
+        match self {
+            Job::One(_, options, _) | Job::All(_, options, _) | Job::Batch(_, options, _) => *options,
+        }
+    }
+}
+
 /// What the queues of all topics share.
 #[derive(Clone)]
 pub(super) struct SendContext {
@@ -89,7 +97,8 @@ impl Taken {
 /// Works a topic's queue off, until nobody can add to it any more.
 pub(super) async fn work(context: SendContext, board: Arc<Board>, mut queue: mpsc::UnboundedReceiver<Waiting>) {
     while let Some(Waiting { job, place }) = queue.next().await {
-        let worker = Worker { context: &context, board: &board, since: place.since };
+        let on_full = job.options().on_full.unwrap_or(context.node.config.on_full);
+        let worker = Worker { context: &context, board: &board, since: place.since, on_full };
         match job {
             Job::One(outgoing, options, reply) => match worker.one(outgoing, options).await {
                 Ok(Taken::Now(receipt)) => drop(reply.send(Ok(receipt))),
@@ -126,6 +135,7 @@ struct Worker<'a> {
     context: &'a SendContext,
     board: &'a Arc<Board>,
     since: Instant,
+    on_full: OnFull,
 }
 
 impl Worker<'_> {
@@ -228,7 +238,7 @@ impl Worker<'_> {
                 Ok(())
             }
             Blocked::NotOpen(target) => self.open(&target, deadline).await,
-            Blocked::Full(_) | Blocked::LaneFull if node.config.on_full == OnFull::Reject => Err(SendError::QueueFull),
+            Blocked::Full(_) if self.on_full == OnFull::Reject => Err(SendError::QueueFull),
             Blocked::LaneFull => Err(SendError::QueueFull),
             Blocked::Full(link) => {
                 node.event(MeshEvent::BackPressure(self.board.topic.clone()));
@@ -282,11 +292,16 @@ impl Worker<'_> {
 
     async fn all_direct(&self, message: &Payload, mode: Mode, deadline: Instant) -> Result<Vec<Receipt>, SendError> {
         let mut receipts = Vec::new();
+        let mut full = None;
         for target in self.board.targets(mode) {
-            let taken = self.take_on(&mut Some(target), message, mode, deadline).await?;
-            receipts.push(taken.receipt().await?);
+            match self.take_on(&mut Some(target), message, mode, deadline).await {
+                Ok(taken) => receipts.push(taken.receipt().await?),
+                // A node that is behind costs the others nothing.
+                Err(SendError::QueueFull) => full = Some(SendError::QueueFull),
+                Err(error) => return Err(error),
+            }
         }
-        Ok(receipts)
+        full.map_or(Ok(receipts), Err)
     }
 
     /// Gives the message a place on every lane of the topic, or on none.

@@ -28,6 +28,11 @@ impl Commit {
     pub(super) fn persistent(writes: Vec<Write>) -> Self {
         Commit { writes, synced: false, persistent: true }
     }
+
+    /// Whether it is about what is received.
+    fn is_of_inbox(&self) -> bool {
+        self.writes.iter().any(|write| matches!(write, Write::Advance { .. } | Write::Attempt { .. }))
+    }
 }
 
 /// Read a page of a lane's queue.
@@ -88,7 +93,11 @@ impl StoreActor {
     /// Answers a job, or keeps it for another attempt.
     fn finish(&mut self, ctx: &mut Context<Self>, mut job: Job, result: Result<Committed, StoreError>) {
         if let Err(error) = &result {
-            self.node.store_failed(error);
+            if job.commit.is_of_inbox() {
+                self.node.inbox_failed(error);
+            } else {
+                self.node.store_failed(error);
+            }
             if job.commit.persistent && error.is_retryable() {
                 job.attempt += 1;
                 let wait = self.node.config.timing.store_retry * (1 << job.attempt.min(6));

@@ -8,6 +8,11 @@ use crate::types::{Message, MessageId, NodeId, Topic};
 pub struct DeadLetterId(pub(super) i64);
 
 impl DeadLetterId {
+    /// The letter with this number in the store's table.
+    pub const fn new(id: i64) -> Self {
+        DeadLetterId(id)
+    }
+
     /// The number as the store's table shows it.
     pub const fn get(self) -> i64 {
         self.0

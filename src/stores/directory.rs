@@ -21,6 +21,8 @@ pub struct Route {
     pub node: NodeId,
     /// Where it listens, published addresses before those of operators; several addresses are one node.
     pub addrs: Vec<String>,
+    /// Every one of its rows is a subscription: the topic is not the node's own.
+    pub subscription: bool,
     /// `false` once its lease has expired or a newer process of its name has registered. A node with a route without a
     /// lease never expires.
     pub live: bool,
@@ -35,9 +37,9 @@ pub struct TopicEntry {
     pub tombstones: Vec<NodeId>,
 }
 
-/// A row of a topic: its node, whether it has no lease, its address, and whether it is live.
+/// A row of a topic: its node, whether it has no lease, its address, whether it is live, and whether it is a subscription.
 #[cfg(any(feature = "postgres", feature = "redis"))]
-pub(super) type RouteRow = (NodeId, bool, String, bool);
+pub(super) type RouteRow = (NodeId, bool, String, bool, bool);
 
 impl TopicEntry {
     /// What the rows and tombstones of a topic say, in whatever order they come.
@@ -47,13 +49,14 @@ impl TopicEntry {
         // By name, published addresses before those without a lease.
         rows.sort();
         let mut routes: Vec<Route> = Vec::new();
-        for (node, _, addr, live) in rows {
+        for (node, _, addr, live, subscription) in rows {
             match routes.last_mut().filter(|route| route.node == node) {
                 Some(route) => {
                     route.addrs.push(addr);
                     route.live |= live;
+                    route.subscription &= subscription;
                 }
-                None => routes.push(Route { node, addrs: vec![addr], live }),
+                None => routes.push(Route { node, addrs: vec![addr], subscription, live }),
             }
         }
         TopicEntry { routes, tombstones }

@@ -4,8 +4,8 @@
 use crate::support::*;
 use liner::stores::{DeadLetterFilter, DeadLetterOrigin};
 use liner::{
-    ClearStoredMessages, Config, ListDeadLetters, MeshEvent, Nack, PurgeDeadLetters, Receive, ReplayDeadLetters,
-    Replayed, SendError, SendTo, SpawnError,
+    BatchNack, BatchReply, ClearStoredMessages, Config, Delivery, ListDeadLetters, MeshEvent, Nack, PurgeDeadLetters,
+    Receive, ReplayDeadLetters, Replayed, SendError, SendTo, SpawnError,
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -85,6 +85,53 @@ async fn g09_dead_letters_are_purged_by_filter(mesh: Mesh) {
     assert_eq!(billing.call(PurgeDeadLetters { filter }).await.expect("purges"), 1);
     let left = billing.call(ListDeadLetters::default()).await.expect("lists");
     assert_eq!(left.iter().map(|(_, l)| l.id.lane.topic().as_str()).collect::<Vec<_>>(), ["billing"]);
+}
+
+async fn g05_batches_handed_off_to_a_thread_keep_their_order_over_a_nack(mesh: Mesh) {
+    let orders = Node::start(mesh.config("orders")).await;
+    let billing = Node::start(impatient(mesh.config("billing"))).await;
+    let (batches, taken) = std::sync::mpsc::channel::<(Vec<Delivery>, BatchReply)>();
+    let (seen, mut handled) = tokio::sync::mpsc::unbounded_channel();
+    let mut gives_back = true;
+    std::thread::spawn(move || {
+        'batches: for (batch, reply) in taken {
+            for (at, delivery) in batch.iter().enumerate() {
+                match (inbox::text(delivery).as_str(), delivery.attempt) {
+                    ("3", 1) => {
+                        reply.nack(BatchNack { at, nack: Nack::new("not yet") });
+                        continue 'batches;
+                    }
+                    ("5", _) if std::mem::take(&mut gives_back) => {
+                        reply.give_back(at);
+                        continue 'batches;
+                    }
+                    (text, attempt) => seen.send((text.to_owned(), attempt)).expect("the test waits"),
+                }
+            }
+            reply.ack();
+        }
+    });
+    let handoff = Receive::handoff(move |batch, reply| batches.send((batch, reply)).expect("the thread lives"));
+    billing.call(handoff).await.expect("receives").forever();
+    orders.send_all("billing", &texts("", 10)).await;
+    for n in 0..10 {
+        let expected = (n.to_string(), if n == 3 { 2 } else { 1 });
+        assert_eq!(handled.recv().await, Some(expected));
+    }
+    orders.settled().await;
+    let stats = billing.stats().await;
+    assert_eq!((stats.handled, stats.nacked), (10, 1));
+}
+
+async fn g09_a_batch_that_is_dropped_has_failed(mesh: Mesh) {
+    let orders = Node::start(mesh.config("orders")).await;
+    let billing = Node::start(impatient(mesh.config("billing"))).await;
+    let mut events = Events::of(&billing).await;
+    billing.call(Receive::handoff(|_, reply| drop(reply))).await.expect("receives").forever();
+    orders.send("billing", "x").await;
+    let dead = |e: &MeshEvent| matches!(e, MeshEvent::DeadLettered(_, reason) if reason == "the batch was dropped");
+    events.wait("a dead letter", dead).await;
+    assert_eq!(billing.call(ListDeadLetters::default()).await.expect("lists").len(), 1);
 }
 
 async fn g09_a_callback_that_panics_is_a_nack(mesh: Mesh) {
@@ -297,6 +344,8 @@ on_each_store!(
     g09_a_nack_redelivers_in_lane_order,
     g09_after_too_many_failures_a_message_is_a_dead_letter_and_can_be_replayed,
     g09_dead_letters_are_purged_by_filter,
+    g05_batches_handed_off_to_a_thread_keep_their_order_over_a_nack,
+    g09_a_batch_that_is_dropped_has_failed,
     g09_a_callback_that_panics_is_a_nack,
     g09_an_actor_that_panics_nacks_and_the_next_subscriber_goes_on,
     g09_a_handler_that_takes_too_long_has_failed,

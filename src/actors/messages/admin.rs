@@ -2,9 +2,10 @@
 
 use super::ToTopic;
 use crate::error::AdminError;
-use crate::stores::{Amount, DeadLetter, DeadLetterFilter, DeadLetterId, StoreFacts};
+use crate::stores::{Amount, DeadLetter, DeadLetterFilter, DeadLetterId, StoreFacts, TopicEntry};
 use crate::types::{LaneId, NameError, NodeId, Topic};
 use actix::prelude::{Message as ActixMessage, Recipient};
+use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -175,6 +176,45 @@ pub struct PurgeDeadLetters {
 #[rtype(result = "()")]
 pub struct WatchEvents(pub Recipient<MeshEvent>);
 
+/// Calls a function with every [`MeshEvent`] from now on, until the system ends: for programs without actors. It runs on a
+/// thread of the system and must not block.
+#[derive(ActixMessage)]
+#[rtype(result = "()")]
+pub struct ObserveEvents(pub(crate) Box<dyn FnMut(&MeshEvent) + Send>);
+
+impl ObserveEvents {
+    /// Calls `observer`.
+    pub fn new(observer: impl FnMut(&MeshEvent) + Send + 'static) -> Self {
+        ObserveEvents(Box::new(observer))
+    }
+}
+
+impl fmt::Debug for ObserveEvents {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ObserveEvents")
+    }
+}
+
+topic_message! {
+    /// Has [`MeshEvent::TopicChanged`] come for a topic, although this node may not send to it. Those it sends to are watched
+    /// anyway.
+    WatchTopic -> "Result<(), AdminError>"
+}
+
+/// Asks where the node listens.
+#[derive(Debug, Clone, Copy, ActixMessage)]
+#[rtype(result = "Whereabouts")]
+pub struct WhereAmI;
+
+/// Where a node is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Whereabouts {
+    /// Where it listens.
+    pub bound: SocketAddr,
+    /// What it publishes.
+    pub published: String,
+}
+
 /// Something an operator may want to know.
 #[derive(Debug, Clone, ActixMessage)]
 #[rtype(result = "()")]
@@ -184,12 +224,18 @@ pub enum MeshEvent {
     PeerUp(NodeId),
     /// A link that this node dialled is lost, and why; it is dialled again.
     PeerDown(NodeId, String),
+    /// A peer could not be dialled, and why; it is dialled again.
+    DialFailed(NodeId, String),
+    /// The catalogue says something new of a topic this node sends to or watches.
+    TopicChanged(Topic, TopicEntry),
     /// A peer said on a link that it serves a topic.
     PeerSubscribed(NodeId, Topic),
     /// A peer said on a link that it does not serve a topic any more.
     PeerUnsubscribed(NodeId, Topic),
     /// A store operation failed. What must happen is tried again; a send is answered.
     StoreError(String),
+    /// The same while something was received.
+    InboxError(String),
     /// A lane's numbering started anew at its sender: duplicates are possible.
     LaneRestarted(LaneId),
     /// A message became a dead letter: its lane, and the last reason.

@@ -6,10 +6,13 @@ mod subscribe;
 
 pub use admin::{
     Address, ClearAddresses, ClearStoredMessages, ForgetLane, ForgetPeer, Forgotten, LinkStats, ListAddresses,
-    ListDeadLetters, MeshEvent, PeerPending, PendingByPeer, PendingCount, PurgeDeadLetters, RefreshAddresses,
-    ReplayDeadLetters, Replayed, Shutdown, ShutdownReport, Stats, StatsReport, WatchEvents,
+    ListDeadLetters, MeshEvent, ObserveEvents, PeerPending, PendingByPeer, PendingCount, PurgeDeadLetters,
+    RefreshAddresses, ReplayDeadLetters, Replayed, Shutdown, ShutdownReport, Stats, StatsReport, WatchEvents,
+    WatchTopic, WhereAmI, Whereabouts,
 };
 pub use send::{GetPublisher, Receipt, SendAll, SendBatch, SendTo, ToTopic};
 pub(crate) use send::{Options, Outgoing};
-pub use subscribe::{BatchNack, Delivery, DeliveryBatch, Nack, Receive, Subscribe, Subscription, Unsubscribe};
-pub(crate) use subscribe::{Callback, Sink, SubscriptionGuard};
+pub(crate) use subscribe::{BatchAnswer, Callback, Handoff, Sink, SubscriptionGuard};
+pub use subscribe::{
+    BatchNack, BatchReply, Delivery, DeliveryBatch, Nack, Receive, Subscribe, Subscription, Unsubscribe,
+};

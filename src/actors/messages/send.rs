@@ -1,6 +1,6 @@
 //! Sending: one, all, many, and the publisher.
 
-use crate::config::{Durability, Mode};
+use crate::config::{Durability, Mode, OnFull};
 use crate::error::{SendBatchError, SendError};
 use crate::types::{Headers, Message, MessageId, NameError, Payload, Topic};
 use actix::prelude::Message as ActixMessage;
@@ -58,6 +58,7 @@ pub struct Receipt {
 pub(crate) struct Options {
     pub(crate) mode: Option<Mode>,
     pub(crate) deadline: Option<Duration>,
+    pub(crate) on_full: Option<OnFull>,
 }
 
 macro_rules! options {
@@ -81,6 +82,13 @@ macro_rules! options {
         #[must_use]
         pub fn deadline(mut self, deadline: Duration) -> Self {
             self.options.deadline = Some(deadline);
+            self
+        }
+
+        /// What happens when a bound is reached. Default [`Config::on_full`](crate::Config::on_full).
+        #[must_use]
+        pub fn on_full(mut self, on_full: OnFull) -> Self {
+            self.options.on_full = Some(on_full);
             self
         }
     };

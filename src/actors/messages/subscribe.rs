@@ -4,6 +4,7 @@ use super::ToTopic;
 use crate::error::SubscribeError;
 use crate::types::{Headers, MessageId, NameError, NodeId, Payload, Topic};
 use actix::prelude::{Message as ActixMessage, Recipient};
+use futures::channel::oneshot;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -78,6 +79,53 @@ pub struct BatchNack {
     pub nack: Nack,
 }
 
+/// What became of a batch: those before `handled` were, the one at `handled` failed if there is a nack, the others were not
+/// tried.
+#[derive(Debug)]
+pub(crate) struct BatchAnswer {
+    pub(crate) handled: usize,
+    pub(crate) nack: Option<Nack>,
+}
+
+impl From<Result<(), BatchNack>> for BatchAnswer {
+    fn from(result: Result<(), BatchNack>) -> Self {
+        match result {
+            Ok(()) => BatchAnswer { handled: usize::MAX, nack: None },
+            Err(BatchNack { at, nack }) => BatchAnswer { handled: at, nack: Some(nack) },
+        }
+    }
+}
+
+/// The answer to a batch that was handed off: given once, from any thread. Dropping it is a nack of the first message.
+#[derive(Debug)]
+#[must_use = "a batch without an answer has failed"]
+pub struct BatchReply(pub(crate) oneshot::Sender<BatchAnswer>);
+
+impl BatchReply {
+    /// All were handled.
+    pub fn ack(self) {
+        self.answer(Ok(()).into());
+    }
+
+    /// Part of the batch was not handled.
+    pub fn nack(self, nack: BatchNack) {
+        self.answer(Err(nack).into());
+    }
+
+    /// Those before `at` were handled, the others were not tried: they are handed over again, and nothing is counted.
+    pub fn give_back(self, at: usize) {
+        self.answer(BatchAnswer { handled: at, nack: None });
+    }
+
+    fn answer(self, answer: BatchAnswer) {
+        // A session that is gone has no use for it.
+        let _ = self.0.send(answer);
+    }
+}
+
+/// What takes batches that are handed off.
+pub(crate) type Handoff = dyn Fn(Vec<Delivery>, BatchReply) + Send + Sync;
+
 /// What a callback is.
 pub(crate) type Callback = dyn Fn(&Delivery) -> Result<(), Nack> + Send + Sync;
 
@@ -86,6 +134,7 @@ pub(crate) type Callback = dyn Fn(&Delivery) -> Result<(), Nack> + Send + Sync;
 pub(crate) enum Sink {
     Actor(Recipient<Delivery>),
     Batch(Recipient<DeliveryBatch>),
+    Handoff(Arc<Handoff>),
     Callback(Arc<Callback>),
 }
 
@@ -94,6 +143,7 @@ impl fmt::Debug for Sink {
         f.write_str(match self {
             Sink::Actor(_) => "Actor",
             Sink::Batch(_) => "Batch",
+            Sink::Handoff(_) => "Handoff",
             Sink::Callback(_) => "Callback",
         })
     }
@@ -114,6 +164,16 @@ macro_rules! subscription {
         /// An actor takes the messages of each lane in batches.
         pub fn batch($($topic: impl ToTopic,)? recipient: Recipient<DeliveryBatch>) -> Self {
             Self::with($($topic.to_topic(),)? Sink::Batch(recipient), DEFAULT_IN_FLIGHT)
+        }
+
+        /// A function takes the messages of each lane in batches and passes them on, to a thread outside actix for example. It
+        /// runs on the thread that drives the connection: it must not block. The answer may be given later. There is one
+        /// batch of a lane at a time, so lane order holds even across a nack.
+        pub fn handoff(
+            $($topic: impl ToTopic,)?
+            handoff: impl Fn(Vec<Delivery>, BatchReply) + Send + Sync + 'static,
+        ) -> Self {
+            Self::with($($topic.to_topic(),)? Sink::Handoff(Arc::new(handoff)), DEFAULT_IN_FLIGHT)
         }
 
         /// A function takes the messages, on the thread that drives the connection: it must not block. It gets one message

@@ -122,6 +122,7 @@ impl Sender {
             }
             _ => {}
         }
+        self.node.event(MeshEvent::DialFailed(self.link.peer.clone(), error.to_string()));
         self.link.dial_failed();
         self.wait(ctx);
         self.drive(ctx);

@@ -3,14 +3,16 @@
 use super::*;
 use crate::actors::answers::{Mailbox, answer};
 use crate::actors::feeder::{Feed, What};
-use crate::actors::messages::{Callback, Delivery, DeliveryBatch, Nack};
+use crate::actors::messages::{BatchReply, Callback, Delivery, DeliveryBatch, Handoff, Nack};
 use bytes::Bytes;
+use futures::channel::oneshot;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Who takes the messages of a topic, on this thread.
 pub(super) enum Taker {
     Actor(Feed),
     Batch(Mailbox<DeliveryBatch>),
+    Handoff(Arc<Handoff>),
     Callback(Arc<Callback>),
 }
 
@@ -19,6 +21,7 @@ impl Taker {
         match sink {
             Sink::Actor(recipient) => Taker::Actor(Feed::new(feed, recipient, session)),
             Sink::Batch(recipient) => Taker::Batch(Mailbox::new(recipient)),
+            Sink::Handoff(handoff) => Taker::Handoff(handoff),
             Sink::Callback(callback) => Taker::Callback(callback),
         }
     }
@@ -151,12 +154,18 @@ impl Session {
                 self.take_fed(now, fed);
             }
             Some(Taker::Batch(mailbox)) if mailbox.connected() => {
-                let delivery = |parcel: Parcel| match parcel.what {
-                    What::Delivery(delivery) => Some((parcel.token, delivery)),
-                    What::Addressed(..) | What::Request(_) => None,
-                };
-                let (tokens, deliveries) = parcels.into_iter().filter_map(delivery).unzip();
+                let (tokens, deliveries) = unpack(parcels);
                 self.answers.send_many(slot, tokens, mailbox, deliveries);
+            }
+            Some(Taker::Handoff(handoff)) => {
+                let (tokens, deliveries) = unpack(parcels);
+                let (reply, answer) = oneshot::channel();
+                self.inbound.close_batch(slot);
+                self.answers.await_batch(slot, tokens, answer);
+                let handed = catch_unwind(AssertUnwindSafe(|| handoff(deliveries, BatchReply(reply))));
+                if handed.is_err() {
+                    tracing::error!(node = %self.node.id, %topic, "a function that takes batches panicked");
+                }
             }
             _ => self.sink_gone(now, &topic, slot, parcels.iter().map(|p| p.token)),
         }
@@ -194,7 +203,7 @@ impl Session {
         match &answer {
             Answer::Done => self.uncounted.handled += 1,
             Answer::Failed { reason, .. } => note_nack(&self.node, self.inbound.lane(slot), reason),
-            Answer::Returned => {}
+            Answer::Returned | Answer::Untried => {}
         }
         self.inbound.handle_answer(now, slot, token, answer, random);
     }
@@ -203,6 +212,15 @@ impl Session {
 fn note_nack(node: &Node, lane: &LaneId, reason: &str) {
     tracing::debug!(node = %node.id, %lane, reason, "nack");
     count(&node.counters.nacked, 1);
+}
+
+/// The messages of parcels that nobody has yet, and their tokens.
+fn unpack(parcels: Vec<Parcel>) -> (Vec<u64>, Vec<Delivery>) {
+    let delivery = |parcel: Parcel| match parcel.what {
+        What::Delivery(delivery) => Some((parcel.token, delivery)),
+        What::Addressed(..) | What::Request(_) => None,
+    };
+    parcels.into_iter().filter_map(delivery).unzip()
 }
 
 /// At-most-once messages have no number.

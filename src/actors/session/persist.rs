@@ -16,7 +16,7 @@ impl Session {
                     actor.drive(ctx);
                 }
                 Err(error) => {
-                    actor.node.store_failed(&error);
+                    actor.node.inbox_failed(&error);
                     if error.is_retryable() {
                         let wait = actor.node.config.timing.store_retry;
                         ctx.run_later(wait, move |actor, ctx| actor.open(ctx, slot, lane));

@@ -4,12 +4,12 @@ mod send;
 mod subscribe;
 
 use crate::actors::ack_tracker::AckTracker;
-use crate::actors::catalogue::Catalogue;
+use crate::actors::catalogue::{Catalogue, Look, Update};
 use crate::actors::link::Link;
 use crate::actors::listener::Listener;
 use crate::actors::messages::{
-    GetPublisher, MeshEvent, Options, Outgoing, Receipt, Receive, SendAll, SendBatch, SendTo, Sink, Subscribe,
-    Subscription, SubscriptionGuard, Unsubscribe, WatchEvents,
+    GetPublisher, MeshEvent, ObserveEvents, Options, Outgoing, Receipt, Receive, SendAll, SendBatch, SendTo, Sink,
+    Subscribe, Subscription, SubscriptionGuard, Unsubscribe, WatchEvents,
 };
 use crate::actors::node::Node;
 use crate::actors::publisher::Publisher;
@@ -20,7 +20,7 @@ use crate::actors::session::{Announce, SetHandler};
 use crate::actors::store::{OpenOutbox, StoreActor};
 use crate::actors::threads::Threads;
 use crate::error::{SendBatchError, SendError, SubscribeError};
-use crate::stores::StoreError;
+use crate::stores::{StoreError, TopicEntry};
 use crate::types::{NameError, NodeId, Payload, Topic};
 use crate::wire::inbound::Handler as Spec;
 use crate::wire::outbound::Body;
@@ -58,6 +58,7 @@ pub struct LinerSystem {
     handlers: HashMap<Topic, (u64, Sink)>,
     next_handler: u64,
     watchers: Vec<Recipient<MeshEvent>>,
+    observers: Vec<ObserveEvents>,
     /// Threads that senders run on, in turn.
     next_thread: usize,
     /// What the last send was for: the next one mostly is, too.
@@ -104,6 +105,7 @@ impl LinerSystem {
             handlers: HashMap::new(),
             next_handler: 0,
             watchers: Vec::new(),
+            observers: Vec::new(),
             next_thread: 0,
             last_board: None,
             to_wake: Vec::new(),
@@ -165,9 +167,15 @@ impl LinerSystem {
     pub(in crate::actors) fn use_topic(&mut self, topic: &Topic) -> bool {
         let first = self.catalogue.use_topic(topic);
         if first {
-            self.node.sends.notify_one();
+            self.node.uses_catalogue.notify_one();
         }
         first
+    }
+
+    /// Has changes of what the catalogue says of a topic reported.
+    pub(in crate::actors) fn watch_topic(&mut self, topic: &Topic) {
+        self.catalogue.watch_topic(topic);
+        self.node.uses_catalogue.notify_one();
     }
 
     /// Tells the peers that this node serves a topic, or does not any more.
@@ -186,16 +194,29 @@ impl LinerSystem {
             (topic, entry)
         };
         Box::pin(look.into_actor(self).then(move |(topic, entry), actor, ctx| {
-            let known = entry.map(|entry| actor.catalogue.update(&topic, entry, at));
+            let known = entry.map(|entry| actor.take_entry(ctx, &topic, entry, at));
             match known {
                 Ok(false) => actor.look_up(topic),
-                Ok(true) => {
-                    actor.rebuild(ctx, &topic);
-                    Box::pin(fut::ready(Ok(())))
-                }
+                Ok(true) => Box::pin(fut::ready(Ok(()))),
                 Err(error) => Box::pin(fut::ready(Err(error))),
             }
         }))
+    }
+
+    /// The catalogue said this of a topic at a look. Answers whether it still holds; if not, look again.
+    pub(in crate::actors) fn take_entry(
+        &mut self,
+        ctx: &Context<Self>,
+        topic: &Topic,
+        entry: TopicEntry,
+        at: Look,
+    ) -> bool {
+        let update = self.catalogue.update(topic, entry.clone(), at);
+        if update == Update::New {
+            self.node.event(MeshEvent::TopicChanged(topic.clone(), entry));
+        }
+        self.rebuild(ctx, topic);
+        update != Update::Outdated
     }
 
     /// Reads all topics in use again. One such look is under way at a time: where the catalogue changes faster than it is
@@ -205,7 +226,7 @@ impl LinerSystem {
             self.refresh = Refresh::Again;
             return;
         }
-        let topics = self.catalogue.used_topics();
+        let topics = self.catalogue.current_topics();
         if topics.is_empty() {
             return;
         }
@@ -220,8 +241,7 @@ impl LinerSystem {
             match found {
                 Ok(found) => {
                     for (topic, entry) in found {
-                        again |= !actor.catalogue.update(&topic, entry, at);
-                        actor.rebuild(ctx, &topic);
+                        again |= !actor.take_entry(ctx, &topic, entry, at);
                     }
                 }
                 Err(error) => actor.node.store_failed(&error),
@@ -296,6 +316,14 @@ impl Handler<WatchEvents> for LinerSystem {
     }
 }
 
+impl Handler<ObserveEvents> for LinerSystem {
+    type Result = ();
+
+    fn handle(&mut self, observer: ObserveEvents, _: &mut Self::Context) {
+        self.observers.push(observer);
+    }
+}
+
 impl Handler<MeshEvent> for LinerSystem {
     type Result = ();
 
@@ -303,6 +331,9 @@ impl Handler<MeshEvent> for LinerSystem {
         self.watchers.retain(Recipient::connected);
         for watcher in &self.watchers {
             watcher.do_send(event.clone());
+        }
+        for ObserveEvents(observer) in &mut self.observers {
+            observer(&event);
         }
         if matches!(event, MeshEvent::Fenced) {
             tracing::error!(node = %self.node.id, "a newer process runs under this node's name: stopping");

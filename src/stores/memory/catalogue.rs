@@ -32,6 +32,7 @@ struct Row {
     node: NodeId,
     /// The epoch of the process that published the row under its lease; `None` for operators' rows and seeds.
     lease: Option<Epoch>,
+    subscription: bool,
 }
 
 /// How a tombstone came here.
@@ -77,13 +78,15 @@ impl Catalogue {
         Registration { epoch, clean }
     }
 
-    pub(super) fn publish(&mut self, fence: &Fence, topic: &Topic, addr: &str, lease: Duration) {
+    pub(super) fn publish(&mut self, fence: &Fence, topic: &Topic, addr: &str, subscription: bool, lease: Duration) {
         self.routes.retain(|(of, at), row| of != topic || at == addr || row.node != fence.node || row.lease.is_none());
         let row = self.routes.entry((topic.clone(), addr.to_owned()));
-        let row = row.or_insert_with(|| Row { node: fence.node.clone(), lease: Some(fence.epoch) });
+        let published = || Row { node: fence.node.clone(), lease: Some(fence.epoch), subscription };
+        let row = row.or_insert_with(published);
         if row.node != fence.node || row.lease.is_some() {
-            *row = Row { node: fence.node.clone(), lease: Some(fence.epoch) };
+            *row = published();
         }
+        row.subscription = subscription;
         self.tombstones.remove(&(topic.clone(), fence.node.clone()));
         self.renew(fence, lease);
         self.bump();
@@ -97,7 +100,7 @@ impl Catalogue {
 
     pub(super) fn seed(&mut self, topic: &Topic, node: &NodeId, addr: &str) {
         let row = self.routes.entry((topic.clone(), addr.to_owned()));
-        row.or_insert_with(|| Row { node: node.clone(), lease: None });
+        row.or_insert_with(|| Row { node: node.clone(), lease: None, subscription: false });
         self.bump();
     }
 
@@ -145,7 +148,13 @@ impl Catalogue {
         let routes = by_node.into_iter().map(|(node, mut rows)| {
             rows.sort_by_key(|(row, addr)| (row.lease.is_none(), *addr));
             let live = rows.iter().any(|(row, _)| self.is_live(row));
-            Route { node: node.clone(), addrs: rows.into_iter().map(|(_, addr)| addr.to_owned()).collect(), live }
+            let subscription = rows.iter().all(|(row, _)| row.subscription);
+            Route {
+                node: node.clone(),
+                addrs: rows.into_iter().map(|(_, addr)| addr.to_owned()).collect(),
+                subscription,
+                live,
+            }
         });
         TopicEntry { routes: routes.collect(), tombstones }
     }

@@ -157,11 +157,11 @@ impl Directory for MemoryStore {
         fence: &'a Fence,
         topic: &'a Topic,
         addr: &'a str,
-        _subscription: bool,
+        subscription: bool,
         lease: Duration,
     ) -> StoreFuture<'a, ()> {
         self.write(fence, move |medium| {
-            medium.catalogue.publish(fence, topic, addr, lease);
+            medium.catalogue.publish(fence, topic, addr, subscription, lease);
             Ok(())
         })
     }

@@ -130,10 +130,10 @@ pub(super) const TOPICS_AT_ONCE: usize = 1000;
 pub(super) const TOPICS: &str = "SELECT TRUE, a.client_name, a.addr, a.lease_epoch IS NULL
             OR (n.epoch = a.lease_epoch
                 AND n.lease_until > (extract(epoch FROM clock_timestamp()) * 1000)::int8) IS TRUE,
-        a.lease_epoch IS NULL, a.topic
+        a.lease_epoch IS NULL, a.topic, a.subscription IS TRUE
     FROM topic_addr AS a LEFT JOIN liner_nodes AS n ON n.name = a.client_name WHERE a.topic = ANY ($1)
     UNION ALL
-    SELECT FALSE, t.node, '', FALSE, FALSE, t.topic FROM liner_tombstones AS t
+    SELECT FALSE, t.node, '', FALSE, FALSE, t.topic, FALSE FROM liner_tombstones AS t
     WHERE t.topic = ANY ($1) AND (t.told OR NOT EXISTS (
         SELECT 1 FROM topic_addr AS a WHERE a.topic = t.topic AND a.client_name = t.node
     ))";
@@ -147,7 +147,7 @@ pub(super) fn topics(asked: &[Topic], rows: &[Row]) -> Outcome<Vec<TopicEntry>> 
         if row.try_get(0)? {
             // An operator can write any text; what is no name of a node is no route to one.
             let Ok(node) = NodeId::new(name) else { continue };
-            routes.push((node, row.try_get(4)?, row.try_get(2)?, row.try_get(3)?));
+            routes.push((node, row.try_get(4)?, row.try_get(2)?, row.try_get(3)?, row.try_get(6)?));
         } else {
             tombstones.push(NodeId::new(name)?);
         }

@@ -59,11 +59,11 @@ fn entry(answer: &mut Answer) -> Outcome<TopicEntry> {
     while !rows.is_over() {
         let mut row = rows.parts()?;
         let (name, addr) = (row.bytes()?, row.bytes()?);
-        let (unleased, live) = (row.number()? == 1, row.number()? == 1);
+        let (unleased, live, subscription) = (row.number()? == 1, row.number()? == 1, row.number()? == 1);
         // An operator can write anything; what is no name of a node or no text is no route to one.
         let (Ok(name), Ok(addr)) = (std::str::from_utf8(&name), std::str::from_utf8(&addr)) else { continue };
         let Ok(node) = NodeId::new(name) else { continue };
-        found.push((node, unleased, addr.to_owned(), live));
+        found.push((node, unleased, addr.to_owned(), live, subscription));
     }
     while !tombstones.is_over() {
         gone.push(NodeId::new(&tombstones.text()?)?);

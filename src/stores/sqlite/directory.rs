@@ -125,7 +125,8 @@ pub(super) fn release(db: &Connection, fence: &Fence) -> Outcome<()> {
 
 pub(super) fn topic(db: &Connection, topic: &Topic) -> Outcome<TopicEntry> {
     let sql = format!(
-        "SELECT a.client_name, a.addr, a.lease_epoch IS NULL OR (n.epoch = a.lease_epoch AND n.lease_until > {NOW})
+        "SELECT a.client_name, a.addr, a.lease_epoch IS NULL OR (n.epoch = a.lease_epoch AND n.lease_until > {NOW}),
+            a.subscription
         FROM topic_addr AS a LEFT JOIN liner_nodes AS n ON n.name = a.client_name
         WHERE a.topic = ?1 ORDER BY a.client_name, a.lease_epoch IS NULL, a.addr"
     );
@@ -138,12 +139,14 @@ pub(super) fn topic(db: &Connection, topic: &Topic) -> Outcome<TopicEntry> {
         let Ok(node) = NodeId::new(&name) else { continue };
         let addr = row.get(1)?;
         let live = row.get::<_, Option<bool>>(2)?.unwrap_or(false);
+        let subscription = row.get::<_, Option<bool>>(3)?.unwrap_or(false);
         match routes.last_mut().filter(|route| route.node == node) {
             Some(route) => {
                 route.addrs.push(addr);
                 route.live |= live;
+                route.subscription &= subscription;
             }
-            None => routes.push(Route { node, addrs: vec![addr], live }),
+            None => routes.push(Route { node, addrs: vec![addr], subscription, live }),
         }
     }
     Ok(TopicEntry { routes, tombstones: tombstones(db, topic)? })

@@ -78,6 +78,8 @@ pub enum Answer {
     },
     /// The subscriber went away with it: it waits for the next one, and nothing is counted.
     Returned,
+    /// The subscriber has not looked at it: it waits as if it had not been handed over.
+    Untried,
 }
 
 /// What the owner has to do or to know.

@@ -36,7 +36,10 @@ impl Inbound {
         if lane.blocked.is_some_and(|until| lane.handed > 0 || until > now) || lane.handed >= handler.in_flight {
             return None;
         }
-        lane.blocked = None;
+        if lane.whole && lane.handed > 0 {
+            return None;
+        }
+        (lane.blocked, lane.whole) = (None, false);
         let (handed, last_alone) = (lane.handed, lane.alone);
         let (token, entry) = lane.next_waiting()?;
         if entry.failed >= max_attempts {
@@ -72,6 +75,12 @@ impl Inbound {
         Some(HandOver { slot, token, place, attempt, redelivered, message })
     }
 
+    /// What the lane's subscriber has now is a batch: nothing more of the lane is handed over before all of it is answered.
+    /// So its order holds across a nack.
+    pub fn close_batch(&mut self, slot: Slot) {
+        self.lanes[slot.0].whole = true;
+    }
+
     /// Has the attempt of a redelivered message recorded, together with those of as many behind it as may be handed over
     /// with it: one commit for all. It ends at one that is to be alone.
     fn record_attempts(&mut self, slot: Slot, token: u64, room: u32) {
@@ -104,6 +113,7 @@ impl Inbound {
         answer: Answer,
         random: impl FnOnce() -> u64,
     ) {
+        let record = self.config.record_attempts;
         let lane = &mut self.lanes[slot.0];
         let Some(entry) = lane.entry(token).filter(|e| matches!(e.state, State::Handed { .. })) else { return };
         match answer {
@@ -121,6 +131,14 @@ impl Inbound {
             }
             Answer::Returned => {
                 entry.state = State::Waiting;
+                lane.handed -= 1;
+                lane.next = lane.next.min(token);
+            }
+            Answer::Untried => {
+                entry.handed -= 1;
+                let redelivered = entry.flags.has(DataFlags::REDELIVERED) || entry.handed > 0;
+                let recorded = record && redelivered && entry.place.is_some();
+                entry.state = if recorded { State::Recorded } else { State::Waiting };
                 lane.handed -= 1;
                 lane.next = lane.next.min(token);
             }

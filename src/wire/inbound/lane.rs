@@ -228,6 +228,8 @@ pub(super) struct Lane {
     pub(super) handed: u32,
     /// The one handed over last must be answered before the next.
     pub(super) alone: bool,
+    /// Those handed over are a whole: all must be answered before the next.
+    pub(super) whole: bool,
     /// After a nack: not before this, and not before all that were handed over are answered.
     pub(super) blocked: Option<Instant>,
     /// Attempts recorded by an earlier process: (incarnation, number, attempts).
@@ -258,6 +260,7 @@ impl Lane {
             next: 0,
             handed: 0,
             alone: false,
+            whole: false,
             blocked: None,
             recorded: Vec::new(),
             queued: false,

@@ -111,19 +111,19 @@ function ops.release()
   return { 'ok' }
 end
 
--- Rows (node, address, without a lease, live), and tombstones.
+-- Rows (node, address, without a lease, live, subscription), and tombstones.
 local function entry(topic, at)
   local addrs, marks, tombstones = keys(topic)
   local marked, there, rows, gone = hash(marks), {}, {}, {}
   for addr, name in pairs(hash(addrs)) do
-    local epoch = mark(marked, addr, name)
+    local epoch, subscription = mark(marked, addr, name)
     local live = epoch == 0
     if not live then
       local found = redis.call('HMGET', 'lnr_node:' .. name, 'epoch', 'lease_until')
       live = tonumber(found[1] or 0) == epoch and tonumber(found[2] or 0) > at
     end
     there[name] = true
-    rows[#rows + 1] = { name, addr, epoch == 0 and 1 or 0, live and 1 or 0 }
+    rows[#rows + 1] = { name, addr, epoch == 0 and 1 or 0, live and 1 or 0, tonumber(subscription) }
   end
   for name, how in pairs(hash(tombstones)) do
     if how == 'told' or not there[name] then gone[#gone + 1] = name end

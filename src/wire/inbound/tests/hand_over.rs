@@ -17,6 +17,45 @@ fn one_at_a_time_and_in_order_over_a_nack() {
 }
 
 #[test]
+fn a_batch_is_answered_before_the_next_and_its_order_holds_over_a_nack() {
+    let mut link = Link::new(10);
+    (1..=3).for_each(|n| link.plain(n));
+    assert_eq!(link.handed(), [1, 2, 3]);
+    link.inn.close_batch(SLOT);
+    link.plain(4);
+    assert!(link.handed().is_empty(), "the batch is not answered");
+    link.answer(0, done());
+    link.answer(1, nack());
+    link.answer(2, Answer::Untried);
+    assert!(link.handed().is_empty(), "the nack is waited out");
+    link.wait(Duration::from_millis(100));
+    let again: Vec<_> = link.hand_over().iter().map(|d| (d.token, d.attempt, d.redelivered)).collect();
+    assert_eq!(again, [(1, 2, true), (2, 1, false), (3, 1, false)]);
+}
+
+#[test]
+fn an_at_most_once_message_that_was_not_tried_is_not_lost() {
+    let mut link = Link::new(10);
+    link.data(0, DataFlags::DIRECT, 3).expect("in order");
+    assert_eq!(link.handed(), [0]);
+    link.answer(0, Answer::Untried);
+    assert_eq!(link.handed(), [0]);
+    assert_eq!(link.inn.counts().dropped, 0);
+}
+
+#[test]
+fn an_attempt_that_was_not_made_is_not_recorded_again() {
+    let mut link = Link::of(InboundConfig { record_attempts: true, ..config() }, 10);
+    link.data(1, DataFlags::REDELIVERED, 3).expect("in order");
+    assert!(link.handed().is_empty());
+    assert_eq!(link.events().len(), 1);
+    link.inn.handle_recorded(SLOT, 0);
+    assert_eq!(link.handed(), [1]);
+    link.answer(0, Answer::Untried);
+    assert_eq!((link.handed(), link.events()), (vec![1], vec![]));
+}
+
+#[test]
 fn after_its_attempts_a_message_is_a_dead_letter_and_the_lane_goes_on() {
     let mut link = Link::new(1);
     link.plain(1);

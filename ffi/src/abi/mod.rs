@@ -1,0 +1,129 @@
+//! The functions of `liner.h`, one file a theme. What they mean is said there.
+//!
+//! Each takes what C gives, checks it, and hands it to the client behind the handle. No panic leaves it, and nothing but the
+//! arguments is trusted to be what C says it is: strings end with NUL, data and headers are as long as they are said to be,
+//! and callbacks may be called from other threads for as long as they are set.
+
+mod dead_letters;
+mod events;
+mod lifecycle;
+mod limits;
+mod receiving;
+mod sending;
+mod topics;
+
+pub use dead_letters::*;
+pub use events::*;
+pub use lifecycle::*;
+pub use limits::*;
+pub use receiving::*;
+pub use sending::*;
+pub use topics::*;
+
+use crate::error::{ErrorCode, Failure};
+use crate::handles::{Entry, find};
+use std::ffi::{CStr, c_char, c_int, c_void};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::slice;
+use std::sync::Arc;
+
+/// `lnr_hClient`.
+pub type Handle = *mut c_void;
+
+/// `BOOL`.
+pub type Bool = c_int;
+
+const TRUE: Bool = 1;
+const FALSE: Bool = 0;
+
+/// Runs the body of a function, out of which no panic comes.
+fn guarded<T: Copy>(bad: T, body: impl FnOnce() -> T) -> T {
+    catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|_| {
+        crate::log::line("liner failed unexpectedly");
+        bad
+    })
+}
+
+/// Runs a call for the client behind a handle, and notes how it ended. `bad` is the answer to a handle that is none, and of a
+/// call that fails.
+fn call<T: Copy>(handle: Handle, bad: T, body: impl FnOnce(&Arc<Entry>) -> Result<T, Failure>) -> T {
+    guarded(bad, || {
+        let Some(entry) = find(handle as usize) else { return bad };
+        match body(&entry) {
+            Ok(answer) => {
+                entry.succeeded();
+                answer
+            }
+            Err(failure) => {
+                entry.failed(&failure);
+                bad
+            }
+        }
+    })
+}
+
+/// Runs a call that answers whether it succeeded.
+fn done(handle: Handle, body: impl FnOnce(&Arc<Entry>) -> Result<(), Failure>) -> Bool {
+    call(handle, FALSE, |entry| body(entry).map(|()| TRUE))
+}
+
+/// Reads something of a client that cannot fail. Leaves the last error as it is.
+fn read<T: Copy>(handle: Handle, bad: T, body: impl FnOnce(&Arc<Entry>) -> T) -> T {
+    guarded(bad, || find(handle as usize).map_or(bad, |entry| body(&entry)))
+}
+
+/// A string argument.
+///
+/// # Safety
+/// It is NULL, or ends with NUL and stays as it is for as long as the call lasts.
+unsafe fn text<'a>(pointer: *const c_char) -> Result<&'a str, Failure> {
+    if pointer.is_null() {
+        return Err(Failure::argument("an argument is NULL"));
+    }
+    // SAFETY: it is not NULL; the caller vouches for the rest.
+    let text = unsafe { CStr::from_ptr(pointer) };
+    text.to_str().map_err(|_| Failure::argument("an argument is not UTF-8"))
+}
+
+/// A string argument that may be NULL.
+///
+/// # Safety
+/// As for [`text`].
+unsafe fn optional_text<'a>(pointer: *const c_char) -> Result<Option<&'a str>, Failure> {
+    if pointer.is_null() {
+        return Ok(None);
+    }
+    // SAFETY: as the caller vouches.
+    unsafe { text(pointer) }.map(Some)
+}
+
+/// An array argument.
+///
+/// # Safety
+/// `pointer` is NULL, or there are `count` elements that stay as they are for as long as the call lasts.
+unsafe fn array<'a, T>(pointer: *const T, count: usize) -> Result<&'a [T], Failure> {
+    if count == 0 {
+        return Ok(&[]);
+    }
+    let fits = count.checked_mul(size_of::<T>()).is_some_and(|bytes| isize::try_from(bytes).is_ok());
+    if pointer.is_null() || !pointer.is_aligned() || !fits {
+        return Err(Failure::new(ErrorCode::InvalidArg, "an argument is NULL, or its size is impossible"));
+    }
+    // SAFETY: it is not NULL, aligned, and no larger than memory can be; the caller vouches for the rest.
+    Ok(unsafe { slice::from_raw_parts(pointer, count) })
+}
+
+/// What a callback is given with every call.
+#[derive(Debug, Clone, Copy)]
+struct UserData(*mut c_void);
+
+// SAFETY: it is only handed back to the program, whose header says on which threads that happens.
+unsafe impl Send for UserData {}
+// SAFETY: as above; nothing is done with it here.
+unsafe impl Sync for UserData {}
+
+impl UserData {
+    fn get(self) -> *mut c_void {
+        self.0
+    }
+}

@@ -1,0 +1,161 @@
+//! Looking into a client and administering it. Most of it needs the store only, and works whether or not the client runs.
+
+use crate::core::Core;
+use crate::desk::current_client;
+use crate::error::{ErrorCode, Failure};
+use crate::wait::{ask, wait, wait_for};
+use liner::Epoch;
+use liner::stores::Fence;
+use liner::{
+    DeadLetter, DeadLetterFilter, DeadLetterId, LaneId, PendingByPeer, PurgeDeadLetters, ReplayDeadLetters, Replayed,
+    Stats, Topic,
+};
+use serde_json::json;
+use std::sync::atomic::Ordering;
+
+/// Dead letters read at a time.
+const PAGE: usize = 256;
+
+/// What waits for one receiver and topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Pending {
+    pub(crate) addr: String,
+    pub(crate) lane: LaneId,
+    pub(crate) messages: u64,
+}
+
+impl Core {
+    /// Leave to write without having started: it outlasts every start, and takes the name from nobody.
+    pub(crate) fn fence(&self) -> Fence {
+        Fence { node: self.node.clone(), epoch: Epoch::new(i64::MAX.cast_unsigned()) }
+    }
+
+    /// The addresses of a topic as the store has them, with who listens there.
+    pub(crate) fn addresses(&self, topic: &str) -> Result<Vec<(String, String)>, Failure> {
+        let entry = wait(self.store.topic(&Topic::new(topic)?))?;
+        let rows = entry.routes.iter().flat_map(|r| r.addrs.iter().map(|addr| (addr.clone(), r.node.to_string())));
+        Ok(rows.collect())
+    }
+
+    /// What waits, by receiver and topic.
+    pub(crate) fn pending(&self) -> Result<Vec<Pending>, Failure> {
+        let mut rows: Vec<Pending> = match self.running() {
+            Ok(running) => {
+                let lanes = ask(&running.system, PendingByPeer)?.into_iter();
+                lanes.map(|p| Pending { addr: p.addr, lane: p.lane, messages: p.amount.messages }).collect()
+            }
+            Err(_) => {
+                let lanes = wait(self.store.pending(&self.node))?.into_iter();
+                lanes.map(|p| Pending { addr: String::new(), lane: p.lane, messages: p.amount.messages }).collect()
+            }
+        };
+        for row in rows.iter_mut().filter(|row| row.addr.is_empty()) {
+            let routes = wait(self.store.topic(row.lane.topic()))?.routes;
+            let route = routes.into_iter().find(|route| route.node == *row.lane.receiver());
+            row.addr = route.and_then(|route| route.addrs.into_iter().next()).unwrap_or_default();
+        }
+        Ok(rows)
+    }
+
+    /// Deletes what this client has queued, and its lanes.
+    pub(crate) fn clear_stored_messages(&self) -> Result<(), Failure> {
+        self.while_idle(ErrorCode::ClearWhileRunning, || {
+            let fence = self.fence();
+            for lane in wait(self.store.lanes(&self.node))? {
+                wait(self.store.forget_lane(&fence, lane.name()))?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Deletes all addresses of the client's own topic.
+    pub(crate) fn clear_addresses(&self) -> Result<(), Failure> {
+        self.while_idle(ErrorCode::ClearWhileRunning, || {
+            wait(self.store.clear_addresses(&self.fence(), &self.topic)).map(drop)
+        })
+    }
+
+    // ---- dead letters ----
+
+    /// All dead letters of a topic, or of all.
+    pub(crate) fn dead_letters(&self, topic: Option<&str>) -> Result<Vec<(DeadLetterId, DeadLetter)>, Failure> {
+        let filter = filter(topic, 0)?;
+        let mut letters = Vec::new();
+        loop {
+            let after = letters.last().map(|(id, _)| *id);
+            let page = wait(self.store.dead_letters(&self.node, &filter, after, PAGE))?;
+            if page.is_empty() {
+                return Ok(letters);
+            }
+            letters.extend(page);
+        }
+    }
+
+    /// Tries dead letters again. Within a callback, which may be what they need, it does not wait for the outcome.
+    pub(crate) fn replay(&self, topic: Option<&str>, id: i64) -> Result<Replayed, Failure> {
+        let running = self.running()?;
+        let replay = running.system.send(ReplayDeadLetters { filter: filter(topic, id)? });
+        if current_client().is_some() {
+            return Ok(Replayed::default());
+        }
+        // Handlers take as long as they like.
+        let replayed = wait_for(replay, None).and_then(Result::ok).ok_or_else(Failure::not_running)?;
+        Ok(replayed?)
+    }
+
+    /// Deletes dead letters.
+    pub(crate) fn purge(&self, topic: Option<&str>, id: i64) -> Result<u64, Failure> {
+        let filter = filter(topic, id)?;
+        match self.running() {
+            Ok(running) => ask(&running.system, PurgeDeadLetters { filter }),
+            Err(_) => wait(self.store.purge_dead_letters(&self.fence(), &filter)),
+        }
+    }
+
+    // ---- statistics ----
+
+    /// What the running client counts and holds.
+    pub(crate) fn stats(&self) -> Result<String, Failure> {
+        let running = self.running()?;
+        let stats = ask(&running.system, Stats)?;
+        let link = |link: &liner::LinkStats| {
+            json!({
+                "peer": link.peer.as_str(),
+                "up": link.up,
+                "pending": link.pending.messages,
+                "pending_bytes": link.pending.bytes,
+                "memory": link.memory.messages,
+                "memory_bytes": link.memory.bytes,
+            })
+        };
+        let report = json!({
+            "node": stats.node.as_str(),
+            "bound": stats.bound.to_string(),
+            "published": stats.published,
+            "store": stats.store.description,
+            "store_durability": stats.store.durability,
+            "accepted": stats.accepted,
+            "delivered": stats.delivered,
+            "handled": stats.handled,
+            "acked": stats.acked,
+            "redelivered": stats.redelivered,
+            "nacked": stats.nacked,
+            "dead_lettered": stats.dead_lettered,
+            "dropped": stats.dropped + running.dropped.load(Ordering::Relaxed),
+            "duplicates": stats.duplicates,
+            "bytes_accepted": stats.bytes_accepted,
+            "bytes_delivered": stats.bytes_delivered,
+            "pending": stats.pending,
+            "oldest_pending_ms": stats.oldest_pending.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX)),
+            "waiting_sends": stats.waiting_sends,
+            "links": stats.links.iter().map(link).collect::<Vec<_>>(),
+        });
+        Ok(report.to_string())
+    }
+}
+
+fn filter(topic: Option<&str>, id: i64) -> Result<DeadLetterFilter, Failure> {
+    let topic = topic.map(Topic::new).transpose()?;
+    let ids = if id == 0 { Vec::new() } else { vec![DeadLetterId::new(id)] };
+    Ok(DeadLetterFilter { ids, topic })
+}

@@ -1,0 +1,245 @@
+//! A client: who it is, its store, and whether it runs. What the C interface and the Rust interface share.
+
+use crate::callbacks::{Callbacks, Receive};
+use crate::error::{ErrorCode, Failure};
+use crate::running::Running;
+use crate::waits::leave_to_wait_for;
+use arc_swap::{ArcSwapOption, Guard};
+use liner::stores::SharedStore;
+use liner::{Durability, NodeId, Topic};
+use parking_lot::{Condvar, Mutex};
+use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+
+/// Whether a client runs.
+enum Phase {
+    Idle,
+    /// A thread is starting it.
+    Starting,
+    Running(Arc<Running>),
+    /// A thread is stopping it.
+    Stopping,
+}
+
+/// The topics a client has to do with.
+pub(crate) type Related = Arc<Mutex<HashSet<Topic>>>;
+
+/// See the [module](self).
+pub(crate) struct Core {
+    /// Tells the clients of this process apart.
+    pub(crate) id: u64,
+    pub(crate) node: NodeId,
+    pub(crate) topic: Topic,
+    pub(crate) store: SharedStore,
+    pub(crate) callbacks: Arc<Callbacks>,
+    /// Topics that were subscribed to: they are served whenever the client runs.
+    pub(crate) subscriptions: Mutex<BTreeSet<Topic>>,
+    pub(crate) related: Related,
+    listen: String,
+    advertise: Mutex<Option<String>>,
+    /// Where it listens, or listened last.
+    bound: Mutex<Option<String>>,
+    phase: Mutex<Phase>,
+    phase_changed: Condvar,
+    /// What the phase says, to be read without a lock.
+    running: ArcSwapOption<Running>,
+    durability: AtomicU8,
+}
+
+/// Numbers of clients are as wide as a pointer, so that they serve as handles, and far from what a program has by mistake.
+static NEXT_ID: AtomicUsize = AtomicUsize::new((usize::MAX / 3) & !0xffff);
+
+/// The C interface's numbers of the levels.
+const LEVELS: [(u8, Durability); 3] =
+    [(1, Durability::WriteBehind), (2, Durability::Committed), (3, Durability::Synced)];
+
+/// The level with this number.
+pub(crate) fn level(number: i32) -> Option<Durability> {
+    LEVELS.iter().find(|(of, _)| i32::from(*of) == number).map(|(_, durability)| *durability)
+}
+
+impl Core {
+    pub(crate) fn new(node: NodeId, topic: Topic, listen: &str, store: SharedStore) -> Self {
+        Core {
+            id: NEXT_ID.fetch_add(1, Ordering::Relaxed) as u64,
+            node,
+            topic,
+            store,
+            callbacks: Arc::default(),
+            subscriptions: Mutex::default(),
+            related: Related::default(),
+            listen: listen.to_owned(),
+            advertise: Mutex::default(),
+            bound: Mutex::default(),
+            phase: Mutex::new(Phase::Idle),
+            phase_changed: Condvar::new(),
+            running: ArcSwapOption::empty(),
+            durability: AtomicU8::new(LEVELS[0].0),
+        }
+    }
+
+    // ---- running ----
+
+    /// The running client, for a call that needs one.
+    pub(crate) fn running(&self) -> Result<Arc<Running>, Failure> {
+        Guard::into_inner(self.look()).filter(|running| !running.is_fenced()).ok_or_else(Failure::not_running)
+    }
+
+    /// The same without counting a reference, for the way of a message.
+    pub(crate) fn look(&self) -> Guard<Option<Arc<Running>>> {
+        self.running.load()
+    }
+
+    pub(crate) fn is_running(&self) -> bool {
+        self.look().as_ref().is_some_and(|running| !running.is_fenced())
+    }
+
+    fn set_phase(&self, phase: Phase) {
+        *self.phase.lock() = phase;
+        self.phase_changed.notify_all();
+    }
+
+    /// Runs the client, unless it does. `receive` gives the callback for its messages.
+    pub(crate) fn run(
+        self: &Arc<Self>,
+        receive: impl FnOnce() -> Result<Box<Receive>, Failure>,
+    ) -> Result<(), Failure> {
+        let mut phase = self.phase.lock();
+        loop {
+            match &*phase {
+                Phase::Idle => break,
+                Phase::Running(running) if !running.is_fenced() => return Ok(()),
+                Phase::Running(_) => {
+                    drop(phase);
+                    self.stop();
+                    phase = self.phase.lock();
+                }
+                Phase::Starting => self.phase_changed.wait(&mut phase),
+                Phase::Stopping => {
+                    let busy =
+                        || Failure::new(ErrorCode::Busy, "the client is being stopped, and waits for this callback");
+                    let _leave = leave_to_wait_for(self.id).ok_or_else(busy)?;
+                    self.phase_changed.wait(&mut phase);
+                }
+            }
+        }
+        let receive = receive()?;
+        *phase = Phase::Starting;
+        drop(phase);
+        let running = Running::start(self).inspect_err(|_| self.set_phase(Phase::Idle))?;
+        *self.bound.lock() = Some(running.whereabouts.bound.to_string());
+        self.running.store(Some(running.clone()));
+        self.set_phase(Phase::Running(running.clone()));
+        // Only now, so that the first callback finds its client running.
+        running.begin(self, receive).inspect_err(|_| self.stop())
+    }
+
+    /// Stops the client, if it runs. Waits for its callback, unless that one waits for this one.
+    pub(crate) fn stop(self: &Arc<Self>) {
+        let mut phase = self.phase.lock();
+        let running = loop {
+            match &*phase {
+                Phase::Idle => return,
+                Phase::Starting => self.phase_changed.wait(&mut phase),
+                Phase::Running(running) => break running.clone(),
+                Phase::Stopping => {
+                    let Some(_leave) = leave_to_wait_for(self.id) else { return };
+                    self.phase_changed.wait(&mut phase);
+                }
+            }
+        };
+        *phase = Phase::Stopping;
+        drop(phase);
+        self.running.store(None);
+        match leave_to_wait_for(self.id) {
+            Some(_leave) => self.end(&running),
+            None => {
+                running.desk.close();
+                let core = self.clone();
+                let end = std::thread::Builder::new().name("liner-stop".to_owned()).spawn(move || core.end(&running));
+                if let Err(error) = end {
+                    crate::log::line(&format!("{}: cannot stop without a thread: {error}", self.node));
+                }
+            }
+        }
+    }
+
+    fn end(&self, running: &Running) {
+        running.end();
+        self.set_phase(Phase::Idle);
+    }
+
+    /// Does something that a running client must not do meanwhile, if it does not run.
+    pub(crate) fn while_idle<T>(
+        &self,
+        code: ErrorCode,
+        what: impl FnOnce() -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let mut phase = self.phase.lock();
+        loop {
+            match &*phase {
+                Phase::Idle => break,
+                Phase::Running(_) => return Err(Failure::new(code, "the client is running")),
+                Phase::Starting => self.phase_changed.wait(&mut phase),
+                Phase::Stopping => {
+                    let running = || Failure::new(code, "the client is being stopped, and waits for this callback");
+                    let _leave = leave_to_wait_for(self.id).ok_or_else(running)?;
+                    self.phase_changed.wait(&mut phase);
+                }
+            }
+        }
+        what()
+    }
+
+    // ---- settings and addresses ----
+
+    /// What it is to listen on. `localhost` is IPv4, as peers and operators expect of it.
+    pub(crate) fn listen(&self) -> String {
+        match self.listen.rsplit_once(':') {
+            Some((host, port)) if host.eq_ignore_ascii_case("localhost") => format!("127.0.0.1:{port}"),
+            _ => self.listen.clone(),
+        }
+    }
+
+    /// Sets what peers are told; `None` takes it back.
+    pub(crate) fn set_advertise(&self, addr: Option<&str>) -> Result<(), Failure> {
+        self.while_idle(ErrorCode::AlreadyRunning, || {
+            let invalid = || Failure::argument("the address is not host:port");
+            if let Some(addr) = addr {
+                let (host, port) = addr.rsplit_once(':').ok_or_else(invalid)?;
+                if host.is_empty() || port.parse::<u16>().is_err() {
+                    return Err(invalid());
+                }
+            }
+            *self.advertise.lock() = addr.map(str::to_owned);
+            Ok(())
+        })
+    }
+
+    pub(crate) fn advertise(&self) -> Option<String> {
+        self.advertise.lock().clone()
+    }
+
+    pub(crate) fn bound(&self) -> Option<String> {
+        self.bound.lock().clone()
+    }
+
+    pub(crate) fn published(&self) -> Option<String> {
+        self.look().as_ref().map(|running| running.whereabouts.published.clone())
+    }
+
+    pub(crate) fn set_durability(&self, number: i32) -> Result<(), Failure> {
+        let (number, _) = LEVELS
+            .iter()
+            .find(|(of, _)| i32::from(*of) == number)
+            .ok_or_else(|| Failure::argument("not a level of durability"))?;
+        self.durability.store(*number, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// The number of the level in force.
+    pub(crate) fn durability(&self) -> i32 {
+        self.durability.load(Ordering::Relaxed).into()
+    }
+}

@@ -1,0 +1,99 @@
+//! Creating a client: names are checked, its store is opened, the peers it is told of are written there.
+
+use crate::core::Core;
+use crate::error::{ErrorCode, Failure};
+use crate::wait::wait;
+use liner::stores::postgres::PostgresStore;
+use liner::stores::redis::RedisStore;
+use liner::stores::sqlite::{SqliteOptions, SqliteStore};
+use liner::stores::{Directory as _, SharedStore};
+use liner::{NodeId, OpenError, Topic};
+use serde::Deserialize;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Who a client is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Identity<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) topic: &'a str,
+    pub(crate) listen: &'a str,
+}
+
+/// Where its store is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Place<'a> {
+    Redis(&'a str),
+    Postgres(&'a str),
+    /// A file, and the peers it is told of.
+    Sqlite(&'a str, &'a str),
+}
+
+/// A peer in `receivers_json`.
+#[derive(Debug, Deserialize)]
+struct Receiver {
+    topic: String,
+    addr: String,
+    client_name: String,
+}
+
+/// Creates a client.
+pub(crate) fn open(identity: Identity<'_>, place: Place<'_>) -> Result<Arc<Core>, Failure> {
+    let named = |what: &str, error: liner::NameError| Failure::argument(format_args!("{what}: {error}"));
+    let node = NodeId::new(identity.name).map_err(|error| named("unique name", error))?;
+    let topic = Topic::new(identity.topic).map_err(|error| named("topic", error))?;
+    let (Place::Redis(location) | Place::Postgres(location) | Place::Sqlite(location, _)) = place;
+    if identity.listen.is_empty() || location.is_empty() {
+        return Err(Failure::argument("an address or the place of the store is empty"));
+    }
+    let store = store(place)?;
+    Ok(Arc::new(Core::new(node, topic, identity.listen, store)))
+}
+
+fn store(place: Place<'_>) -> Result<SharedStore, Failure> {
+    match place {
+        Place::Redis(url) => apart(|| RedisStore::open(&url.into()).map(|store| Arc::new(store) as SharedStore)),
+        Place::Postgres(url) => apart(|| PostgresStore::open(&url.into()).map(|store| Arc::new(store) as SharedStore)),
+        Place::Sqlite(path, receivers) => {
+            let seeds = seeds(receivers)?;
+            let store = SqliteStore::open(Path::new(path), SqliteOptions::default())?;
+            for (topic, node, addr) in seeds {
+                wait(store.seed(&topic, &node, &addr))?;
+            }
+            Ok(Arc::new(store))
+        }
+    }
+}
+
+/// Opens a store on a thread outside any runtime the caller may be in.
+fn apart(open: impl FnOnce() -> Result<SharedStore, OpenError> + Send) -> Result<SharedStore, Failure> {
+    let opened = std::thread::scope(|scope| scope.spawn(open).join());
+    Ok(opened.map_err(|_| Failure::new(ErrorCode::Store, "the store could not be opened"))??)
+}
+
+fn seeds(json: &str) -> Result<Vec<(Topic, NodeId, String)>, Failure> {
+    if json.trim().is_empty() {
+        return Ok(Vec::new());
+    }
+    let receivers: Vec<Receiver> =
+        serde_json::from_str(json).map_err(|error| Failure::argument(format_args!("receivers: {error}")))?;
+    receivers.into_iter().map(|r| Ok((Topic::new(&r.topic)?, NodeId::new(&r.client_name)?, r.addr))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn receivers_are_an_array_of_peers_or_nothing() {
+        for nothing in ["", " \n", "[]"] {
+            assert_eq!(seeds(nothing).map(|seeds| seeds.len()), Ok(0), "{nothing:?}");
+        }
+        let two =
+            r#"[{"topic": "a", "addr": "h:1", "client_name": "n"}, {"topic": "b", "addr": "h:2", "client_name": "m"}]"#;
+        assert_eq!(seeds(two).map(|seeds| seeds.len()), Ok(2));
+        for bad in ["{}", "[1]", "[{}]", "nonsense", r#"[{"topic": "", "addr": "h:1", "client_name": "n"}]"#] {
+            assert!(seeds(bad).is_err(), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! The ways of a running client to the topics it sends to, kept so that a send touches no actor, no store and no lock that
+//! others wait for.
+
+use crate::error::Failure;
+use crate::wait::{STORE_PATIENCE, ask, wait_for};
+use actix::Addr;
+use arc_swap::ArcSwap;
+use liner::{Durability, GetPublisher, Headers, LinerSystem, Mode, OnFull, Publisher, SendError, Topic};
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+/// How long a send waits for a connection that is behind, and for how long none waits after one that did so in vain: a sender
+/// that is faster than its connection is held up a little, so that not all it sends has to go through the store; one whose
+/// peer has stopped is not held up by it.
+const PACE: Duration = Duration::from_millis(20);
+const UNPACED: Duration = Duration::from_secs(1);
+
+/// The ways to one topic, by mode.
+#[derive(Default)]
+struct Ways {
+    modes: [OnceLock<Publisher>; 4],
+    /// No send waits for the connection before this.
+    unpaced_until: Mutex<Option<Instant>>,
+}
+
+/// See the [module](self).
+#[derive(Default)]
+pub(crate) struct Publishers {
+    topics: ArcSwap<HashMap<Box<str>, Arc<Ways>>>,
+}
+
+fn index(mode: Mode) -> usize {
+    match mode {
+        Mode::AtMostOnce => 0,
+        Mode::AtLeastOnce(Durability::WriteBehind) => 1,
+        Mode::AtLeastOnce(Durability::Committed) => 2,
+        Mode::AtLeastOnce(Durability::Synced) => 3,
+    }
+}
+
+impl Publishers {
+    /// Sends a message to one node of a topic. `first` is called with a topic that is used for the first time.
+    pub(crate) fn send(
+        &self,
+        system: &Addr<LinerSystem>,
+        topic: &str,
+        mode: Mode,
+        (headers, payload): (&Headers, &[u8]),
+        first: impl FnOnce(&Topic),
+    ) -> Result<(), Failure> {
+        let topics = self.topics.load();
+        let known = topics.get(topic).and_then(|ways| Some((ways, ways.modes[index(mode)].get()?)));
+        if let Some((ways, publisher)) = known {
+            return send(ways, publisher, headers, payload);
+        }
+        drop(topics);
+        let topic = Topic::new(topic)?;
+        first(&topic);
+        let (ways, publisher) = self.open(system, &topic, mode)?;
+        send(&ways, &publisher, headers, payload)
+    }
+
+    fn open(&self, system: &Addr<LinerSystem>, topic: &Topic, mode: Mode) -> Result<(Arc<Ways>, Publisher), Failure> {
+        let publisher = ask(system, request(topic, mode))?;
+        self.topics.rcu(|topics| {
+            let mut topics = HashMap::clone(topics);
+            topics.entry(topic.as_str().into()).or_default();
+            topics
+        });
+        let ways = self.topics.load().get(topic.as_str()).cloned().unwrap_or_default();
+        Ok((ways.clone(), ways.modes[index(mode)].get_or_init(|| publisher).clone()))
+    }
+}
+
+fn request(topic: &Topic, mode: Mode) -> GetPublisher {
+    match mode {
+        // It never waits.
+        Mode::AtMostOnce => GetPublisher::new(topic).at_most_once().on_full(OnFull::Reject),
+        Mode::AtLeastOnce(durability) => GetPublisher::new(topic).durability(durability),
+    }
+}
+
+fn send(ways: &Ways, publisher: &Publisher, headers: &Headers, payload: &[u8]) -> Result<(), Failure> {
+    let mut sending = publisher.send_with(headers, payload);
+    if let Poll::Ready(result) = Pin::new(&mut sending).poll(&mut Context::from_waker(Waker::noop())) {
+        return Ok(result.map(drop)?);
+    }
+    if !sending.is_accepted() {
+        // The send has a deadline of its own; this is for a system that ends without an answer.
+        let result = wait_for(sending, Some(2 * STORE_PATIENCE)).unwrap_or(Err(SendError::Indeterminate));
+        return Ok(result.map(drop)?);
+    }
+    if ways.unpaced_until.lock().is_none_or(|until| until <= Instant::now()) {
+        let caught_up = wait_for(sending, Some(PACE)).is_some();
+        *ways.unpaced_until.lock() = (!caught_up).then(|| Instant::now() + UNPACED);
+    }
+    Ok(())
+}

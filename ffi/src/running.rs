@@ -1,0 +1,178 @@
+//! A client that runs: its system, its desk and callback thread, and its ways to topics. Made by starting, used up by
+//! stopping.
+
+use crate::callbacks::{Callbacks, Receive};
+use crate::core::Core;
+use crate::desk::Desk;
+use crate::error::{ErrorCode, Failure};
+use crate::publishers::Publishers;
+use crate::settings;
+use crate::status::Peers;
+use crate::wait::{STORE_PATIENCE, ask, wait, wait_for};
+use actix::Addr;
+use liner::{
+    Config, LinerSystem, MeshEvent, ObserveEvents, OnFull, Receive as ReceiveOwn, Shutdown, Subscribe, SubscribeError,
+    Topic, WatchTopic, WhereAmI, Whereabouts,
+};
+use parking_lot::Mutex;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// How long stopping waits for handlers and for the acks of connected peers.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// See the [module](self).
+pub(crate) struct Running {
+    pub(crate) system: Addr<LinerSystem>,
+    pub(crate) desk: Arc<Desk>,
+    pub(crate) publishers: Publishers,
+    pub(crate) whereabouts: Whereabouts,
+    /// At-most-once messages that found their queue full.
+    pub(crate) dropped: AtomicU64,
+    /// A newer process has the name: the system ends by itself.
+    pub(crate) fenced: Arc<AtomicBool>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// Whether the operator wants nodes to be reachable from this machine alone.
+fn loopback_is_required() -> bool {
+    std::env::var_os("LINER_REQUIRE_LOOPBACK").is_some_and(|value| value == "1")
+}
+
+fn config(core: &Core) -> Config {
+    let mut config = Config::custom(core.node.as_str(), core.topic.as_str(), core.store.clone()).listen(&core.listen());
+    config.advertise = core.advertise();
+    config.allow_insecure_network = !loopback_is_required();
+    config.limits.max_message = settings::max_message_size() as u64;
+    config.limits.compress_threshold = settings::compress_threshold();
+    if let Some(messages) = Some(settings::max_send_queue() as u64).filter(|n| *n > 0) {
+        config.limits.link_messages = messages;
+        config.limits.direct_messages = messages;
+        config.on_full = OnFull::Reject;
+    }
+    config
+}
+
+/// Starts a system on a thread that belongs to no other, so that it has threads of its own and ends with nobody else's.
+fn spawn(config: Config) -> Result<Addr<LinerSystem>, Failure> {
+    let failed = |why: String| Failure::new(ErrorCode::Startup, why);
+    let start = move || wait_for(LinerSystem::spawn(config), None);
+    let thread = std::thread::Builder::new().name("liner-start".to_owned()).spawn(start);
+    let started = thread.map_err(|error| failed(error.to_string()))?.join();
+    let started = started.map_err(|_| failed("the client panicked while it started".to_owned()))?;
+    Ok(started.ok_or_else(|| failed("the client did not start".to_owned()))??)
+}
+
+impl Running {
+    /// Starts the client. What it serves is served when this returns.
+    pub(crate) fn start(core: &Core) -> Result<Arc<Running>, Failure> {
+        let system = spawn(config(core))?;
+        let desk = Arc::new(Desk::default());
+        match Self::set_up(core, system.clone(), desk.clone()) {
+            Ok(running) => Ok(Arc::new(running)),
+            Err(failure) => {
+                desk.close();
+                let _ = wait_for(system.send(Shutdown::now()), Some(STORE_PATIENCE));
+                Err(failure)
+            }
+        }
+    }
+
+    fn set_up(core: &Core, system: Addr<LinerSystem>, desk: Arc<Desk>) -> Result<Running, Failure> {
+        let gone = || Failure::new(ErrorCode::Startup, "the client ended while it started");
+        let fenced = Arc::new(AtomicBool::new(false));
+        let observed = system.send(observer(core, desk.clone(), fenced.clone()));
+        wait_for(observed, None).and_then(Result::ok).ok_or_else(gone)?;
+        let whereabouts = wait_for(system.send(WhereAmI), None).and_then(Result::ok).ok_or_else(gone)?;
+        warn_of_open_network(core, &whereabouts);
+        let (publishers, dropped, thread) = (Publishers::default(), AtomicU64::new(0), Mutex::new(None));
+        let running = Running { system, desk, publishers, whereabouts, dropped, fenced, thread };
+        let topics = core.subscriptions.lock().clone();
+        for topic in topics {
+            running.subscribe(&topic)?;
+        }
+        let related = core.related.lock().clone();
+        for topic in related {
+            ask(&running.system, WatchTopic::new(&topic))?;
+        }
+        let desk = running.desk.clone();
+        let own = ReceiveOwn::handoff(move |deliveries, reply| desk.put(deliveries, reply));
+        ask(&running.system, own)?.forever();
+        Ok(running)
+    }
+
+    /// Starts to call callbacks.
+    pub(crate) fn begin(&self, core: &Core, receive: Box<Receive>) -> Result<(), Failure> {
+        let thread = self.desk.start(core.id, core.callbacks.clone(), receive);
+        *self.thread.lock() = Some(thread.map_err(|error| Failure::new(ErrorCode::Startup, error))?);
+        Ok(())
+    }
+
+    /// Serves a topic, unless it does already.
+    pub(crate) fn subscribe(&self, topic: &Topic) -> Result<(), Failure> {
+        let desk = self.desk.clone();
+        let subscribe = Subscribe::handoff(topic, move |deliveries, reply| desk.put(deliveries, reply));
+        let request = self.system.send(subscribe);
+        wait(async move {
+            match request.await {
+                Ok(Ok(subscription)) => {
+                    subscription.forever();
+                    Ok(())
+                }
+                Ok(Err(SubscribeError::AlreadySubscribed(_))) => Ok(()),
+                Ok(Err(error)) => Err(error.into()),
+                Err(_) => Err(Failure::not_running()),
+            }
+        })
+    }
+
+    pub(crate) fn is_fenced(&self) -> bool {
+        self.fenced.load(Ordering::Acquire)
+    }
+
+    /// Ends the client: when this returns, no callback runs and none will. Not for a callback of the client itself.
+    pub(crate) fn end(&self) {
+        // The system begins to drain before the desk gives back what it has: so it does not get it again.
+        let shutdown = self.system.send(Shutdown::drain(DRAIN));
+        self.desk.close();
+        self.desk.wait_until_idle();
+        match wait_for(shutdown, Some(DRAIN + 2 * STORE_PATIENCE)) {
+            Some(Ok(Err(error))) if !self.is_fenced() => {
+                crate::log::line(&format!("while the client stopped: {error}"))
+            }
+            None => crate::log::line("the client did not stop in time"),
+            _ => {}
+        }
+        if let Some(thread) = self.thread.lock().take()
+            && thread.join().is_err()
+        {
+            crate::log::line("a callback thread panicked");
+        }
+    }
+}
+
+/// Passes on to the desk what the status callback is to be told.
+fn observer(core: &Core, desk: Arc<Desk>, fenced: Arc<AtomicBool>) -> ObserveEvents {
+    let mut peers = Peers::new(core.node.clone());
+    let (related, callbacks): (_, Arc<Callbacks>) = (core.related.clone(), core.callbacks.clone());
+    ObserveEvents::new(move |event| {
+        if matches!(event, MeshEvent::Fenced) {
+            fenced.store(true, Ordering::Release);
+        }
+        let events = peers.take(event, |topic| related.lock().contains(topic));
+        if callbacks.has_status() {
+            events.into_iter().for_each(|event| desk.tell(event));
+        }
+    })
+}
+
+fn warn_of_open_network(core: &Core, whereabouts: &Whereabouts) {
+    if !whereabouts.bound.ip().is_loopback() {
+        let (name, bound) = (&core.node, whereabouts.bound);
+        crate::log::line(&format!(
+            "{name} listens on {bound}, which other machines can reach; connections are neither encrypted nor authenticated"
+        ));
+    }
+}

@@ -1,0 +1,121 @@
+//! What a client sends, and the topics it has to do with.
+
+use crate::core::{Core, level};
+use crate::error::{ErrorCode, Failure};
+use crate::settings;
+use crate::status::{LNR_SENDER_BUSY, event};
+use crate::wait::{ask, wait};
+use bytes::Bytes;
+use liner::{Durability, Headers, Mode, RefreshAddresses, SendAll, Topic, Unsubscribe, WatchTopic};
+use std::sync::atomic::Ordering;
+
+/// How a message is to be sent.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct How {
+    pub(crate) to_all: bool,
+    pub(crate) at_least_once: bool,
+    /// `None`: as the client is set.
+    pub(crate) durability: Option<Durability>,
+}
+
+impl Core {
+    fn mode(&self, how: How) -> Mode {
+        let durability = || how.durability.or_else(|| level(self.durability())).unwrap_or(Durability::WriteBehind);
+        if how.at_least_once { Mode::AtLeastOnce(durability()) } else { Mode::AtMostOnce }
+    }
+
+    /// Sends a message.
+    pub(crate) fn send(&self, topic: &str, headers: &Headers, payload: &[u8], how: How) -> Result<(), Failure> {
+        let look = self.look();
+        let running = look.as_ref().filter(|running| !running.is_fenced()).ok_or_else(Failure::not_running)?;
+        if topic == self.topic.as_str() {
+            return Err(Failure::new(ErrorCode::SelfTopic, "the topic is the client's own"));
+        }
+        if payload.is_empty() {
+            return Err(Failure::argument("the message is empty"));
+        }
+        let (size, max) = (payload.len() + headers.encoded().len(), settings::max_message_size());
+        if size > max {
+            return Err(Failure::argument(format_args!("message of {size} bytes, at most {max} are allowed")));
+        }
+        let mode = self.mode(how);
+        let sent = if how.to_all {
+            let topic = Topic::new(topic)?;
+            self.relate(&topic);
+            let all = SendAll::new(&topic, Bytes::copy_from_slice(payload)).headers(headers.clone());
+            let all = match mode {
+                // It never waits.
+                Mode::AtMostOnce => all.at_most_once().on_full(liner::OnFull::Reject),
+                Mode::AtLeastOnce(durability) => all.durability(durability),
+            };
+            ask(&running.system, all).map(drop)
+        } else {
+            running.publishers.send(&running.system, topic, mode, (headers, payload), |topic| self.relate(topic))
+        };
+        match sent {
+            Err(failure) if failure.code == ErrorCode::Busy => {
+                if mode == Mode::AtMostOnce && settings::max_send_queue() == 0 {
+                    running.dropped.fetch_add(1, Ordering::Relaxed);
+                    return Ok(());
+                }
+                if self.callbacks.has_status() {
+                    running.desk.tell(event(LNR_SENDER_BUSY, topic, "", &failure.message));
+                }
+                Err(failure)
+            }
+            sent => sent,
+        }
+    }
+
+    // ---- topics ----
+
+    /// Events about the peers of this topic are told from now on.
+    fn relate(&self, topic: &Topic) {
+        self.related.lock().insert(topic.clone());
+    }
+
+    fn other_topic(&self, topic: &str) -> Result<Topic, Failure> {
+        if topic == self.topic.as_str() {
+            return Err(Failure::new(ErrorCode::SelfTopic, "the topic is the client's own"));
+        }
+        Ok(Topic::new(topic)?)
+    }
+
+    /// Serves one more topic, from now on or from when it runs.
+    pub(crate) fn subscribe(&self, topic: &str) -> Result<(), Failure> {
+        let topic = self.other_topic(topic)?;
+        if let Ok(running) = self.running() {
+            running.subscribe(&topic)?;
+            self.relate(&topic);
+            ask(&running.system, WatchTopic::new(&topic))?;
+        }
+        self.relate(&topic);
+        self.subscriptions.lock().insert(topic);
+        Ok(())
+    }
+
+    /// Serves a topic no more.
+    pub(crate) fn unsubscribe(&self, topic: &str) -> Result<(), Failure> {
+        let topic = self.other_topic(topic)?;
+        match self.running() {
+            Ok(running) => ask(&running.system, Unsubscribe::new(&topic))?,
+            Err(_) => wait(self.store.unpublish(&self.fence(), &topic))?,
+        }
+        self.subscriptions.lock().remove(&topic);
+        Ok(())
+    }
+
+    /// Reads the addresses of a topic from the store.
+    pub(crate) fn refresh(&self, topic: &str) -> Result<(), Failure> {
+        let topic = Topic::new(topic)?;
+        self.relate(&topic);
+        match self.running() {
+            Ok(running) => drop(ask(&running.system, RefreshAddresses::new(&topic))?),
+            Err(_) if wait(self.store.topic(&topic))?.routes.is_empty() => {
+                return Err(Failure::new(ErrorCode::NoAddr, format_args!("nobody serves {topic}")));
+            }
+            Err(_) => {}
+        }
+        Ok(())
+    }
+}

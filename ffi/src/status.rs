@@ -1,0 +1,260 @@
+//! What the status callback is told, made of what the system reports and the catalogue says.
+//!
+//! A peer is reported for the topics that this client has to do with. That it has come or gone shows in two places, the
+//! catalogue and a link, in either order and sometimes only in one; it is told once.
+
+use crate::callbacks::Event;
+use liner::stores::TopicEntry;
+use liner::{MeshEvent, NodeId, Topic};
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+/// A peer that serves a topic of interest has come up, or is connected again.
+pub const LNR_PEER_CONNECTED: i32 = 1;
+/// It has gone.
+pub const LNR_PEER_DISCONNECTED: i32 = 2;
+/// A peer has subscribed to a topic of interest.
+pub const LNR_PEER_SUBSCRIBED: i32 = 3;
+/// It has unsubscribed.
+pub const LNR_PEER_UNSUBSCRIBED: i32 = 4;
+/// A connection that this client sends on is lost, or could not be made.
+pub const LNR_SENDER_ROUTE_LOST: i32 = 5;
+/// The store failed.
+pub const LNR_SENDER_STORE_ERROR: i32 = 6;
+/// An accepted message became a dead letter.
+pub const LNR_SENDER_SEND_ERROR: i32 = 7;
+/// The store failed while something was received.
+pub const LNR_LISTENER_STORE_ERROR: i32 = 8;
+/// A send found a queue full.
+pub const LNR_SENDER_BUSY: i32 = 9;
+
+/// A peer, as far as it was told of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Seen {
+    /// It was there when the topic was first looked at.
+    Listed,
+    /// It was said to have come.
+    Up,
+    /// It was said to have gone, and the catalogue still names it.
+    Down,
+}
+
+/// What is known of the peers of each topic of interest.
+#[derive(Debug)]
+pub(crate) struct Peers {
+    me: NodeId,
+    topics: HashMap<Topic, BTreeMap<NodeId, Seen>>,
+    /// Those this client has a link to.
+    linked: HashSet<NodeId>,
+}
+
+pub(crate) fn event(kind: i32, topic: &str, peer: &str, message: &str) -> Event {
+    Event { kind, topic: topic.to_owned(), peer: peer.to_owned(), message: message.to_owned() }
+}
+
+impl Peers {
+    pub(crate) fn new(me: NodeId) -> Self {
+        Peers { me, topics: HashMap::new(), linked: HashSet::new() }
+    }
+
+    /// What the status callback is told of this. `is_related` says whether this client has to do with a topic; peers are
+    /// kept track of on others too, of which it may become true.
+    pub(crate) fn take(&mut self, event: &MeshEvent, is_related: impl Fn(&Topic) -> bool) -> Vec<Event> {
+        let told = match event {
+            MeshEvent::TopicChanged(topic, entry) => self.changed(topic, entry),
+            MeshEvent::PeerSubscribed(peer, topic) => self.subscribed(peer, topic),
+            MeshEvent::PeerUnsubscribed(peer, topic) => {
+                let known = self.topics.get_mut(topic).and_then(|peers| peers.remove(peer));
+                known.map(|_| Told::new(LNR_PEER_UNSUBSCRIBED, topic, peer)).into_iter().collect()
+            }
+            MeshEvent::PeerUp(peer) => self.up(peer),
+            MeshEvent::PeerDown(peer, _) => self.down(peer),
+            _ => Vec::new(),
+        };
+        let own = told.into_iter().filter(|told| is_related(&told.topic)).map(Told::event);
+        self.errors(event).into_iter().chain(own).collect()
+    }
+
+    /// What is told whatever the topic.
+    fn errors(&self, event: &MeshEvent) -> Vec<Event> {
+        match event {
+            MeshEvent::PeerDown(peer, why) | MeshEvent::DialFailed(peer, why) => self.lost(peer, why),
+            MeshEvent::StoreError(why) => vec![self::event(LNR_SENDER_STORE_ERROR, "", "", why)],
+            MeshEvent::InboxError(why) => vec![self::event(LNR_LISTENER_STORE_ERROR, "", "", why)],
+            MeshEvent::DeadLettered(lane, why) if *lane.sender() == self.me => {
+                vec![self::event(LNR_SENDER_SEND_ERROR, lane.topic().as_str(), lane.receiver().as_str(), why)]
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    fn changed(&mut self, topic: &Topic, entry: &TopicEntry) -> Vec<Told> {
+        let buried = |peer: &NodeId| entry.tombstones.contains(peer);
+        let routes = || entry.routes.iter().filter(|r| r.live && r.node != self.me && !buried(&r.node));
+        let Some(peers) = self.topics.get_mut(topic) else {
+            let seen = |peer| if self.linked.contains(peer) { Seen::Up } else { Seen::Listed };
+            let listed: BTreeMap<_, _> = routes().map(|r| (r.node.clone(), seen(&r.node))).collect();
+            let linked = listed.iter().filter(|(_, seen)| **seen == Seen::Up);
+            let told = linked.map(|(peer, _)| Told::new(LNR_PEER_CONNECTED, topic, peer)).collect();
+            self.topics.insert(topic.clone(), listed);
+            return told;
+        };
+        let mut events = Vec::new();
+        for route in routes().filter(|route| !peers.contains_key(&route.node)) {
+            let kind = if route.subscription { LNR_PEER_SUBSCRIBED } else { LNR_PEER_CONNECTED };
+            events.push(Told::new(kind, topic, &route.node));
+        }
+        let mut now: BTreeMap<_, _> = routes().map(|r| (r.node.clone(), Seen::Up)).collect();
+        for (peer, seen) in peers.iter() {
+            match now.get_mut(peer) {
+                Some(still) => *still = *seen,
+                None if buried(peer) => events.push(Told::new(LNR_PEER_UNSUBSCRIBED, topic, peer)),
+                None if *seen != Seen::Down => events.push(Told::new(LNR_PEER_DISCONNECTED, topic, peer)),
+                None => {}
+            }
+        }
+        *peers = now;
+        events
+    }
+
+    fn subscribed(&mut self, peer: &NodeId, topic: &Topic) -> Vec<Told> {
+        let peers = self.topics.entry(topic.clone()).or_default();
+        match peers.insert(peer.clone(), Seen::Up) {
+            Some(Seen::Up) => Vec::new(),
+            _ => vec![Told::new(LNR_PEER_SUBSCRIBED, topic, peer)],
+        }
+    }
+
+    fn up(&mut self, peer: &NodeId) -> Vec<Told> {
+        self.linked.insert(peer.clone());
+        let came = |(topic, peers): (&Topic, &mut BTreeMap<NodeId, Seen>)| {
+            let seen = peers.get_mut(peer)?;
+            (std::mem::replace(seen, Seen::Up) != Seen::Up).then(|| Told::new(LNR_PEER_CONNECTED, topic, peer))
+        };
+        self.topics.iter_mut().filter_map(came).collect()
+    }
+
+    fn down(&mut self, peer: &NodeId) -> Vec<Told> {
+        self.linked.remove(peer);
+        let went = |(topic, peers): (&Topic, &mut BTreeMap<NodeId, Seen>)| {
+            let seen = peers.get_mut(peer)?;
+            (std::mem::replace(seen, Seen::Down) != Seen::Down).then(|| Told::new(LNR_PEER_DISCONNECTED, topic, peer))
+        };
+        self.topics.iter_mut().filter_map(went).collect()
+    }
+
+    fn lost(&self, peer: &NodeId, why: &str) -> Vec<Event> {
+        let topics = self.topics.iter().filter(|(_, peers)| peers.contains_key(peer));
+        let mut events: Vec<_> =
+            topics.map(|(topic, _)| event(LNR_SENDER_ROUTE_LOST, topic.as_str(), peer.as_str(), why)).collect();
+        if events.is_empty() {
+            events.push(event(LNR_SENDER_ROUTE_LOST, "", peer.as_str(), why));
+        }
+        events
+    }
+}
+
+/// Something about a peer of a topic.
+struct Told {
+    kind: i32,
+    topic: Topic,
+    peer: NodeId,
+}
+
+impl Told {
+    fn new(kind: i32, topic: &Topic, peer: &NodeId) -> Self {
+        Told { kind, topic: topic.clone(), peer: peer.clone() }
+    }
+
+    fn event(self) -> Event {
+        let message = match self.kind {
+            LNR_PEER_CONNECTED => "peer is up",
+            LNR_PEER_DISCONNECTED => "peer is gone",
+            LNR_PEER_SUBSCRIBED => "peer subscribed",
+            _ => "peer unsubscribed",
+        };
+        event(self.kind, self.topic.as_str(), self.peer.as_str(), message)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use liner::stores::Route;
+
+    fn node(name: &str) -> NodeId {
+        NodeId::new(name).expect("a name")
+    }
+
+    fn topic(name: &str) -> Topic {
+        Topic::new(name).expect("a name")
+    }
+
+    fn entry(peers: &[(&str, bool)], tombstones: &[&str]) -> MeshEvent {
+        let route = |(name, subscription): &(&str, bool)| Route {
+            node: node(name),
+            addrs: vec!["127.0.0.1:1".to_owned()],
+            subscription: *subscription,
+            live: true,
+        };
+        let routes = peers.iter().map(route).collect();
+        MeshEvent::TopicChanged(
+            topic("t"),
+            TopicEntry { routes, tombstones: tombstones.iter().map(|n| node(n)).collect() },
+        )
+    }
+
+    fn kinds(peers: &mut Peers, event: &MeshEvent) -> Vec<(i32, String)> {
+        let related = |of: &Topic| of.as_str() == "t";
+        peers.take(event, related).into_iter().map(|e| (e.kind, e.peer)).collect()
+    }
+
+    fn of(kind: i32, peer: &str) -> Vec<(i32, String)> {
+        vec![(kind, peer.to_owned())]
+    }
+
+    #[test]
+    fn a_peer_is_told_of_once_though_catalogue_and_link_both_say_it() {
+        let mut peers = Peers::new(node("me"));
+        assert_eq!(kinds(&mut peers, &entry(&[("me", false)], &[])), []);
+        assert_eq!(kinds(&mut peers, &entry(&[("me", false), ("b", false)], &[])), of(LNR_PEER_CONNECTED, "b"));
+        assert_eq!(kinds(&mut peers, &MeshEvent::PeerUp(node("b"))), []);
+        let lost = kinds(&mut peers, &MeshEvent::PeerDown(node("b"), "closed".to_owned()));
+        assert_eq!(lost, [of(LNR_SENDER_ROUTE_LOST, "b"), of(LNR_PEER_DISCONNECTED, "b")].concat());
+        assert_eq!(kinds(&mut peers, &entry(&[("me", false)], &[])), []);
+        assert_eq!(kinds(&mut peers, &entry(&[("b", false)], &[])), of(LNR_PEER_CONNECTED, "b"));
+    }
+
+    #[test]
+    fn a_peer_that_was_there_before_is_told_of_when_the_link_to_it_is_up() {
+        let mut peers = Peers::new(node("me"));
+        assert_eq!(kinds(&mut peers, &entry(&[("b", false)], &[])), []);
+        assert_eq!(kinds(&mut peers, &MeshEvent::PeerUp(node("b"))), of(LNR_PEER_CONNECTED, "b"));
+        assert_eq!(kinds(&mut peers, &MeshEvent::PeerUp(node("stranger"))), []);
+    }
+
+    #[test]
+    fn a_peer_that_is_linked_already_is_told_of_when_its_topic_is_first_looked_at() {
+        let mut peers = Peers::new(node("me"));
+        assert_eq!(kinds(&mut peers, &MeshEvent::PeerUp(node("b"))), []);
+        assert_eq!(kinds(&mut peers, &entry(&[("b", false), ("c", false)], &[])), of(LNR_PEER_CONNECTED, "b"));
+    }
+
+    #[test]
+    fn subscribing_and_unsubscribing_are_told_apart_from_coming_and_going() {
+        let mut peers = Peers::new(node("me"));
+        assert_eq!(kinds(&mut peers, &entry(&[], &[])), []);
+        assert_eq!(kinds(&mut peers, &entry(&[("b", true)], &[])), of(LNR_PEER_SUBSCRIBED, "b"));
+        assert_eq!(kinds(&mut peers, &MeshEvent::PeerSubscribed(node("b"), topic("t"))), []);
+        assert_eq!(kinds(&mut peers, &entry(&[], &["b"])), of(LNR_PEER_UNSUBSCRIBED, "b"));
+        assert_eq!(kinds(&mut peers, &MeshEvent::PeerUnsubscribed(node("b"), topic("t"))), []);
+        assert_eq!(kinds(&mut peers, &entry(&[("b", true)], &[])), of(LNR_PEER_SUBSCRIBED, "b"));
+        assert_eq!(kinds(&mut peers, &entry(&[], &[])), of(LNR_PEER_DISCONNECTED, "b"));
+    }
+
+    #[test]
+    fn peers_of_other_topics_are_not_told_of() {
+        let mut peers = Peers::new(node("me"));
+        assert_eq!(kinds(&mut peers, &MeshEvent::PeerSubscribed(node("b"), topic("other"))), []);
+        assert_eq!(kinds(&mut peers, &MeshEvent::PeerUnsubscribed(node("b"), topic("other"))), []);
+    }
+}

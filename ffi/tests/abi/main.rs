@@ -1,0 +1,5 @@
+//! The C interface, as C sees it.
+
+mod header;
+mod programs;
+mod support;
