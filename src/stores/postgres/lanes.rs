@@ -73,6 +73,17 @@ pub(super) async fn find_or_create(db: &Session, lane: &LaneName) -> Outcome<Lan
 
 async fn create(db: &Session, lane: &LaneName) -> Outcome<LaneKey> {
     let key = new_key(db).await?;
+    create_under(db, lane, key).await?;
+    Ok(key)
+}
+
+/// Makes a connection key of the reference the key of a lane. No lock: receivers look for a lane once its sender has it.
+pub(super) async fn claim(db: &Session, lane: &LaneName, key: LaneKey) -> Outcome<()> {
+    db.execute("DELETE FROM conn_key_map WHERE connection_key = $1", &[int8(&key.0)]).await?;
+    create_under(db, lane, key).await
+}
+
+async fn create_under(db: &Session, lane: &LaneName, key: LaneKey) -> Outcome<()> {
     let composite = free_composite(db, lane, key).await?;
     let [sender, source, receiver, topic] = names(lane);
     let insert = "INSERT INTO conn_key_map (composite, connection_key, sender, source_topic, receiver, topic)
@@ -85,7 +96,7 @@ async fn create(db: &Session, lane: &LaneName) -> Outcome<LaneKey> {
     // What an emptied store left behind under a key that is given again.
     db.execute("DELETE FROM liner_spans WHERE connection_key = $1", &[int8(&key.0)]).await?;
     db.execute("DELETE FROM liner_attempts WHERE connection_key = $1", &[int8(&key.0)]).await?;
-    Ok(key)
+    Ok(())
 }
 
 /// One transaction at a time gives out keys.
