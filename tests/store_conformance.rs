@@ -54,6 +54,7 @@ macro_rules! behaviours {
             outbox::pending_counts_messages_and_bytes_per_lane,
             outbox::clear_drops_queues_and_keeps_numbers,
             outbox::forget_drops_the_lane_itself,
+            outbox::adoption_touches_nothing_of_ours,
             dead_letters::a_letter_moves_with_the_cursor_in_one_batch,
             dead_letters::the_same_letter_is_kept_once,
             dead_letters::letters_belong_to_the_side_where_they_died,

@@ -48,6 +48,9 @@ pub(super) struct Catalogue {
     looks: u64,
     topics: HashMap<Topic, TopicState>,
     met: HashMap<NodeId, String>,
+    /// Where the catalogue says that nodes listen, by topic. Rows without a lease may be older under one topic than under
+    /// another, so a node is dialled at all of them.
+    listed: HashMap<NodeId, BTreeMap<Topic, Vec<String>>>,
     /// Peers on the same store. They write there before they say anything, so that what a link says of them is no news,
     /// and must not outlive their rows.
     shared: HashSet<NodeId>,
@@ -155,8 +158,23 @@ impl Catalogue {
                 state.withdrawn.remove(&route.node);
             }
         }
-        state.entry = Some(entry);
+        let before = state.entry.replace(entry.clone());
+        for route in before.into_iter().flat_map(|entry| entry.routes) {
+            self.unlist(topic, &route.node);
+        }
+        for route in entry.routes {
+            self.listed.entry(route.node).or_default().insert(topic.clone(), route.addrs);
+        }
         if is_new { Update::New } else { Update::Same }
+    }
+
+    fn unlist(&mut self, topic: &Topic, node: &NodeId) {
+        if let Some(topics) = self.listed.get_mut(node) {
+            topics.remove(topic);
+            if topics.is_empty() {
+                self.listed.remove(node);
+            }
+        }
     }
 
     pub(super) fn has_lane(&mut self, node: &NodeId, topic: &Topic) {
@@ -166,6 +184,7 @@ impl Catalogue {
     /// Everything known of a node goes.
     pub(super) fn forget(&mut self, node: &NodeId) {
         self.met.remove(node);
+        self.listed.remove(node);
         self.shared.remove(node);
         for state in self.topics.values_mut() {
             state.learnt.remove(node);
@@ -177,10 +196,12 @@ impl Catalogue {
     /// A topic's messages go to this node no more, until the topic is looked up again.
     pub(super) fn drop_target(&mut self, topic: &Topic, node: &NodeId) {
         if let Some(state) = self.topics.get_mut(topic) {
-            state.entry = None;
             // What looks that are under way will say is no longer true.
             state.found = Look(self.looks);
             state.board.remove(node);
+            for route in state.entry.take().into_iter().flat_map(|entry| entry.routes) {
+                self.unlist(topic, &route.node);
+            }
         }
     }
 
@@ -200,7 +221,7 @@ impl TopicState {
     pub(super) fn rebuild(
         &mut self,
         node: &Node,
-        met: &HashMap<NodeId, String>,
+        addrs: impl Fn(&NodeId) -> Vec<String>,
         mut link: impl FnMut(&NodeId, Vec<String>) -> Arc<Link>,
     ) {
         self.lanes.extend(self.board.opened());
@@ -208,23 +229,20 @@ impl TopicState {
         // What a link said is newer than the tombstone that an earlier word of the link left in the store.
         let buried = |n: &NodeId| entry.tombstones.contains(n) && !self.learnt.contains(n);
         let gone = |n: &NodeId| *n == node.id || self.withdrawn.contains(n) || buried(n);
-        let mut ways: BTreeMap<NodeId, (Standing, Vec<String>)> = BTreeMap::new();
+        let mut ways: BTreeMap<NodeId, Standing> = BTreeMap::new();
         for route in entry.routes.iter().filter(|r| !gone(&r.node)) {
             let standing = if route.live { Standing::Live } else { Standing::Expired };
-            ways.insert(route.node.clone(), (standing, route.addrs.clone()));
+            ways.insert(route.node.clone(), standing);
         }
         for peer in self.learnt.iter().filter(|n| !gone(n)) {
-            ways.entry(peer.clone()).or_insert((Standing::Live, Vec::new()));
+            ways.entry(peer.clone()).or_insert(Standing::Live);
         }
         for peer in self.lanes.iter().filter(|n| !gone(n)) {
-            ways.entry(peer.clone()).or_insert((Standing::Remembered, Vec::new()));
+            ways.entry(peer.clone()).or_insert(Standing::Remembered);
         }
         let topic = self.board.topic.clone();
-        let target = |(peer, (standing, mut addrs)): (NodeId, (Standing, Vec<String>))| {
-            if let Some(met) = met.get(&peer).filter(|met| !addrs.contains(met)) {
-                addrs.push(met.clone());
-            }
-            let link = link(&peer, addrs);
+        let target = |(peer, standing): (NodeId, Standing)| {
+            let link = link(&peer, addrs(&peer));
             let (lane, _) = link.add_lane(&node.topic, &topic);
             Target { link, lane, standing }
         };
@@ -237,9 +255,65 @@ impl Catalogue {
     /// Makes a used topic's board anew. See [`TopicState::rebuild`].
     pub(super) fn rebuild(&mut self, node: &Node, topic: &Topic, link: impl FnMut(&NodeId, Vec<String>) -> Arc<Link>) {
         self.topic(topic);
-        let Catalogue { topics, met, .. } = self;
+        let Catalogue { topics, met, listed, .. } = self;
         if let Some(state) = topics.get_mut(topic).filter(|state| state.used) {
-            state.rebuild(node, met, link);
+            state.rebuild(node, |peer| addrs(listed.get(peer), met.get(peer)), link);
         }
+    }
+}
+
+/// Every address of a node once, the same whichever topic is asked about: what stands first under some topic comes before
+/// what stands second.
+fn addrs(listed: Option<&BTreeMap<Topic, Vec<String>>>, met: Option<&String>) -> Vec<String> {
+    let lists: Vec<&Vec<String>> = listed.into_iter().flat_map(BTreeMap::values).collect();
+    let longest = lists.iter().map(|list| list.len()).max().unwrap_or(0);
+    let ranked = (0..longest).flat_map(|rank| lists.iter().filter_map(move |list| list.get(rank)));
+    let mut addrs: Vec<String> = Vec::new();
+    for addr in ranked.chain(met) {
+        if !addrs.contains(addr) {
+            addrs.push(addr.clone());
+        }
+    }
+    addrs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stores::Route;
+
+    fn entry(addrs: &[&str]) -> TopicEntry {
+        let node = NodeId::new("peer").expect("valid");
+        let addrs = addrs.iter().map(|addr| (*addr).to_owned()).collect();
+        TopicEntry { routes: vec![Route { node, addrs, subscription: false, live: true }], tombstones: Vec::new() }
+    }
+
+    fn known(catalogue: &Catalogue) -> Vec<String> {
+        let node = NodeId::new("peer").expect("valid");
+        addrs(catalogue.listed.get(&node), catalogue.met.get(&node))
+    }
+
+    /// A row of an operator may be out of date under one topic while the node publishes another.
+    #[test]
+    fn a_node_is_dialled_at_its_addresses_under_all_topics_whichever_was_read_last() {
+        let topic = |name| Topic::new(name).expect("valid");
+        let read = |catalogue: &mut Catalogue, name, entry| {
+            let look = catalogue.look();
+            catalogue.update(&topic(name), entry, look);
+        };
+        let (mut first, mut second) = (Catalogue::default(), Catalogue::default());
+        read(&mut first, "a", entry(&["new", "old"]));
+        read(&mut first, "b", entry(&["old"]));
+        read(&mut second, "b", entry(&["old"]));
+        read(&mut second, "a", entry(&["new", "old"]));
+        assert_eq!(known(&first), ["new", "old"]);
+        assert_eq!(known(&second), known(&first));
+        first.remember(NodeId::new("peer").expect("valid"), "met".to_owned());
+        assert_eq!(known(&first), ["new", "old", "met"]);
+        read(&mut first, "a", TopicEntry::default());
+        assert_eq!(known(&first), ["old", "met"]);
+        first.drop_target(&topic("b"), &NodeId::new("peer").expect("valid"));
+        assert_eq!(known(&first), ["met"]);
+        assert!(first.listed.is_empty());
     }
 }

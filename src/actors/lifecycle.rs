@@ -15,7 +15,7 @@ use crate::config::{Config, Names, StoreConfig};
 use crate::config::{Durability, Mode};
 use crate::error::{AdminError, SpawnError};
 use crate::stores::sqlite::{SqliteOptions, SqliteStore};
-use crate::stores::{Fence, OpenError, SharedStore, StoreError};
+use crate::stores::{Adopted, Fence, OpenError, SharedStore, StoreError};
 use crate::types::{LaneId, NodeId, Topic};
 use actix::prelude::*;
 use std::future::Future;
@@ -86,6 +86,7 @@ impl LinerSystem {
         let bound = socket.local_addr().map_err(|source| SpawnError::Bind { addr: config.listen.clone(), source })?;
         let store = open_store(&config)?;
         let node = Arc::new(register(config, &names, store, bound).await?);
+        adopt(&node).await?;
         // Before a peer can hear of this node: an answer to it has a route from the first message on.
         let lease = node.config.timing.lease;
         node.store.publish(&node.fence, &node.topic, &node.published, false, lease).await?;
@@ -118,6 +119,16 @@ async fn register(config: Config, names: &Names, store: SharedStore, bound: Sock
         closing: AtomicBool::new(false),
         events: OnceLock::new(),
     })
+}
+
+/// Takes over what the reference implementation left, before anybody asks about lanes.
+async fn adopt(node: &Node) -> Result<(), StoreError> {
+    let adopted = node.store.adopt(&node.fence).await?;
+    if adopted != Adopted::default() {
+        let Adopted { messages, gone, dead_letters } = adopted;
+        tracing::info!(node = %node.id, messages, gone, dead_letters, "took over what liner_broker left");
+    }
+    Ok(())
 }
 
 fn start(node: Arc<Node>, threads: Threads, socket: TcpListener, left: Left) -> Addr<LinerSystem> {

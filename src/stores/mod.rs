@@ -14,6 +14,7 @@
 //!
 //! Futures returned here may be dropped at any time; the operation then happens entirely or not at all.
 
+mod adoption;
 mod chain;
 mod dead_letters;
 mod directory;
@@ -28,6 +29,7 @@ mod naming;
 pub mod postgres;
 #[cfg(feature = "redis")]
 pub mod redis;
+mod reference;
 mod row;
 #[cfg(any(feature = "postgres", feature = "redis"))]
 mod runtime;
@@ -118,6 +120,25 @@ pub struct OutboxLane {
     pub acked: Seq,
     /// What is queued.
     pub pending: Amount,
+}
+
+/// What became of what the reference implementation had left for a sender.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Adopted {
+    /// Messages that wait in a lane now.
+    pub messages: u64,
+    /// Messages that went: they had been handled, or were the reference's own.
+    pub gone: u64,
+    /// Messages that are dead letters now.
+    pub dead_letters: u64,
+}
+
+impl std::ops::AddAssign for Adopted {
+    fn add_assign(&mut self, more: Adopted) {
+        self.messages += more.messages;
+        self.gone += more.gone;
+        self.dead_letters += more.dead_letters;
+    }
 }
 
 /// A message as the outbox holds it.
@@ -257,6 +278,15 @@ pub trait Journal: Send + Sync {
 
 /// The sending side of a node's lanes.
 pub trait Outbox: Send + Sync {
+    /// Takes over what the reference implementation left for this sender: its waiting messages become messages of lanes,
+    /// in their order, and its remembered routes become lanes. One transaction for each of its connection keys, so that
+    /// after a crash the same call goes on. To be called before anything else is asked about the lanes; where the
+    /// reference left nothing, nothing happens.
+    fn adopt<'a>(&'a self, fence: &'a Fence) -> StoreFuture<'a, Adopted> {
+        let _ = fence;
+        Box::pin(std::future::ready(Ok(Adopted::default())))
+    }
+
     /// The lanes this node has opened as a sender, in name order, whether or not anything is queued. Reads only.
     fn lanes<'a>(&'a self, sender: &'a NodeId) -> StoreFuture<'a, Vec<LaneId>>;
 

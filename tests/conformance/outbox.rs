@@ -209,3 +209,13 @@ pub(crate) async fn forget_drops_the_lane_itself(medium: &dyn Medium) {
     assert_ne!(again.key, key);
     assert_eq!((spans(&again), again.predecessor), (vec![(inc(2), 1)], None));
 }
+
+pub(crate) async fn adoption_touches_nothing_of_ours(medium: &dyn Medium) {
+    let (process, key) = sender(medium).await;
+    process.commit([append(key, 1, 1..=5), trim(key, 2)]).await;
+    let before = process.open(&lane(), 1).await;
+    let fence = Fence { node: process.fence.node.clone(), epoch: process.fence.epoch };
+    assert_eq!(process.store.adopt(&fence).await.expect("looks"), Adopted::default());
+    assert_eq!(process.open(&lane(), 1).await, before);
+    assert_eq!(process.store.load(key, Seq::ZERO, ALL).await.expect("loads").messages.len(), 3);
+}

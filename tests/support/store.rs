@@ -71,6 +71,14 @@ impl Journal for FaultyStore {
 }
 
 impl Outbox for FaultyStore {
+    fn adopt<'a>(&'a self, fence: &'a Fence) -> StoreFuture<'a, Adopted> {
+        async move {
+            self.gate().await?;
+            self.inner.adopt(fence).await
+        }
+        .boxed()
+    }
+
     fn lanes<'a>(&'a self, sender: &'a NodeId) -> StoreFuture<'a, Vec<LaneId>> {
         async move {
             self.gate().await?;

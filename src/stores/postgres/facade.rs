@@ -3,7 +3,7 @@
 use super::error::{Failure, Outcome};
 use super::pool::{Attempts, NodeRow};
 use super::session::{int8, text, texts};
-use super::{PostgresStore, dead_letters, directory, inbox, lanes, outbox};
+use super::{OPERATION, PostgresStore, adopt, dead_letters, directory, inbox, lanes, outbox};
 use crate::stores::{group, *};
 use crate::types::Topic;
 use std::future::Future;
@@ -12,11 +12,14 @@ use std::time::Duration;
 /// Runs a write in a transaction, again when the connection was lost or two writes were in each other's way. `$fence`
 /// says who writes, or `None`; `$db` is the connection in `$operation`.
 macro_rules! transact {
-    ($store:expr, $fence:expr, |$db:ident| $operation:expr) => {{
+    ($store:expr, $fence:expr, |$db:ident| $operation:expr) => {
+        transact!($store, $fence, OPERATION, |$db| $operation)
+    };
+    ($store:expr, $fence:expr, $limit:expr, |$db:ident| $operation:expr) => {{
         let mut attempts = Attempts::default();
         loop {
             let attempt = async {
-                let transaction = $store.sessions.begin($fence).await?;
+                let transaction = $store.sessions.begin($fence, $limit).await?;
                 let $db = &*transaction;
                 match transaction.bounded($operation).await {
                     Ok(done) => transaction.commit().await.map(|()| done),
@@ -84,6 +87,16 @@ impl Journal for PostgresStore {
 }
 
 impl Outbox for PostgresStore {
+    fn adopt<'a>(&'a self, fence: &'a Fence) -> StoreFuture<'a, Adopted> {
+        self.run(async move {
+            let mut adopted = Adopted::default();
+            for key in adopt::keys(&self.sessions.read(adopt::KEYS, &[text(&fence.node.as_str())]).await?)? {
+                adopted += transact!(self, of(fence), adopt::LIMIT, |db| adopt::adopt(db, &fence.node, key))?;
+            }
+            Ok(adopted)
+        })
+    }
+
     fn lanes<'a>(&'a self, sender: &'a NodeId) -> StoreFuture<'a, Vec<LaneId>> {
         self.run(async move {
             let rows = self.sessions.read(outbox::OPENED, &[text(&sender.as_str())]).await?;

@@ -3,7 +3,7 @@
 use super::error::Outcome;
 use super::lanes::{self, incarnation, seq};
 use super::session::{Session, int8};
-use crate::stores::InboxLane;
+use crate::stores::{InboxLane, LaneKey};
 use crate::types::{Cursor, LaneName};
 
 pub(super) async fn receive(db: &Session, lane: &LaneName) -> Outcome<InboxLane> {
@@ -15,11 +15,15 @@ pub(super) async fn receive(db: &Session, lane: &LaneName) -> Outcome<InboxLane>
         let times = u32::try_from(row.try_get::<_, i64>(2)?).unwrap_or(u32::MAX);
         attempts.push((incarnation(row.try_get(0)?), seq(row.try_get(1)?), times));
     }
-    // The reference stores a number without an incarnation: no cursor of ours.
+    let cursor = cursor(db, key).await?;
+    Ok(InboxLane { key, cursor, attempts })
+}
+
+/// The cursor of a lane, if one was stored by us (the reference stores a number without an incarnation).
+pub(super) async fn cursor(db: &Session, key: LaneKey) -> Outcome<Option<Cursor>> {
     let sql = "SELECT incarnation, v::int8 FROM conn_mess_number WHERE connection_key = $1 AND incarnation IS NOT NULL";
-    let cursor = match db.first(sql, &[int8(&key.0)]).await? {
+    Ok(match db.first(sql, &[int8(&key.0)]).await? {
         Some(row) => Some(Cursor { incarnation: incarnation(row.try_get(0)?), seq: seq(row.try_get(1)?) }),
         None => None,
-    };
-    Ok(InboxLane { key, cursor, attempts })
+    })
 }

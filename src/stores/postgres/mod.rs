@@ -14,6 +14,7 @@
 //! the server has time limits of its own, and where it does not answer at all, an operation ends after `OPERATION` and
 //! takes its connection along.
 
+mod adopt;
 mod creating;
 mod dead_letters;
 mod directory;

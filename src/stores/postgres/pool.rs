@@ -153,11 +153,11 @@ impl Sessions {
         }
     }
 
-    /// A transaction of `fence.node`, refused when it is fenced.
-    pub(super) async fn begin(&self, fence: Option<(&Fence, NodeRow)>) -> Outcome<Transaction<'_>> {
+    /// A transaction of `fence.node`, refused when it is fenced, that may take as long as `limit`.
+    pub(super) async fn begin(&self, fence: Option<(&Fence, NodeRow)>, limit: Duration) -> Outcome<Transaction<'_>> {
         let session = self.get().await?;
         session.busy();
-        let transaction = Transaction { session, deadline: Instant::now() + OPERATION };
+        let transaction = Transaction { session, deadline: Instant::now() + limit };
         transaction.bounded(async { Ok(transaction.session.begin(false).await?) }).await?;
         if let Some((fence, of)) = fence {
             let (node, epoch, changing) =

@@ -2,7 +2,7 @@
 
 use super::error::Outcome;
 use super::lanes::Lanes;
-use super::{RedisStore, dead_letters, directory};
+use super::{RedisStore, adopt, dead_letters, directory};
 use crate::stores::{group, *};
 use crate::types::Topic;
 use std::future::Future;
@@ -37,6 +37,10 @@ impl Journal for RedisStore {
 }
 
 impl Outbox for RedisStore {
+    fn adopt<'a>(&'a self, fence: &'a Fence) -> StoreFuture<'a, Adopted> {
+        self.run(async move { adopt::adopt(&self.lanes_here(), fence).await })
+    }
+
     fn lanes<'a>(&'a self, sender: &'a NodeId) -> StoreFuture<'a, Vec<LaneId>> {
         self.run(async move { self.lanes_here().opened(sender).await })
     }

@@ -13,6 +13,7 @@
 //! A connection that is lost is made again, and what was under way on it repeated, for up to `PATIENCE`. Where the server
 //! does not answer at all, an operation ends after `OPERATION`, and whether it happened is reported as unknown.
 
+mod adopt;
 mod commit;
 mod connection;
 mod dead_letters;
@@ -90,7 +91,7 @@ impl RedisStore {
     /// Connects, checks what the server is and how it persists, and makes the store where there is none. Blocks for as
     /// long as that takes, with a server that does not answer some seconds.
     ///
-    /// Keys made by the reference implementation stay as they are.
+    /// Keys made by the reference implementation stay as they are until their sender starts.
     ///
     /// # Errors
     /// [`OpenError`]: the server is left as it was. Never contains a password.

@@ -38,11 +38,15 @@ script!(PREPARE, Writes, "lua/prepare.lua");
 script!(COMMIT, Writes, "lua/commit.lua");
 script!(LANE, Writes, "lua/lane.lua");
 script!(OPEN, Writes, "lua/open.lua");
+script!(STAGE, Writes, "lua/stage.lua");
+script!(ADOPT, Writes, "lua/adopt.lua");
+script!(RENAME, Writes, "lua/rename.lua");
 script!(CLEAR, Writes, "lua/clear.lua");
 script!(FORGET, Writes, "lua/forget.lua");
 script!(PURGE, Writes, "lua/purge.lua");
 script!(DIRECTORY, Writes, "lua/directory.lua");
 script!(TOPICS, Reads, "lua/directory.lua");
+script!(LEFT, Reads, "lua/left.lua");
 script!(LANES, Reads, "lua/lanes.lua");
 script!(LOAD, Reads, "lua/load.lua");
 

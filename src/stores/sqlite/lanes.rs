@@ -57,6 +57,17 @@ pub(super) fn find_or_create(db: &Connection, lane: &LaneName) -> Outcome<LaneKe
 
 fn create(db: &Connection, lane: &LaneName) -> Outcome<LaneKey> {
     let key = new_key(db)?;
+    create_under(db, lane, key)?;
+    Ok(key)
+}
+
+/// Makes a connection key of the reference the key of a lane.
+pub(super) fn claim(db: &Connection, lane: &LaneName, key: LaneKey) -> Outcome<()> {
+    db.prepare_cached("DELETE FROM conn_key_map WHERE connection_key = ?1")?.execute([key.0])?;
+    create_under(db, lane, key)
+}
+
+fn create_under(db: &Connection, lane: &LaneName, key: LaneKey) -> Outcome<()> {
     let composite = free_composite(db, lane, key)?;
     let (sender, source, receiver, topic) = names(lane);
     let insert = "INSERT INTO conn_key_map (composite, connection_key, sender, source_topic, receiver, topic)
@@ -67,7 +78,7 @@ fn create(db: &Connection, lane: &LaneName) -> Outcome<LaneKey> {
     // What an emptied store left behind under a key that is given again.
     db.prepare_cached("DELETE FROM liner_spans WHERE connection_key = ?1")?.execute([key.0])?;
     db.prepare_cached("DELETE FROM liner_attempts WHERE connection_key = ?1")?.execute([key.0])?;
-    Ok(key)
+    Ok(())
 }
 
 /// A key above every key in any table, whatever an operator or the reference left in them.

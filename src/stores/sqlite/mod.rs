@@ -10,6 +10,7 @@
 //! modules named after the traits; this file only brings operations to their thread. The tables are described in
 //! `docs/stores.md` and made by `schema/sqlite_001.sql`.
 
+mod adopt;
 mod connect;
 mod dead_letters;
 mod directory;
@@ -190,6 +191,17 @@ impl Journal for SqliteStore {
 }
 
 impl Outbox for SqliteStore {
+    fn adopt<'a>(&'a self, fence: &'a Fence) -> StoreFuture<'a, Adopted> {
+        let node = fence.node.clone();
+        Box::pin(async move {
+            let mut adopted = Adopted::default();
+            for key in self.read(move |db| adopt::keys(db, &node)).await? {
+                adopted += self.write(fence, move |db, fence| adopt::adopt(db, &fence.node, key)).await?;
+            }
+            Ok(adopted)
+        })
+    }
+
     fn lanes<'a>(&'a self, sender: &'a NodeId) -> StoreFuture<'a, Vec<LaneId>> {
         let sender = sender.clone();
         self.read(move |db| outbox::lanes(db, &sender))

@@ -176,4 +176,11 @@ function ops.remember(peer, addr)
   return { 'ok' }
 end
 
+-- What the reference left for the node was searched for when `made` keys had been made.
+function ops.searched(made)
+  redis.call('HSET', 'lnr_node:' .. node, 'searched', made)
+  redis.call('HSETNX', 'lnr_store', 'renamed', '1')
+  return { 'ok' }
+end
+
 return ops[op](unpack(ARGV, 4))

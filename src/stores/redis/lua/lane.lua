@@ -17,28 +17,12 @@ local function is_subscription()
   return false
 end
 
--- The plain form, unless the route is a subscription or another lane has it.
-local function free_composite(id)
-  local function taken(composite)
-    return redis.call('EXISTS', 'lnr_connection:' .. composite .. ':key') == 1
-  end
-  if not is_subscription() and not taken(plain) then return plain end
-  if not taken(with_topic) then return with_topic end
-  return with_topic .. ':' .. id
-end
-
 local id = redis.call('GET', 'lnr_lane:' .. with_topic)
 local l = id and lane(id, '')
 if not l then
   id = new_key()
-  local composite, key = free_composite(id), 'lnr_connection:' .. id
-  redis.call('DEL', key .. ':attempts')
-  redis.call('HSET', key .. ':lane', 'sender', sender, 'source_topic', source, 'receiver', receiver, 'topic', topic,
-    'composite', composite, 'born', ARGV[10], 'acked', '0', 'last', '0', 'bytes', '0')
-  redis.call('SET', 'lnr_connection:' .. composite .. ':key', id)
-  redis.call('SET', key .. ':sender', source)
-  redis.call('SET', 'lnr_lane:' .. with_topic, id)
-  l = lane(id, '')
+  local composite = free_composite(id, plain, with_topic, not is_subscription())
+  l = create(id, composite, with_topic, { sender, source, receiver, topic }, ARGV[10])
 end
 
 -- As the reference does, so that operators find the peer where they look for it; nothing here reads it.

@@ -83,6 +83,28 @@ local function lane(id, born)
   }
 end
 
+-- Makes a lane of four names: sender, source topic, receiver, topic.
+local function create(id, composite, with_topic, names, born)
+  local key = 'lnr_connection:' .. id
+  redis.call('DEL', key .. ':attempts')
+  redis.call('HSET', key .. ':lane', 'sender', names[1], 'source_topic', names[2], 'receiver', names[3],
+    'topic', names[4], 'composite', composite, 'born', born, 'acked', '0', 'last', '0', 'bytes', '0')
+  redis.call('SET', 'lnr_connection:' .. composite .. ':key', id)
+  redis.call('SET', key .. ':sender', names[2])
+  redis.call('SET', 'lnr_lane:' .. with_topic, id)
+  return lane(id, '')
+end
+
+-- The plain form of a composite if it may be taken, else the one with the topic.
+local function free_composite(id, plain, with_topic, may_be_plain)
+  local function taken(composite)
+    return redis.call('EXISTS', 'lnr_connection:' .. composite .. ':key') == 1
+  end
+  if may_be_plain and not taken(plain) then return plain end
+  if not taken(with_topic) then return with_topic end
+  return with_topic .. ':' .. id
+end
+
 local function number(row)
   return (struct.unpack('<I8', row, 10))
 end

@@ -1,0 +1,541 @@
+//! What becomes of what the reference implementation left: which of its waiting messages go to which lane, under which
+//! numbers, and which cannot be attributed.
+//!
+//! The reference counts and queues by sender and receiver, liner by the topic addressed, too. So the queue of a
+//! *connection key* is split. Pure: a backend loads [`Traces`], shows a [`Split`] every row, and does what it says.
+//!
+//! Its numbers are kept as far as they rise, under one incarnation of their own. So a receiver that has a store of its own
+//! finds its place by the number that the reference noted there, and so does one that shares the store.
+
+use super::reference;
+use super::{Adopted, DeadLetter, DeadLetterOrigin, LaneKey, OutboxLane, StoreError, Stored};
+use crate::types::{Headers, Incarnation, LaneId, LaneName, Message, MessageId, NodeId, Payload, Seq, Topic};
+use bytes::Bytes;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// The incarnation of everything that was numbered by the reference, on both sides of a lane.
+pub(super) const ADOPTED: Incarnation = Incarnation::new(u64::from_be_bytes(*b"liner1.4"));
+
+/// The topic of messages of the reference to itself.
+const INTERNAL: &str = "__#internal_channel";
+
+/// The connection key with which two nodes with a file each address each other.
+const ISOLATED_KEY: i64 = 1;
+
+/// Numbers above this are not kept, so that there are numbers left.
+const LARGEST: u64 = 1 << 52;
+
+/// What stands for a name that is none of liner's.
+const NO_NAME: &str = "?";
+
+/// What the database says beside the queues.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Traces {
+    /// The topics by the reference's numbers. Files that were told of their peers have one number for several.
+    pub(super) topics: BTreeMap<i64, Vec<String>>,
+    /// Where this node remembers to have sent.
+    pub(super) remembered: Vec<Remembered>,
+    /// The catalogue: topics and who serves them.
+    pub(super) served: Vec<(String, String)>,
+    /// Another node has sent from this store: it is shared.
+    pub(super) others_send: bool,
+}
+
+/// A row of `sender_listener`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Remembered {
+    pub(super) source: String,
+    pub(super) topic: String,
+    pub(super) receiver: String,
+}
+
+/// A connection key and what is noted of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Connection {
+    pub(super) key: i64,
+    pub(super) source: String,
+    pub(super) receiver: String,
+    /// The highest number that was handled.
+    pub(super) handled: u64,
+}
+
+/// A row of `conn_key_map` and what stands beside it.
+#[derive(Debug, Clone)]
+pub(super) struct Noted {
+    pub(super) key: i64,
+    pub(super) composite: String,
+    /// The sender, its topic and the receiver, where the key is a lane's.
+    pub(super) lane: Option<[String; 3]>,
+    /// The sender's topic, from `conn_sender`.
+    pub(super) source: Option<String>,
+    /// From `conn_mess_number`, where no incarnation stands beside it.
+    pub(super) handled: i64,
+}
+
+impl Noted {
+    /// `None` if it is another node's.
+    pub(super) fn connection(self, node: &NodeId, traces: &Traces) -> Option<Connection> {
+        let (source, receiver) = match &self.lane {
+            Some([sender, source, receiver]) => {
+                (sender == node.as_str()).then_some((source.as_str(), receiver.as_str()))?
+            }
+            None => parties(node, &self.composite, self.source.as_deref(), &traces.sources(node))?,
+        };
+        Some(Connection {
+            key: self.key,
+            source: source.to_owned(),
+            receiver: receiver.to_owned(),
+            handled: u64::try_from(self.handled).unwrap_or(0),
+        })
+    }
+}
+
+/// The source topic and the receiver in a composite, `{node}:{source}:{receiver}` with nothing escaped: `None` if it is
+/// another node's, or cannot be told apart. `noted` is the sender's topic as stored for the key.
+fn parties<'a>(
+    node: &NodeId,
+    composite: &'a str,
+    noted: Option<&str>,
+    sources: &BTreeSet<String>,
+) -> Option<(&'a str, &'a str)> {
+    let rest = composite.strip_prefix(node.as_str())?.strip_prefix(':')?;
+    let by_source = |source: &str| {
+        let receiver = rest.strip_prefix(source)?.strip_prefix(':').filter(|receiver| !receiver.is_empty())?;
+        (!source.is_empty()).then(|| (&rest[..source.len()], receiver))
+    };
+    if let Some(noted) = noted {
+        if let Some(found) = by_source(noted) {
+            return Some(found);
+        }
+        let elsewhere = format!(":{noted}:");
+        if composite.find(&elsewhere).is_some_and(|at| at > 0 && at + elsewhere.len() < composite.len()) {
+            return None;
+        }
+    }
+    let mut known = sources.iter().filter_map(|source| by_source(source));
+    match (known.next(), known.next()) {
+        (Some(only), None) => Some(only),
+        (None, _) if rest.matches(':').count() == 1 => by_source(rest.split(':').next()?),
+        _ => None,
+    }
+}
+
+/// What a row's topic is.
+enum Addressed {
+    Topic(Topic),
+    /// Nothing of a user's.
+    Internal,
+    Unknown(String),
+}
+
+impl Traces {
+    /// A row of `topic_key`.
+    pub(super) fn number(&mut self, topic: String, key: i64) {
+        self.topics.entry(key).or_default().push(topic);
+    }
+
+    /// A row of `sender_listener`, if it is this node's: its `sender_key` is `{node}:{source}` with nothing escaped.
+    pub(super) fn remember(&mut self, node: &NodeId, sender_key: &str, topic: String, receiver: Option<String>) {
+        let source = sender_key.strip_prefix(node.as_str()).and_then(|rest| rest.strip_prefix(':'));
+        if let (Some(source), Some(receiver)) = (source, receiver) {
+            self.remembered.push(Remembered { source: source.to_owned(), topic, receiver });
+        }
+    }
+
+    /// Topics that this node has sent from, or served.
+    fn sources(&self, node: &NodeId) -> BTreeSet<String> {
+        let served = self.served.iter().filter(|(_, name)| name == node.as_str()).map(|(topic, _)| topic.clone());
+        self.remembered.iter().map(|r| r.source.clone()).chain(served).collect()
+    }
+
+    /// Whether sender and receivers share this store. Files that are not shared were told of the peers, and no peer sends
+    /// from them; there, the number noted for a key is what came from the peer, not what went to it.
+    fn is_shared(&self) -> bool {
+        self.others_send || self.topics.values().all(|topics| topics.len() < 2)
+    }
+
+    fn addressed(&self, topic_key: i64, connection: &Connection) -> Addressed {
+        let named: Vec<&str> = self.topics.get(&topic_key).into_iter().flatten().map(String::as_str).collect();
+        // Nobody sends to his own topic.
+        let possible: BTreeSet<&str> = named.into_iter().filter(|topic| *topic != connection.source).collect();
+        let remembered = self.remembered_to(connection).filter(|topic| possible.contains(topic)).collect();
+        let served =
+            self.served.iter().filter(|(_, node)| *node == connection.receiver).map(|(topic, _)| topic.as_str());
+        let served = served.filter(|topic| possible.contains(topic)).collect();
+        for narrowed in [&possible, &remembered, &served] {
+            if let [only] = narrowed.iter().collect::<Vec<_>>()[..] {
+                return match Topic::new(only) {
+                    _ if *only == INTERNAL => Addressed::Internal,
+                    Ok(topic) => Addressed::Topic(topic),
+                    Err(error) => Addressed::Unknown(format!("topic {only:?}: {error}")),
+                };
+            }
+        }
+        Addressed::Unknown(match possible.len() {
+            0 => format!("no topic has the number {topic_key}"),
+            _ => format!("the number {topic_key} stands for {possible:?}"),
+        })
+    }
+
+    fn remembered_to(&self, connection: &Connection) -> impl Iterator<Item = &str> {
+        let there = |r: &&Remembered| r.source == connection.source && r.receiver == connection.receiver;
+        self.remembered.iter().filter(there).map(|r| r.topic.as_str())
+    }
+
+    /// The only peer that this file was told of.
+    fn only_peer(&self, node: &NodeId) -> Option<&str> {
+        let peers: BTreeSet<&str> = self.served.iter().map(|(_, peer)| peer.as_str()).collect();
+        let mut peers = peers.into_iter().filter(|peer| *peer != node.as_str());
+        peers.next().filter(|_| peers.next().is_none())
+    }
+}
+
+/// What becomes of a row.
+#[derive(Debug)]
+pub(super) enum Fate {
+    /// It goes: it was handled, or was no message of a user's.
+    Gone,
+    /// It goes to the lane for this topic; see [`Target::take`].
+    Moved { topic: Topic, number: u64, payload: Payload },
+    /// It is kept as a dead letter.
+    Letter(Box<DeadLetter>),
+}
+
+/// A lane that rows go to.
+#[derive(Debug, Clone)]
+pub(super) struct Target {
+    pub(super) key: LaneKey,
+    incarnation: Incarnation,
+    next: Seq,
+}
+
+impl Target {
+    /// A lane that was opened under [`ADOPTED`].
+    pub(super) fn new(lane: &OutboxLane) -> Target {
+        let incarnation = lane.spans.last().map_or(ADOPTED, |span| span.incarnation);
+        Target { key: lane.key, incarnation, next: lane.next }
+    }
+
+    /// A lane that is going to be made, with nothing queued up to `acked`.
+    #[cfg(feature = "redis")]
+    pub(super) fn coming(key: LaneKey, acked: Seq) -> Target {
+        Target { key, incarnation: ADOPTED, next: acked.next() }
+    }
+
+    /// Gives a message its number: the reference's if it is free. A number that is raised stays at or above the
+    /// reference's, so nobody who has handled fewer takes it for handled.
+    pub(super) fn take(&mut self, number: u64, payload: Payload, now_ms: u64) -> Stored {
+        let seq = if number > LARGEST { self.next } else { self.next.max(Seq::new(number)) };
+        self.next = seq.next();
+        let message = Message { headers: Headers::EMPTY, payload };
+        Stored { seq, incarnation: self.incarnation, accepted_ms: now_ms, message }
+    }
+}
+
+/// What a backend knows beside the traces.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Means {
+    /// The largest message of the store.
+    pub(super) max_message: usize,
+    /// The incarnation of the letters: random, so that no two adoptions write letters of one name.
+    pub(super) letters: Incarnation,
+    /// Milliseconds since 1970, for people to read.
+    pub(super) now_ms: u64,
+}
+
+impl Means {
+    /// The only thing here that is not decided by what it is given.
+    pub(super) fn new(max_message: usize) -> Result<Means, StoreError> {
+        let letters = getrandom::u64().map_err(|error| StoreError::Unavailable(error.to_string().into()))?;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
+        Ok(Means { max_message, letters: Incarnation::new(letters), now_ms })
+    }
+}
+
+/// The rows of one connection key on their way.
+#[derive(Debug)]
+pub(super) struct Split<'a> {
+    traces: &'a Traces,
+    connection: &'a Connection,
+    sender: NodeId,
+    source: Topic,
+    receiver: NodeId,
+    /// Why no row of it can go anywhere.
+    flaw: Option<String>,
+    means: Means,
+    rows: u64,
+    pub(super) adopted: Adopted,
+}
+
+impl<'a> Split<'a> {
+    pub(super) fn new(node: &NodeId, traces: &'a Traces, connection: &'a Connection, means: Means) -> Self {
+        let (source, receiver) = (Topic::new(&connection.source), NodeId::new(&connection.receiver));
+        let flaw = source.as_ref().err().or(receiver.as_ref().err()).map(|error| {
+            format!("it was sent from topic {:?} to node {:?}: {error}", connection.source, connection.receiver)
+        });
+        let no_name = "a question mark is a name";
+        Split {
+            traces,
+            connection,
+            sender: node.clone(),
+            source: source.unwrap_or_else(|_| Topic::new(NO_NAME).expect(no_name)),
+            receiver: receiver.unwrap_or_else(|_| NodeId::new(NO_NAME).expect(no_name)),
+            flaw,
+            means,
+            rows: 0,
+            adopted: Adopted::default(),
+        }
+    }
+
+    pub(super) fn lane(&self, topic: Topic) -> LaneName {
+        LaneName { sender: self.sender.clone(), source: self.source.clone(), receiver: self.receiver.clone(), topic }
+    }
+
+    /// When the messages are said to have been accepted: nobody knows.
+    pub(super) fn now_ms(&self) -> u64 {
+        self.means.now_ms
+    }
+
+    /// The topics of remembered routes: lanes, whether or not anything waits.
+    pub(super) fn remembered(&self) -> BTreeSet<Topic> {
+        let topics = self.traces.remembered_to(self.connection).filter(|topic| *topic != self.connection.source);
+        let topics = topics.filter_map(|topic| Topic::new(topic).ok());
+        if self.flaw.is_none() { topics.collect() } else { BTreeSet::new() }
+    }
+
+    /// Up to where a lane that is made of this key is acked.
+    pub(super) fn acked(&self) -> Seq {
+        if self.traces.is_shared() { self.handled() } else { Seq::ZERO }
+    }
+
+    /// The number at which receivers of such a lane stand, if they share the store.
+    pub(super) fn handled(&self) -> Seq {
+        Seq::new(self.connection.handled.min(LARGEST))
+    }
+
+    /// Where the number noted is this node's own place as a receiver: the lanes it may receive on from the only peer.
+    pub(super) fn received(&self) -> Vec<LaneName> {
+        let isolated = !self.traces.is_shared() && self.connection.key == ISOLATED_KEY && self.handled() > Seq::ZERO;
+        if !isolated || self.flaw.is_some() || self.traces.only_peer(&self.sender) != Some(self.receiver.as_str()) {
+            return Vec::new();
+        }
+        let served = self.traces.served.iter().filter(|(_, node)| node == self.receiver.as_str());
+        let sources: BTreeSet<Topic> = served.filter_map(|(topic, _)| Topic::new(topic).ok()).collect();
+        let lane = |source| LaneName {
+            sender: self.receiver.clone(),
+            source,
+            receiver: self.sender.clone(),
+            topic: self.source.clone(),
+        };
+        sources.into_iter().filter(|source| *source != self.source).map(lane).collect()
+    }
+
+    /// Decides on the next row, in the order in which they were queued.
+    pub(super) fn row(&mut self, row: &[u8]) -> Fate {
+        self.rows += 1;
+        if row.is_empty() {
+            return self.gone();
+        }
+        let read = match reference::decode(row, self.means.max_message) {
+            Ok(read) => read,
+            Err(error) => {
+                let reason = format!("a row of liner_broker cannot be read: {error}; this is the row");
+                return self.letter(None, Bytes::copy_from_slice(row), reason);
+            }
+        };
+        if read.number <= self.acked().get() {
+            return self.gone();
+        }
+        let addressed = match &self.flaw {
+            Some(flaw) => Addressed::Unknown(flaw.clone()),
+            None => self.traces.addressed(read.topic_key.into(), self.connection),
+        };
+        match (addressed, Payload::new(read.payload.clone())) {
+            (Addressed::Topic(topic), Ok(payload)) => {
+                self.adopted.messages += 1;
+                Fate::Moved { topic, number: read.number, payload }
+            }
+            (Addressed::Unknown(flaw), _) => {
+                let reason = format!("it cannot be told where liner_broker would have sent it: {flaw}");
+                self.letter(Some(read.number), read.payload, reason)
+            }
+            (Addressed::Internal | Addressed::Topic(_), _) => self.gone(),
+        }
+    }
+
+    fn gone(&mut self) -> Fate {
+        self.adopted.gone += 1;
+        Fate::Gone
+    }
+
+    fn letter(&mut self, number: Option<u64>, payload: Bytes, reason: String) -> Fate {
+        let Ok(payload) = Payload::new(payload) else { return self.gone() };
+        self.adopted.dead_letters += 1;
+        let number =
+            number.map_or(String::new(), |number| format!(" (message {number} of connection {})", self.connection.key));
+        let lane = self.lane(Topic::new(NO_NAME).expect("a question mark is a name"));
+        Fate::Letter(Box::new(DeadLetter {
+            id: MessageId { lane: LaneId::new(lane), incarnation: self.means.letters, seq: Seq::new(self.rows) },
+            origin: DeadLetterOrigin::Refused,
+            message: Message { headers: Headers::EMPTY, payload },
+            reason: format!("{reason}{number}"),
+            attempts: 0,
+            died_ms: self.means.now_ms,
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stores::reference::tests::row;
+    use proptest::prelude::*;
+
+    const AT_LEAST_ONCE: u8 = 2;
+    const MEANS: Means = Means { max_message: 1 << 20, letters: Incarnation::new(7), now_ms: 1 };
+
+    fn node(name: &str) -> NodeId {
+        NodeId::new(name).expect("valid")
+    }
+
+    /// Topics by number, routes remembered by `orders-1` from `orders`, and the catalogue.
+    fn traces(topics: &[(&str, i64)], remembered: &[(&str, &str)], served: &[(&str, &str)]) -> Traces {
+        let mut traces = Traces::default();
+        for (topic, number) in topics {
+            traces.number((*topic).to_owned(), *number);
+        }
+        for (topic, receiver) in remembered {
+            traces.remember(&node("orders-1"), "orders-1:orders", (*topic).to_owned(), Some((*receiver).to_owned()));
+        }
+        traces.served = served.iter().map(|(topic, name)| ((*topic).to_owned(), (*name).to_owned())).collect();
+        traces
+    }
+
+    fn connection(handled: u64) -> Connection {
+        Connection { key: 1, source: "orders".to_owned(), receiver: "billing-1".to_owned(), handled }
+    }
+
+    /// Where rows of these topic numbers go: a topic, `gone`, or the reason of the letter.
+    fn fates(traces: &Traces, connection: &Connection, rows: &[(u64, i32)]) -> Vec<String> {
+        let mut split = Split::new(&node("orders-1"), traces, connection, MEANS);
+        let fate = |(number, key): &(u64, i32)| match split.row(&row(*number, *key, AT_LEAST_ONCE, b"x")) {
+            Fate::Gone => "gone".to_owned(),
+            Fate::Moved { topic, number, .. } => format!("{topic} {number}"),
+            Fate::Letter(letter) => letter.reason,
+        };
+        rows.iter().map(fate).collect()
+    }
+
+    #[test]
+    fn a_composite_is_read_with_what_is_known_of_its_names() {
+        let known = |sources: &[&str]| sources.iter().map(|s| (*s).to_owned()).collect::<BTreeSet<_>>();
+        let none = known(&[]);
+        assert_eq!(parties(&node("a"), "a:b:c", Some("b"), &none), Some(("b", "c")));
+        assert_eq!(parties(&node("a"), "a:b:c", None, &none), Some(("b", "c")));
+        assert_eq!(parties(&node("a:b"), "a:b:c:d", Some("c"), &none), Some(("c", "d")));
+        assert_eq!(parties(&node("a"), "a:b:c:d", Some("c"), &none), None, "it is a:b's");
+        assert_eq!(parties(&node("a"), "a:b:c:d", Some("b:c"), &none), Some(("b:c", "d")));
+        assert_eq!(parties(&node("a"), "a:b:c:d", None, &known(&["b"])), Some(("b", "c:d")));
+        assert_eq!(parties(&node("a"), "a:b:c:d", None, &known(&["b", "b:c"])), None, "it may be either");
+        assert_eq!(parties(&node("a"), "a:b:c:d", None, &none), None);
+        // A file that was told of its peers notes the peer's topic until something is sent.
+        assert_eq!(parties(&node("a"), "a:own:peer", Some("topic_peer"), &none), Some(("own", "peer")));
+        assert_eq!(parties(&node("ab"), "a:b:c", Some("b"), &none), None);
+        assert_eq!(parties(&node("a"), "a:b:", Some("b"), &none), None);
+    }
+
+    #[test]
+    fn rows_go_by_topic_without_those_that_were_handled_and_the_brokers_own() {
+        let traces = traces(&[("billing", 3), ("refunds", 5), (INTERNAL, 2)], &[], &[]);
+        let rows = [(4, 3), (5, 3), (6, 5), (7, 2), (8, 3)];
+        assert_eq!(fates(&traces, &connection(4), &rows), ["gone", "billing 5", "refunds 6", "gone", "billing 8"]);
+    }
+
+    #[test]
+    fn a_number_of_several_topics_is_the_one_that_the_sender_remembers_or_the_receiver_serves() {
+        let seeded = [("orders", 1), ("billing", 1)];
+        assert_eq!(fates(&traces(&seeded, &[], &[]), &connection(0), &[(1, 1)]), ["billing 1"], "not one's own");
+        let seeded = [("orders", 1), ("billing", 1), ("refunds", 1)];
+        let remembered = traces(&seeded, &[("refunds", "billing-1"), ("billing", "other")], &[]);
+        assert_eq!(fates(&remembered, &connection(0), &[(1, 1)]), ["refunds 1"]);
+        let served = traces(&seeded, &[], &[("billing", "billing-1"), ("refunds", "other")]);
+        assert_eq!(fates(&served, &connection(0), &[(1, 1)]), ["billing 1"]);
+        let neither = fates(&traces(&seeded, &[], &[]), &connection(0), &[(1, 1)]);
+        assert!(neither[0].contains("stands for {\"billing\", \"refunds\"}"), "{neither:?}");
+    }
+
+    #[test]
+    fn names_that_are_none_of_ours_make_letters_and_no_lanes() {
+        let traces = traces(&[("bad\ntopic", 4)], &[("billing", "\u{7f}")], &[]);
+        let reasons = fates(&traces, &connection(0), &[(1, 4)]);
+        assert!(reasons[0].contains("control character"), "{reasons:?}");
+        let connection = Connection { receiver: "\u{7f}".to_owned(), ..connection(0) };
+        let split = Split::new(&node("orders-1"), &traces, &connection, MEANS);
+        assert!(split.remembered().is_empty() && split.received().is_empty());
+    }
+
+    #[test]
+    fn in_a_file_of_its_own_the_number_noted_is_how_far_the_node_has_received() {
+        let seeded = [("orders", 1), ("billing", 1)];
+        let mut traces = traces(&seeded, &[], &[("billing", "billing-1"), ("orders", "orders-1")]);
+        assert_eq!(fates(&traces, &connection(5), &[(3, 1)]), ["billing 3"], "nobody says that it was handled");
+        let connection = connection(5);
+        let split = Split::new(&node("orders-1"), &traces, &connection, MEANS);
+        assert_eq!((split.acked(), split.handled()), (Seq::ZERO, Seq::new(5)));
+        let names: Vec<_> = split.received().iter().map(ToString::to_string).collect();
+        assert_eq!(names, ["billing-1:billing>orders-1:orders"]);
+        // With a second peer, the number may be of either.
+        traces.served.push(("audit".to_owned(), "audit-1".to_owned()));
+        assert!(Split::new(&node("orders-1"), &traces, &connection, MEANS).received().is_empty());
+        // With another sender in the file, it is the receiver's.
+        traces.others_send = true;
+        assert_eq!(fates(&traces, &connection, &[(3, 1), (6, 1)]), ["gone", "billing 6"]);
+    }
+
+    fn target(next: u64) -> Target {
+        Target { key: LaneKey(1), incarnation: ADOPTED, next: Seq::new(next) }
+    }
+
+    #[test]
+    fn letters_of_one_key_have_names_of_their_own() {
+        let (traces, connection) = (Traces::default(), connection(0));
+        let mut split = Split::new(&node("orders-1"), &traces, &connection, MEANS);
+        let mut id = |bytes: &[u8]| match split.row(bytes) {
+            Fate::Letter(letter) => letter.id,
+            other => panic!("{other:?}"),
+        };
+        assert_ne!(id(b"\0\0"), id(b"\0\0"));
+        assert_eq!(split.adopted.dead_letters, 2);
+    }
+
+    proptest! {
+        /// Numbers rise from where the lane stands, and none is lowered: who has handled up to some number has handled
+        /// every row at or below it.
+        #[test]
+        fn numbers_rise_and_are_never_lowered(numbers: Vec<u64>, next in 1u64..1000) {
+            let mut target = target(next);
+            let mut last = next - 1;
+            for number in numbers {
+                let payload = Payload::new(&b"x"[..]).expect("not empty");
+                let seq = target.take(number, payload, 0).seq.get();
+                prop_assert!(seq > last);
+                prop_assert!(seq >= number || number > LARGEST);
+                prop_assert!(number > LARGEST || seq == number || seq == last + 1);
+                last = seq;
+            }
+        }
+
+        #[test]
+        fn no_bytes_make_a_split_panic_or_lose_a_row(rows: Vec<Vec<u8>>) {
+            let (traces, connection) = (traces(&[("billing", 0)], &[], &[]), connection(0));
+            let mut split = Split::new(&node("orders-1"), &traces, &connection, MEANS);
+            for row in &rows {
+                split.row(row);
+            }
+            let Adopted { messages, gone, dead_letters } = split.adopted;
+            prop_assert_eq!(messages + gone + dead_letters, rows.len() as u64);
+        }
+    }
+}

@@ -1,0 +1,388 @@
+//! Taking over the connection keys of the reference implementation. What becomes of their rows is decided in `adoption`.
+//!
+//! Scripts cannot read its rows. So they are read in pages and put aside in the form they are to have; one script then
+//! changes everything at once. Until it has, nothing of the reference's is touched, and an attempt begins anew.
+
+use super::MAX_MESSAGE;
+use super::commit;
+use super::directory::{fenced, parsed};
+use super::error::Outcome;
+use super::lanes::Lanes;
+use super::script::{ADOPT, Answer, LEFT, RENAME, STAGE};
+use crate::stores::adoption::{ADOPTED, Connection as Left, Fate, Means, Remembered, Split, Target, Traces};
+use crate::stores::{Adopted, Batch, Fence, LaneKey, StoreError, Write, naming, row};
+use crate::types::{Incarnation, LaneName, Payload, Topic};
+use redis::Cmd;
+use std::collections::BTreeMap;
+
+/// Keys looked at in one step of a scan.
+const SCANNED: usize = 1000;
+
+/// Rows and bytes read, and put aside, at a time.
+const ROWS: usize = 256;
+const BYTES: usize = 4 * 1024 * 1024;
+
+/// What stands between topic and node in a remembered route.
+const SEPARATOR: char = '\u{1f}';
+
+/// A part of a key as the reference writes it.
+fn escaped(part: &str) -> String {
+    part.replace('\\', "\\\\").replace(':', "\\c")
+}
+
+fn unescaped(part: &str) -> String {
+    let mut text = String::new();
+    let mut chars = part.chars();
+    while let Some(c) = chars.next() {
+        match (c, c == '\\') {
+            (_, true) => match chars.next() {
+                Some('c') => text.push(':'),
+                Some(other) => text.push(other),
+                None => text.push('\\'),
+            },
+            _ => text.push(c),
+        }
+    }
+    text
+}
+
+/// The keys of the store that matter here.
+#[derive(Default)]
+struct Found {
+    /// `{node}:{source}:{receiver}`, escaped, that are this node's.
+    composites: Vec<String>,
+    /// Topics with a number, as they stand in their keys.
+    numbered: Vec<String>,
+    /// Topics with routes, that may be escaped.
+    routed: Vec<String>,
+}
+
+/// A key that is to be taken over.
+struct Taken {
+    left: Left,
+    /// The reference's composite; empty where the key is a lane's.
+    composite: String,
+    /// Rows of ours at the front of the queue.
+    keep: usize,
+    length: usize,
+}
+
+async fn get(db: &Lanes<'_>, command: &Cmd) -> Outcome<Option<String>> {
+    parsed(db.connection.read(command).await?)
+}
+
+fn command(words: &[&str]) -> Cmd {
+    let mut command = Cmd::new();
+    for word in words {
+        command.arg(*word);
+    }
+    command
+}
+
+pub(super) async fn adopt(db: &Lanes<'_>, fence: &Fence) -> Outcome<Adopted> {
+    let node = format!("lnr_node:{}", fence.node);
+    // Every key that the reference makes raises this, so without a change there is nothing new to be found.
+    let made = get(db, &command(&["GET", "lnr_unique_key"])).await?.unwrap_or_default();
+    let known = get(db, &command(&["HGET", &node, "searched"])).await?;
+    let searched = known.as_ref() == Some(&made);
+    let found = if searched { Found::default() } else { search(db, fence).await? };
+    for topic in &found.routed {
+        let call = RENAME.call().text(fence.node.as_str()).number(fence.epoch.get());
+        db.connection.write(&call.text(topic).text(&unescaped(topic))).await?;
+    }
+    let taken = left(db, fence, &found.composites).await?;
+    let mut adopted = Adopted::default();
+    if !taken.is_empty() {
+        let traces = traces(db, fence, &taken, &found.numbered).await?;
+        for taken in &taken {
+            adopted += take(db, fence, &traces, taken).await?;
+        }
+    }
+    if !searched {
+        db.connection.write(&fenced(fence, "searched").text(&made)).await?;
+    }
+    Ok(adopted)
+}
+
+async fn search(db: &Lanes<'_>, fence: &Fence) -> Outcome<Found> {
+    let mut found = Found::default();
+    let mut cursor = "0".to_owned();
+    let own = format!("{}:", escaped(fence.node.as_str()));
+    loop {
+        let mut scan = command(&["SCAN", &cursor, "MATCH", "lnr_[ct]*", "COUNT"]);
+        scan.arg(SCANNED);
+        let (next, keys): (String, Vec<Vec<u8>>) = parsed(db.connection.read(&scan).await?)?;
+        for key in keys.into_iter().filter_map(|key| String::from_utf8(key).ok()) {
+            if let Some(composite) = key.strip_prefix("lnr_connection:").and_then(|k| k.strip_suffix(":key")) {
+                found.composites.extend(composite.starts_with(&own).then(|| composite.to_owned()));
+            } else if let Some(topic) = key.strip_prefix("lnr_topic:") {
+                found.numbered.extend(topic.strip_suffix(":key").map(str::to_owned));
+                let routed = topic.strip_suffix(":addr").filter(|topic| unescaped(topic) != *topic);
+                found.routed.extend(routed.map(str::to_owned));
+            }
+        }
+        if next == "0" {
+            break;
+        }
+        cursor = next;
+    }
+    // A scan may name a key twice.
+    for keys in [&mut found.composites, &mut found.numbered, &mut found.routed] {
+        keys.sort();
+        keys.dedup();
+    }
+    Ok(found)
+}
+
+/// What of it is there to be taken over: composites that are no lane's, and lanes behind whose rows the reference has
+/// queued some of its own.
+async fn left(db: &Lanes<'_>, fence: &Fence, composites: &[String]) -> Outcome<Vec<Taken>> {
+    let mut taken = Vec::new();
+    // The lanes are looked at with the first of them.
+    let parts = composites.chunks(SCANNED).collect::<Vec<_>>();
+    for part in if parts.is_empty() { vec![&[][..]] } else { parts } {
+        let mut call = LEFT.call().text(fence.node.as_str());
+        for composite in part {
+            call.add(composite.as_str());
+        }
+        let mut answer = db.connection.run(&call).await?;
+        while !answer.is_over() {
+            taken.extend(read(db, answer.parts()?).await?);
+        }
+    }
+    taken.sort_by_key(|taken| taken.left.key);
+    taken.dedup_by_key(|taken| taken.left.key);
+    Ok(taken)
+}
+
+async fn read(db: &Lanes<'_>, mut found: Answer) -> Outcome<Option<Taken>> {
+    let (composite, key) = (found.text()?, i64::try_from(found.number()?).unwrap_or(0));
+    let (source, receiver, handled) = (found.text()?, found.text()?, found.number()?);
+    let length = usize::try_from(found.number()?).unwrap_or(0);
+    if composite.is_empty() {
+        let keep = ours(db, key, length).await?;
+        return Ok(Some(Taken { left: Left { key, source, receiver, handled }, composite, keep, length }));
+    }
+    let [_, source, receiver] = composite.split(':').collect::<Vec<_>>()[..] else { return Ok(None) };
+    let left = Left { key, source: unescaped(source), receiver: unescaped(receiver), handled };
+    Ok(Some(Taken { left, composite, keep: 0, length }))
+}
+
+/// How many rows at the front of a queue are ours.
+async fn ours(db: &Lanes<'_>, key: i64, length: usize) -> Outcome<usize> {
+    let (mut ours, mut theirs) = (0, length);
+    while ours < theirs {
+        let middle = ours.midpoint(theirs);
+        let row: Option<Vec<u8>> = parsed(db.connection.read(&row_at(key, middle)).await?)?;
+        let is_ours = row.as_ref().and_then(|row| row.first()).is_some_and(|first| first & 0x80 != 0);
+        if is_ours { ours = middle + 1 } else { theirs = middle }
+    }
+    Ok(ours)
+}
+
+fn row_at(key: i64, at: usize) -> Cmd {
+    let mut command = command(&["LINDEX", &format!("lnr_connection:{key}:messages")]);
+    command.arg(at);
+    command
+}
+
+async fn traces(db: &Lanes<'_>, fence: &Fence, taken: &[Taken], numbered: &[String]) -> Outcome<Traces> {
+    // A server is always shared.
+    let mut traces = Traces { others_send: true, ..Traces::default() };
+    let numbered = if numbered.is_empty() { search(db, fence).await?.numbered } else { numbered.to_vec() };
+    for topic in &numbered {
+        let number = get(db, &command(&["GET", &format!("lnr_topic:{topic}:key")])).await?;
+        if let Some(number) = number.and_then(|number| number.parse().ok()) {
+            traces.number(unescaped(topic), number);
+        }
+    }
+    let mut sources: Vec<&str> = taken.iter().map(|taken| taken.left.source.as_str()).collect();
+    sources.sort_unstable();
+    sources.dedup();
+    for source in sources {
+        let key = format!("lnr_sender:{}:{}:listener", escaped(fence.node.as_str()), escaped(source));
+        let routes: Vec<(String, String)> = parsed(db.connection.read(&command(&["HGETALL", &key])).await?)?;
+        for (addr, route) in routes {
+            let (topic, receiver) = match route.split_once(SEPARATOR) {
+                Some((topic, receiver)) => (topic.to_owned(), Some(receiver.to_owned())),
+                None => {
+                    let served = format!("lnr_topic:{route}:addr");
+                    let receiver = get(db, &command(&["HGET", &served, &addr])).await?;
+                    (route, receiver)
+                }
+            };
+            let source = source.to_owned();
+            traces.remembered.extend(receiver.map(|receiver| Remembered { source, topic, receiver }));
+        }
+    }
+    Ok(traces)
+}
+
+/// A lane that rows go to, and what is put aside for it.
+struct Aim {
+    target: Target,
+    lane: LaneName,
+    /// It is to be made of the key.
+    claims: bool,
+    list: String,
+    rows: usize,
+    bytes: usize,
+    last: u64,
+    /// Rows that are not put aside yet.
+    waiting: Vec<Vec<u8>>,
+}
+
+struct Adoption<'a> {
+    db: &'a Lanes<'a>,
+    fence: &'a Fence,
+    taken: &'a Taken,
+    split: Split<'a>,
+    aims: BTreeMap<Topic, Aim>,
+}
+
+async fn take(db: &Lanes<'_>, fence: &Fence, traces: &Traces, taken: &Taken) -> Outcome<Adopted> {
+    let mut means = Means::new(MAX_MESSAGE)?;
+    // Kept until it is done, so that letters are written once however often this begins.
+    let adopting = format!("lnr_connection:{}:adopting", taken.left.key);
+    db.connection.read(&command(&["SETNX", &adopting, &means.letters.get().to_string()])).await?;
+    let letters = get(db, &command(&["GET", &adopting])).await?.and_then(|number| number.parse().ok());
+    means.letters = letters.map_or(means.letters, Incarnation::new);
+    let split = Split::new(&fence.node, traces, &taken.left, means);
+    let mut adoption = Adoption { db, fence, taken, split, aims: BTreeMap::new() };
+    for topic in adoption.split.remembered() {
+        adoption.aim(&topic).await?;
+    }
+    adoption.rows().await?;
+    adoption.finish().await
+}
+
+impl Adoption<'_> {
+    /// The lane for a topic. The first that is not there is going to be made of the key.
+    async fn aim(&mut self, topic: &Topic) -> Outcome<&mut Aim> {
+        if !self.aims.contains_key(topic) {
+            let lane = self.split.lane(topic.clone());
+            let key = LaneKey(self.taken.left.key);
+            let there = get(self.db, &command(&["GET", &format!("lnr_lane:{}", naming::with_topic(&lane))])).await?;
+            let free = !self.taken.composite.is_empty() && self.aims.values().all(|aim| !aim.claims);
+            let claims = free && there.is_none();
+            let target = if claims {
+                Target::coming(key, self.split.acked())
+            } else {
+                Target::new(&self.db.open(self.fence, &lane, ADOPTED).await?)
+            };
+            let list = format!("lnr_connection:{}:adopting:{}", key.get(), self.aims.len());
+            let aim = Aim { target, lane, claims, list, rows: 0, bytes: 0, last: 0, waiting: Vec::new() };
+            self.aims.insert(topic.clone(), aim);
+        }
+        Ok(self.aims.get_mut(topic).expect("it was inserted"))
+    }
+
+    async fn rows(&mut self) -> Outcome<()> {
+        let queue = format!("lnr_connection:{}:messages", self.taken.left.key);
+        let (mut at, mut chunk) = (self.taken.keep, 1);
+        while at < self.taken.length {
+            let mut range = command(&["LRANGE", &queue]);
+            range.arg(at).arg((at + chunk).min(self.taken.length) - 1);
+            let rows: Vec<Vec<u8>> = parsed(self.db.connection.read(&range).await?)?;
+            if rows.is_empty() {
+                return Err(changed());
+            }
+            at += rows.len();
+            let read: usize = rows.iter().map(Vec::len).sum();
+            for row in rows {
+                self.row(&row).await?;
+            }
+            chunk = if read < BYTES { (chunk * 2).min(ROWS) } else { (chunk / 2).max(1) };
+        }
+        Ok(())
+    }
+
+    async fn row(&mut self, bytes: &[u8]) -> Outcome<()> {
+        match self.split.row(bytes) {
+            Fate::Moved { topic, number, payload } => self.put_aside(&topic, number, payload).await,
+            Fate::Letter(letter) => {
+                let batch = Batch { writes: vec![Write::DeadLetter(letter)], synced: false };
+                self.db.connection.write(&commit::call(self.fence, &[&batch], self.db.known)).await.map(drop)
+            }
+            Fate::Gone => Ok(()),
+        }
+    }
+
+    async fn put_aside(&mut self, topic: &Topic, number: u64, payload: Payload) -> Outcome<()> {
+        let (db, fence, now_ms) = (self.db, self.fence, self.split.now_ms());
+        let aim = self.aim(topic).await?;
+        let stored = aim.target.take(number, payload, now_ms);
+        let mut encoded = Vec::new();
+        row::encode_into(&mut encoded, &stored);
+        aim.last = stored.seq.get();
+        aim.waiting.push(encoded);
+        let waiting: usize = aim.waiting.iter().map(Vec::len).sum();
+        if aim.waiting.len() >= ROWS || waiting >= BYTES { stage(db, fence, aim).await } else { Ok(()) }
+    }
+
+    /// The one script. What it finds changed, nobody but the reference can have changed.
+    async fn finish(mut self) -> Outcome<Adopted> {
+        for aim in self.aims.values_mut() {
+            stage(self.db, self.fence, aim).await?;
+        }
+        let born = getrandom::u64().map_err(|error| StoreError::Unavailable(error.to_string().into()))?;
+        let Taken { left, composite, keep, length } = self.taken;
+        let call = ADOPT.call().text(self.fence.node.as_str()).number(self.fence.epoch.get());
+        let call = call.text(&left.key.to_string()).text(composite).number(*length as u64).number(*keep as u64);
+        let mut call = call.number(self.split.acked().get()).number(born).number(ADOPTED.get());
+        for aim in self.aims.values() {
+            let LaneName { source, receiver, topic, .. } = &aim.lane;
+            call.add(aim.target.key.0);
+            call.add(u64::from(aim.claims));
+            call.add(naming::plain(&aim.lane));
+            call.add(naming::with_topic(&aim.lane));
+            for name in [source.as_str(), receiver.as_str(), topic.as_str()] {
+                call.add(name);
+            }
+            call.add(aim.list.as_str());
+            call.add(aim.rows);
+            call.add(aim.bytes);
+            call.add(aim.last);
+        }
+        match self.db.connection.try_write(&call).await? {
+            Some(_) => Ok(self.split.adopted),
+            None => Err(changed()),
+        }
+    }
+}
+
+fn changed() -> super::error::Failure {
+    StoreError::Unavailable("liner_broker still writes to the store".into()).into()
+}
+
+async fn stage(db: &Lanes<'_>, fence: &Fence, aim: &mut Aim) -> Outcome<()> {
+    let rows = std::mem::take(&mut aim.waiting);
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let mut call = STAGE.call().text(fence.node.as_str()).number(fence.epoch.get());
+    call.add(aim.list.as_str());
+    call.add(aim.rows);
+    aim.rows += rows.len();
+    for row in rows {
+        aim.bytes += row.len() - row::OVERHEAD;
+        call.add(row);
+    }
+    match db.connection.try_write(&call).await? {
+        Some(_) => Ok(()),
+        None => Err(changed()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_of_keys_are_escaped_as_the_reference_does_it() {
+        for (part, in_key) in [("plain", "plain"), ("a:b", "a\\cb"), ("a\\cb", "a\\\\cb"), ("\\:", "\\\\\\c")] {
+            assert_eq!(escaped(part), in_key);
+            assert_eq!(unescaped(in_key), part);
+        }
+    }
+}
