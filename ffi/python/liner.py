@@ -709,7 +709,7 @@ class Client:
     def replay_dead_letters(self, topic: Optional[str] = None, id: int = 0) -> Optional[Tuple[int, int]]:
         """Tries dead letters again: all, or those addressed to `topic`, or the one with this number.
 
-        Answers how many succeeded and how many failed again and stay; None on error. Inside a callback it answers (0, 0) at once,
+        Answers how many succeeded and how many failed again and stay; None on error, as when the client does not run. Inside a callback it answers (0, 0) at once,
         and the letters are tried afterwards.
         """
         failed = c_longlong(0)
@@ -718,7 +718,7 @@ class Client:
         return None if done < 0 else (done, failed.value)
 
     def purge_dead_letters(self, topic: Optional[str] = None, id: int = 0) -> int:
-        """Deletes dead letters, chosen as in `replay_dead_letters`. Answers how many, -1 on error. Only while the client runs."""
+        """Deletes dead letters, chosen as in `replay_dead_letters`. Answers how many, -1 on error."""
         return int(self._lib.lnr_purge_dead_letters(self._handle, None if topic is None else _text(topic), id))
 
     def set_status_callback(self, callback: Optional[StatusCallback]) -> bool:

@@ -4,6 +4,8 @@ import argparse
 import contextlib
 import queue
 import tempfile
+import time
+from typing import Any, Callable
 
 import liner
 
@@ -46,3 +48,13 @@ def next_of(seen: "queue.Queue[tuple]") -> tuple:
         return seen.get(timeout=LIMIT)
     except queue.Empty:
         raise SystemExit(f"nothing came for {LIMIT} s") from None
+
+
+def until(ask: Callable[[], Any]) -> Any:
+    """Asks until the answer is something."""
+    end = time.monotonic() + LIMIT
+    while not ask():
+        if time.monotonic() > end:
+            raise SystemExit(f"nothing for {LIMIT} s")
+        time.sleep(0.01)
+    return ask()

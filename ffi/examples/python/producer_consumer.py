@@ -8,7 +8,7 @@ import contextlib
 import queue
 
 import liner
-from common import Store, check, next_of
+from common import Store, check, next_of, until
 
 READINGS = 1000
 BROKEN = 500
@@ -20,7 +20,6 @@ class Consumer:
     def __init__(self) -> None:
         self.mended = False
         self.sums: "queue.Queue[tuple]" = queue.Queue()
-        self.letters: "queue.Queue[tuple]" = queue.Queue()
 
     def receive(self, reading: liner.Delivery) -> None:
         """Takes one reading."""
@@ -32,17 +31,11 @@ class Consumer:
             print(f"   the consumer cannot read message {reading.seq}, attempt {reading.attempt}")
             raise liner.Nack("not a number", delay=0.02)
 
-    def event(self, kind: int, topic: str, peer: str, message: str) -> None:
-        """Hears of dead letters."""
-        if kind == liner.SENDER_SEND_ERROR:
-            self.letters.put((topic, peer, message))
-
 
 def main(stack: contextlib.ExitStack) -> None:
     store = Store(stack)
     work = Consumer()
     consumer = store.client("consumer-1", "readings")
-    consumer.set_status_callback(work.event)
     check(consumer.run_ex(work.receive), consumer)
     producer = store.client("producer-1", "meters")
     check(producer.run(lambda *_: None), producer)
@@ -54,7 +47,7 @@ def main(stack: contextlib.ExitStack) -> None:
     print(f"   {READINGS - 1} readings came")
 
     print("2. after ten attempts the broken one is a dead letter")
-    letters = consumer.list_dead_letters() or []
+    letters = until(consumer.list_dead_letters)
     for letter in letters:
         print(f"   number {letter.seq} from {letter.sender} died after {letter.attempts} attempts: {letter.reason}")
     assert [letter.data for letter in letters] == [b"broken"]

@@ -71,7 +71,8 @@ class Process:
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self._lines = queue.Queue()
         self.messages = []
-        threading.Thread(target=self._read, daemon=True).start()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
         assert self.next("running"), "the peer does not run"
 
     def _read(self):
@@ -83,11 +84,14 @@ class Process:
         """Waits for the next line of this kind; messages that come meanwhile are kept."""
         while True:
             line = self._lines.get(timeout=DEADLINE)
-            if line["what"] == "received":
-                self.messages.append(Message(line["to"], line["from"], line["data"].encode("latin-1")))
+            self._keep(line)
             if line["what"] == what:
                 return line
             assert line["what"] != "ended", f"the peer ended before it said {what}"
+
+    def _keep(self, line):
+        if line["what"] == "received":
+            self.messages.append(Message(line["to"], line["from"], line["data"].encode("latin-1")))
 
     def wait_for(self, count):
         """Waits until so many messages have come, and returns the payloads."""
@@ -108,15 +112,12 @@ class Process:
         return self.next("did")["result"]
 
     def kill(self):
-        """Ends it in the middle of whatever it does."""
+        """Ends it in the middle of whatever it does. What it had said that it received is kept."""
         self._process.kill()
         self._process.wait()
-
-    def close(self):
-        """Ends it in good order."""
-        if self._process.poll() is None:
-            self._process.stdin.close()
-        self._process.wait(timeout=DEADLINE)
+        self._reader.join()
+        while not self._lines.empty():
+            self._keep(self._lines.get())
 
 
 class Mesh:

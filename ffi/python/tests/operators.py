@@ -176,6 +176,15 @@ class PostgresTables(SqlTables):
         self.rows(f"TRUNCATE {', '.join(DATA_TABLES)}; UPDATE seq SET v = 0")
 
 
+COUNT_QUEUES = """
+local waiting = 0
+for _, queue in ipairs(redis.call("KEYS", "lnr_connection:*:messages")) do
+    waiting = waiting + redis.call("LLEN", queue)
+end
+return waiting
+"""
+
+
 class RedisKeys:
     """A Redis database, through redis-cli."""
 
@@ -207,8 +216,7 @@ class RedisKeys:
         """How many messages wait, in all queues or in one."""
         if key is not None:
             return int(self.cli("LLEN", f"lnr_connection:{key}:messages"))
-        queues = [queue for queue in self.keys() if queue.startswith("lnr_connection:") and queue.endswith(":messages")]
-        return sum(int(self.cli("LLEN", queue)) for queue in queues)
+        return int(self.cli("EVAL", COUNT_QUEUES, "0"))
 
     def queued(self, key):
         """The stored rows of a lane as bytes, oldest first."""

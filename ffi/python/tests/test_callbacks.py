@@ -262,6 +262,7 @@ def test_many_threads_may_use_one_client_and_make_others(sqlite):
             with liner.Client.new_sqlite(f"worker-{worker}", f"work-{worker}", "127.0.0.1:0", path) as own:
                 assert own.run(lambda *_: None), own.last_error_message()
                 assert own.send_to("orders", f"{worker} own".encode(), True)
+                wait_until(lambda: own.pending_count() == 0, "the ack")
         except BaseException as error:
             errors.append(error)
 
