@@ -96,6 +96,10 @@ class SqlTables:
         """The composites of all lanes."""
         return sorted(row[0] for row in self.rows("SELECT composite FROM conn_key_map"))
 
+    def topic_key(self, topic):
+        """The number of a topic, or None."""
+        return self.one(f"SELECT k FROM topic_key WHERE topic = {quoted(topic)}")
+
     def sender_topic(self, key):
         """The topic that stands for a lane's sender."""
         return self.one(f"SELECT sender_topic FROM conn_sender WHERE connection_key = {key}")
@@ -240,6 +244,10 @@ class RedisKeys:
         """The composites of all lanes."""
         keys = [key for key in self.keys() if key.startswith("lnr_connection:") and key.endswith(":key")]
         return sorted(key[len("lnr_connection:") : -len(":key")] for key in keys)
+
+    def topic_key(self, topic):
+        """The number of a topic, or None."""
+        return self._value(f"lnr_topic:{topic}:key")
 
     def sender_topic(self, key):
         """The topic that stands for a lane's sender."""

@@ -69,6 +69,15 @@ def test_at_most_once_messages_to_a_peer_that_is_there_come_in_order(mesh):
     assert mesh.waiting() == 0
 
 
+def test_at_most_once_waits_for_the_first_connection_to_a_peer_that_is_there(mesh):
+    pair(mesh)
+    listener = mesh.start("listener")
+    sender = mesh.start("sender")
+    assert sender.client.send_to("orders", b"one", False)
+    assert sender.client.send_to("orders", b"two", False)
+    assert listener.wait_for(2) == [b"one", b"two"]
+
+
 @pytest.mark.parametrize("size", [1, 1024, 2 * 1024 * 1024 + 1])
 def test_a_payload_of_any_bytes_and_size_comes_whole(mesh, size):
     pair(mesh)
@@ -157,6 +166,7 @@ def test_at_most_once_to_an_absent_peer_is_accepted_and_never_stored(mesh):
     sender = mesh.start("sender")
     assert sender.client.send_to("orders", b"dropped", False), "a registered peer that cannot be reached"
     assert sender.client.pending_count() == 0
+    wait_until(lambda: sender.client.stats()["dropped"] == 1, "the count")
     sender.client.close()
     assert mesh.waiting() == 0
     listener = mesh.start("listener")
@@ -283,3 +293,15 @@ def test_two_nodes_that_echo_each_other_do_not_deadlock(mesh):
     assert finished.wait(30)
     assert ping.data() == [b"%d" % number for number in range(rounds)]
     mesh.wait_until_drained()
+
+
+def test_what_memory_does_not_hold_goes_to_the_store_and_no_send_waits_for_a_peer(sqlite):
+    pair(sqlite)
+    sqlite.introduce("listener")
+    sender = sqlite.start("sender")
+    # A link holds 64 MiB in memory.
+    sent = [b"%d " % number + bytes(1 << 20) for number in range(80)]
+    assert all(sender.client.send_to("orders", data, True) for data in sent)
+    assert sender.client.pending_count() == 80
+    assert sqlite.start("listener").wait_for(80) == sent
+    sqlite.wait_until_drained()

@@ -49,6 +49,7 @@ def test_a_lane_is_found_under_its_composite_with_all_an_operator_looks_for(shar
     assert key is not None, "the lane is committed before the send returns"
     assert view.sender_topic(key) == "replies"
     assert view.last_key() >= key
+    assert view.topic_key("replies") is not None
     assert sender.client.send_to("orders", b"two", True)
     wait_until(lambda: view.waiting(key) == 2, "a row for each message")
     assert all(row[0] >= 0x80 for row in view.queued(key))
@@ -86,6 +87,7 @@ def test_names_with_separators_are_encoded_in_composites_and_nowhere_else(shared
     assert key is not None, view.lanes()
     assert view.sender_topic(key) == "re%plies"
     assert view.routes("orders") == {member.addr: "list:ener"}
+    wait_until(lambda: view.listeners("sen%3Ader:re%25plies") == {member.addr: "orders"}, "the remembered listener")
 
 
 def test_a_store_that_an_operator_emptied_works_as_new(shared):

@@ -108,6 +108,26 @@ def test_what_waited_for_an_unsubscribed_topic_comes_after_subscribing_again(mes
     mesh.wait_until_drained()
 
 
+def test_a_subscription_that_a_restarted_node_has_not_repeated_yet_is_not_given_up(mesh):
+    mesh.member("sender", "replies")
+    mesh.member("listener", "orders", serves=("news",))
+    first = mesh.open("listener")
+    assert first.client.subscribe("news")
+    first.run()
+    sender = mesh.start("sender")
+    assert sender.client.send_to("news", b"one", True)
+    first.wait_for(1)
+    mesh.wait_until_drained()
+    first.client.close()
+    second = mesh.start("listener")
+    assert sender.client.send_to("orders", b"connected", True)
+    second.wait_for(1)
+    assert sender.client.send_to("news", b"two", True), "the handshake did not say so"
+    assert second.client.subscribe("news")
+    assert second.wait_for(2) == [b"connected", b"two"]
+    mesh.wait_until_drained()
+
+
 def test_unsubscribing_takes_back_the_rows_of_an_earlier_process(shared):
     shared.member("sender", "replies")
     shared.member("listener", "orders")
