@@ -31,6 +31,9 @@ def main(stack: contextlib.ExitStack) -> None:
     for addr, name in nodes[0].list_addresses("chat") or []:
         print(f"   {name} at {addr}")
 
+    # Who has joined is known within a tenth of a second; who cannot wait asks.
+    for node in nodes:
+        check(node.refresh_address_topic("chat"), node)
     for line in range(LINES):
         for node in nodes:
             # A node does not send to itself.

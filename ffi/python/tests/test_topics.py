@@ -58,6 +58,19 @@ def test_a_peer_that_subscribes_while_the_sender_runs_is_found_without_refresh(s
     assert listener.wait_for(1) == [b"one"]
 
 
+def test_a_node_that_serves_a_topic_itself_finds_the_first_other_one(shared):
+    shared.member("one", "ones")
+    shared.member("two", "twos")
+    one, two = shared.start("one"), shared.start("two")
+    assert one.client.subscribe("chat")
+    assert not one.client.send_to("chat", b"to nobody", True)
+    assert one.client.last_error_code() == liner.ERR_NO_ADDR
+    assert two.client.subscribe("chat")
+    assert one.client.send_to("chat", b"hello", True), one.client.last_error_message()
+    assert two.wait_for(1) == [b"hello"]
+    shared.wait_until_drained()
+
+
 def test_unsubscribing_ends_the_route_for_whoever_sends(mesh):
     mesh.member("sender", "replies")
     mesh.member("listener", "orders", serves=("news",))
