@@ -9,7 +9,7 @@ import pathlib
 import subprocess
 import sys
 
-from setuptools import setup
+from setuptools import Distribution, setup
 from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_py import build_py
 
@@ -65,15 +65,18 @@ class BuildPy(build_py):
         self.copy_file(library(), "." if self.editable_mode else self.build_lib)
 
 
-class BdistWheel(bdist_wheel):
-    """A wheel for one platform and every Python 3: nothing in it is compiled against Python."""
+class ForOnePlatform(Distribution):
+    """What is installed where compiled things belong."""
 
-    def finalize_options(self):
-        super().finalize_options()
-        self.root_is_pure = False
+    def has_ext_modules(self):
+        return True
+
+
+class BdistWheel(bdist_wheel):
+    """A wheel for every Python 3: nothing in it is compiled against Python."""
 
     def get_tag(self):
         return "py3", "none", super().get_tag()[2]
 
 
-setup(version=version(), cmdclass={"build_py": BuildPy, "bdist_wheel": BdistWheel})
+setup(version=version(), distclass=ForOnePlatform, cmdclass={"build_py": BuildPy, "bdist_wheel": BdistWheel})
