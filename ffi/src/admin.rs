@@ -25,9 +25,13 @@ pub(crate) struct Pending {
 }
 
 impl Core {
-    /// Leave to write without having started: it outlasts every start, and takes the name from nobody.
-    pub(crate) fn fence(&self) -> Fence {
-        Fence { node: self.node.clone(), epoch: Epoch::new(i64::MAX.cast_unsigned()) }
+    /// Leave to write without having started: it outlasts every start, and takes the name from nobody. Not for a client that
+    /// lost its name to another process.
+    pub(crate) fn fence(&self) -> Result<Fence, Failure> {
+        match *self.look() {
+            Some(_) => Err(Failure::not_running()),
+            None => Ok(Fence { node: self.node.clone(), epoch: Epoch::new(i64::MAX.cast_unsigned()) }),
+        }
     }
 
     /// The addresses of a topic as the store has them, with who listens there.
@@ -60,7 +64,7 @@ impl Core {
     /// Deletes what this client has queued, and its lanes.
     pub(crate) fn clear_stored_messages(&self) -> Result<(), Failure> {
         self.while_idle(ErrorCode::ClearWhileRunning, || {
-            let fence = self.fence();
+            let fence = self.fence()?;
             for lane in wait(self.store.lanes(&self.node))? {
                 wait(self.store.forget_lane(&fence, lane.name()))?;
             }
@@ -71,7 +75,7 @@ impl Core {
     /// Deletes all addresses of the client's own topic.
     pub(crate) fn clear_addresses(&self) -> Result<(), Failure> {
         self.while_idle(ErrorCode::ClearWhileRunning, || {
-            wait(self.store.clear_addresses(&self.fence(), &self.topic)).map(drop)
+            wait(self.store.clear_addresses(&self.fence()?, &self.topic)).map(drop)
         })
     }
 
@@ -108,7 +112,7 @@ impl Core {
         let filter = filter(topic, id)?;
         match self.running() {
             Ok(running) => ask(&running.system, PurgeDeadLetters { filter }),
-            Err(_) => wait(self.store.purge_dead_letters(&self.fence(), &filter)),
+            Err(_) => wait(self.store.purge_dead_letters(&self.fence()?, &filter)),
         }
     }
 

@@ -33,7 +33,7 @@ pub(crate) struct Core {
     pub(crate) topic: Topic,
     pub(crate) store: SharedStore,
     pub(crate) callbacks: Arc<Callbacks>,
-    /// Topics that were subscribed to: they are served whenever the client runs.
+    /// Topics that were subscribed to: they are served whenever the client runs. Locked by whoever changes what is served.
     pub(crate) subscriptions: Mutex<BTreeSet<Topic>>,
     pub(crate) related: Related,
     listen: String,
@@ -132,7 +132,15 @@ impl Core {
         self.running.store(Some(running.clone()));
         self.set_phase(Phase::Running(running.clone()));
         // Only now, so that the first callback finds its client running.
-        running.begin(self, receive).inspect_err(|_| self.stop())
+        let begun = self.serve(&running).and_then(|()| running.begin(self, receive));
+        begun.inspect_err(|_| self.stop())
+    }
+
+    /// Serves what was subscribed to.
+    fn serve(&self, running: &Running) -> Result<(), Failure> {
+        // Kept, so that nobody subscribes or unsubscribes meanwhile.
+        let subscriptions = self.subscriptions.lock();
+        subscriptions.iter().try_for_each(|topic| running.subscribe(topic))
     }
 
     /// Stops the client, if it runs. Waits for its callback, unless that one waits for this one.
@@ -226,7 +234,7 @@ impl Core {
     }
 
     pub(crate) fn published(&self) -> Option<String> {
-        self.look().as_ref().map(|running| running.whereabouts.published.clone())
+        self.running().ok().map(|running| running.whereabouts.published.clone())
     }
 
     pub(crate) fn set_durability(&self, number: i32) -> Result<(), Failure> {

@@ -66,7 +66,7 @@ fn spawn(config: Config) -> Result<Addr<LinerSystem>, Failure> {
 }
 
 impl Running {
-    /// Starts the client. What it serves is served when this returns.
+    /// Starts the client, which serves its own topic when this returns.
     pub(crate) fn start(core: &Core) -> Result<Arc<Running>, Failure> {
         let system = spawn(config(core))?;
         let desk = Arc::new(Desk::default());
@@ -89,10 +89,6 @@ impl Running {
         warn_of_open_network(core, &whereabouts);
         let (publishers, dropped, thread) = (Publishers::default(), AtomicU64::new(0), Mutex::new(None));
         let running = Running { system, desk, publishers, whereabouts, dropped, fenced, thread };
-        let topics = core.subscriptions.lock().clone();
-        for topic in topics {
-            running.subscribe(&topic)?;
-        }
         let related = core.related.lock().clone();
         for topic in related {
             ask(&running.system, WatchTopic::new(&topic))?;

@@ -84,24 +84,26 @@ impl Core {
     /// Serves one more topic, from now on or from when it runs.
     pub(crate) fn subscribe(&self, topic: &str) -> Result<(), Failure> {
         let topic = self.other_topic(topic)?;
-        if let Ok(running) = self.running() {
+        self.relate(&topic);
+        let mut subscriptions = self.subscriptions.lock();
+        if self.look().is_some() {
+            let running = self.running()?;
             running.subscribe(&topic)?;
-            self.relate(&topic);
             ask(&running.system, WatchTopic::new(&topic))?;
         }
-        self.relate(&topic);
-        self.subscriptions.lock().insert(topic);
+        subscriptions.insert(topic);
         Ok(())
     }
 
     /// Serves a topic no more.
     pub(crate) fn unsubscribe(&self, topic: &str) -> Result<(), Failure> {
         let topic = self.other_topic(topic)?;
+        let mut subscriptions = self.subscriptions.lock();
         match self.running() {
             Ok(running) => ask(&running.system, Unsubscribe::new(&topic))?,
-            Err(_) => wait(self.store.unpublish(&self.fence(), &topic))?,
+            Err(_) => wait(self.store.unpublish(&self.fence()?, &topic))?,
         }
-        self.subscriptions.lock().remove(&topic);
+        subscriptions.remove(&topic);
         Ok(())
     }
 

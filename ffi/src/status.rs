@@ -34,6 +34,8 @@ enum Seen {
     Listed,
     /// It was said to have come.
     Up,
+    /// It was said to have subscribed.
+    Subscribed,
     /// It was said to have gone, and the catalogue still names it.
     Down,
 }
@@ -103,7 +105,8 @@ impl Peers {
             let kind = if route.subscription { LNR_PEER_SUBSCRIBED } else { LNR_PEER_CONNECTED };
             events.push(Told::new(kind, topic, &route.node));
         }
-        let mut now: BTreeMap<_, _> = routes().map(|r| (r.node.clone(), Seen::Up)).collect();
+        let new = |subscription| if subscription { Seen::Subscribed } else { Seen::Up };
+        let mut now: BTreeMap<_, _> = routes().map(|r| (r.node.clone(), new(r.subscription))).collect();
         for (peer, seen) in peers.iter() {
             match now.get_mut(peer) {
                 Some(still) => *still = *seen,
@@ -118,8 +121,8 @@ impl Peers {
 
     fn subscribed(&mut self, peer: &NodeId, topic: &Topic) -> Vec<Told> {
         let peers = self.topics.entry(topic.clone()).or_default();
-        match peers.insert(peer.clone(), Seen::Up) {
-            Some(Seen::Up) => Vec::new(),
+        match peers.insert(peer.clone(), Seen::Subscribed) {
+            Some(Seen::Subscribed) => Vec::new(),
             _ => vec![Told::new(LNR_PEER_SUBSCRIBED, topic, peer)],
         }
     }
@@ -127,8 +130,9 @@ impl Peers {
     fn up(&mut self, peer: &NodeId) -> Vec<Told> {
         self.linked.insert(peer.clone());
         let came = |(topic, peers): (&Topic, &mut BTreeMap<NodeId, Seen>)| {
-            let seen = peers.get_mut(peer)?;
-            (std::mem::replace(seen, Seen::Up) != Seen::Up).then(|| Told::new(LNR_PEER_CONNECTED, topic, peer))
+            let seen = peers.get_mut(peer).filter(|seen| matches!(seen, Seen::Listed | Seen::Down))?;
+            *seen = Seen::Up;
+            Some(Told::new(LNR_PEER_CONNECTED, topic, peer))
         };
         self.topics.iter_mut().filter_map(came).collect()
     }
@@ -249,6 +253,17 @@ mod tests {
         assert_eq!(kinds(&mut peers, &MeshEvent::PeerUnsubscribed(node("b"), topic("t"))), []);
         assert_eq!(kinds(&mut peers, &entry(&[("b", true)], &[])), of(LNR_PEER_SUBSCRIBED, "b"));
         assert_eq!(kinds(&mut peers, &entry(&[], &[])), of(LNR_PEER_DISCONNECTED, "b"));
+    }
+
+    #[test]
+    fn a_peer_that_was_seeded_and_linked_is_told_of_when_it_subscribes() {
+        let mut peers = Peers::new(node("me"));
+        assert_eq!(kinds(&mut peers, &entry(&[("b", false)], &[])), []);
+        assert_eq!(kinds(&mut peers, &MeshEvent::PeerUp(node("b"))), of(LNR_PEER_CONNECTED, "b"));
+        let subscribed = MeshEvent::PeerSubscribed(node("b"), topic("t"));
+        assert_eq!(kinds(&mut peers, &subscribed), of(LNR_PEER_SUBSCRIBED, "b"));
+        assert_eq!(kinds(&mut peers, &subscribed), []);
+        assert_eq!(kinds(&mut peers, &MeshEvent::PeerUp(node("b"))), []);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use liner_broker::{Client, ErrorCode, LNR_PEER_CONNECTED, Liner};
 use std::sync::mpsc::{Receiver, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// Nothing that is waited for takes so long.
@@ -144,6 +144,15 @@ fn a_newer_process_of_the_name_ends_the_older() {
     assert_eq!(messages.recv_timeout(PATIENCE).expect("it comes").2, b"x");
     assert!(new.is_running());
     // It finds out when it next writes.
-    assert!(!old.subscribe("more") || !old.is_running());
+    assert!(!old.subscribe("more"));
+    assert!(matches!(old.last_error(), ErrorCode::Store | ErrorCode::NotRunning));
+    let until = Instant::now() + PATIENCE;
+    while old.is_running() {
+        assert!(Instant::now() < until, "it does not notice");
+        std::thread::yield_now();
+    }
+    assert!(!old.unsubscribe("more"));
+    assert_eq!((old.last_error(), old.published_addr()), (ErrorCode::NotRunning, None));
     assert!(old.stop());
+    assert!(new.is_running());
 }

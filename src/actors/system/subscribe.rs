@@ -58,7 +58,7 @@ impl Handler<Subscribe> for LinerSystem {
             (topic, published)
         };
         Box::pin(publish.into_actor(self).map(move |(topic, published), actor, ctx| {
-            published?;
+            published.inspect_err(|error| actor.node.store_failed(error))?;
             let subscription = actor.add_handler(ctx, topic.clone(), spec(in_flight, timeout, &sink), sink)?;
             actor.announce(topic, true);
             Ok(subscription)
@@ -95,7 +95,7 @@ impl Handler<Unsubscribe> for LinerSystem {
             (topic, done)
         };
         Box::pin(unpublish.into_actor(self).map(|(topic, done), actor, _| {
-            done?;
+            done.inspect_err(|error| actor.node.store_failed(error))?;
             actor.remove_handler(&topic);
             actor.announce(topic, false);
             Ok(())

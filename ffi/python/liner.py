@@ -1,0 +1,759 @@
+"""liner for Python: a brokerless messaging mesh with at-least-once delivery.
+
+A `Client` is one node of the mesh. It has a name that no other node has, and a topic of its own. Create it on a store, `run` it,
+then send to the topics of other clients and receive what they send::
+
+    import liner
+
+    def on_message(to: str, from_: str, data: bytes) -> None:
+        print(f"{from_} says {data!r}")
+
+    with liner.Client.new_sqlite("orders-1", "orders", "127.0.0.1:0", "mesh.sqlite") as orders:
+        orders.run(on_message)
+        orders.send_to("billing", b"invoice 7")
+
+**Errors.** A constructor that fails raises `LinerError`. Methods answer `False` (`None` where they answer a value, -1 where they
+count) and leave the reason to `last_error_code` and `last_error_message`. What is no valid argument in Python either raises
+`TypeError` or `ValueError`.
+
+**Threads.** Any thread may call any method at any time. The callbacks of one client run one after the other on a thread of the
+library; they may block, and may call any method of any client. `stop` and `close` wait for the callback that runs, except when it
+is the one that calls them; then it is the last.
+
+**Exceptions in a callback** are logged (logger `liner`) and given to the hook of `set_error_hook`. In a receive callback they also
+say that the message is not handled: it is delivered again after a while, and is a dead letter after ten failures.
+
+**Lifetime.** A client lives until `close`, the end of its `with` block or the end of the interpreter, whether or not the program
+keeps a reference to it. Clients do not survive `os.fork`: create them in the process that uses them. Do not open the SQLite file of
+a running client with Python's `sqlite3` in the same process: two SQLite libraries in one process release each other's locks.
+"""
+
+import atexit
+import ctypes
+import json
+import logging
+import os
+import pathlib
+import sys
+import threading
+from ctypes import POINTER, Structure, byref, c_char_p, c_int, c_longlong, c_size_t, c_uint32, c_uint64, c_void_p
+from typing import Any, Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional, Tuple, Union
+
+# What `Client.last_error_code` answers.
+OK = 0
+ERR_NOT_RUNNING = 1
+ERR_ALREADY_RUNNING = 2
+ERR_SELF_TOPIC = 3
+ERR_INTERNAL_TOPIC = 4
+ERR_NO_ADDR = 5
+ERR_BIND = 6
+ERR_STORE = 7
+ERR_INVALID_ARG = 8
+ERR_CLEAR_WHILE_RUNNING = 9
+ERR_STARTUP = 10
+ERR_BUSY = 11
+
+# The kinds of events that a status callback is told.
+PEER_CONNECTED = 1
+PEER_DISCONNECTED = 2
+PEER_SUBSCRIBED = 3
+PEER_UNSUBSCRIBED = 4
+SENDER_ROUTE_LOST = 5
+SENDER_STORE_ERROR = 6
+SENDER_SEND_ERROR = 7
+LISTENER_STORE_ERROR = 8
+SENDER_BUSY = 9
+
+# When an at-least-once message counts as sent: in memory and within 50 ms in the store, committed, committed and on the disk.
+WRITE_BEHIND = 1
+COMMITTED = 2
+SYNCED = 3
+
+# Where a message died: its receiver's callback failed it, or its receiver refuses it for good.
+DEAD_HANDLER = 1
+DEAD_REFUSED = 2
+
+Data = Union[bytes, bytearray, memoryview]
+HeaderValue = Union[str, Data]
+Headers = Union[Mapping[str, HeaderValue], Iterable[Tuple[str, HeaderValue]]]
+
+_log = logging.getLogger("liner")
+
+
+class LinerError(Exception):
+    """The library is not found, or a client could not be created."""
+
+
+class Nack(Exception):
+    """Raised by a receive callback: the message is not handled, deliver it again. It is not reported as a failure.
+
+    `reason` is kept with the dead letter the message may become. `delay` is how long to wait, in seconds; None for a wait that
+    doubles from 0.1 s to 5 s with every failure.
+    """
+
+    def __init__(self, reason: str = "", delay: Optional[float] = None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.delay = delay
+
+
+class Delivery(NamedTuple):
+    """A message as the callback of `Client.run_ex` gets it."""
+
+    to: str
+    """The topic it was sent to."""
+    from_: str
+    """The sender's own topic: where an answer goes."""
+    sender: str
+    """The sender's unique name."""
+    data: bytes
+    headers: Tuple[Tuple[str, bytes], ...]
+    """In the order they were given; keys may repeat."""
+    incarnation: int
+    """(sender, from_, to, incarnation, seq) names the message for good, over redelivery and restarts."""
+    seq: int
+    """Counts from 1 within its lane; 0 for a message sent at most once, which has no name."""
+    attempt: int
+    """How often it was handed over, this time included."""
+    redelivered: bool
+    """It may have been handed over before, for example by a process that crashed."""
+
+
+class DeadLetter(NamedTuple):
+    """A message that could not be handled; fields of the same name are as in `Delivery`."""
+
+    id: int
+    """Its number in the store."""
+    origin: int
+    """`DEAD_HANDLER` or `DEAD_REFUSED`."""
+    attempts: int
+    to: str
+    from_: str
+    sender: str
+    receiver: str
+    """The unique name of the receiver."""
+    incarnation: int
+    seq: int
+    data: bytes
+    headers: Tuple[Tuple[str, bytes], ...]
+    reason: str
+    """The last reason given."""
+    died_ms: int
+    """When it died, in milliseconds since 1970."""
+
+
+ReceiveCallback = Callable[[str, str, bytes], Any]
+DeliveryCallback = Callable[[Delivery], Any]
+StatusCallback = Callable[[int, str, str, str], Any]
+LogCallback = Callable[[str], Any]
+ErrorHook = Callable[[BaseException, str], Any]
+
+
+# ---- the shared library ----
+
+
+class _Header(Structure):
+    _fields_ = [("key", c_char_p), ("value", c_void_p), ("value_size", c_size_t)]
+
+
+class _SendOptions(Structure):
+    _fields_ = [
+        ("struct_size", c_size_t),
+        ("headers", POINTER(_Header)),
+        ("header_count", c_size_t),
+        ("to_all", c_int),
+        ("at_most_once", c_int),
+        ("durability", c_int),
+    ]
+
+
+class _Delivery(Structure):
+    _fields_ = [
+        ("struct_size", c_size_t),
+        ("to", c_char_p),
+        ("from_", c_char_p),
+        ("sender", c_char_p),
+        ("data", c_void_p),
+        ("size", c_size_t),
+        ("headers", POINTER(_Header)),
+        ("header_count", c_size_t),
+        ("incarnation", c_uint64),
+        ("seq", c_uint64),
+        ("attempt", c_uint32),
+        ("redelivered", c_int),
+    ]
+
+
+class _DeadLetter(Structure):
+    _fields_ = [
+        ("struct_size", c_size_t),
+        ("id", c_longlong),
+        ("origin", c_int),
+        ("attempts", c_uint32),
+        ("to", c_char_p),
+        ("from_", c_char_p),
+        ("sender", c_char_p),
+        ("receiver", c_char_p),
+        ("incarnation", c_uint64),
+        ("seq", c_uint64),
+        ("data", c_void_p),
+        ("size", c_size_t),
+        ("headers", POINTER(_Header)),
+        ("header_count", c_size_t),
+        ("reason", c_char_p),
+        ("died_ms", c_longlong),
+    ]
+
+
+_RECEIVE_CB = ctypes.CFUNCTYPE(None, c_char_p, c_char_p, c_void_p, c_size_t, c_void_p)
+_RECEIVE_EX_CB = ctypes.CFUNCTYPE(c_int, POINTER(_Delivery), c_void_p)
+_STATUS_CB = ctypes.CFUNCTYPE(None, c_int, c_char_p, c_char_p, c_char_p, c_void_p)
+_LOG_CB = ctypes.CFUNCTYPE(None, c_char_p, c_void_p)
+_ADDR_CB = ctypes.CFUNCTYPE(None, c_char_p, c_char_p, c_void_p)
+_PENDING_CB = ctypes.CFUNCTYPE(None, c_char_p, c_char_p, c_char_p, c_longlong, c_void_p)
+_DEAD_LETTER_CB = ctypes.CFUNCTYPE(None, POINTER(_DeadLetter), c_void_p)
+
+_SEND = (c_int, c_void_p, c_char_p, c_char_p, c_size_t, c_int)
+_ON_TOPIC = (c_int, c_void_p, c_char_p)
+_ON_CLIENT = (c_int, c_void_p)
+_TEXT_OF_CLIENT = (c_char_p, c_void_p)
+_SET_LIMIT = (c_int, c_size_t)
+_GET_LIMIT = (c_size_t,)
+
+# Result and parameters of every function.
+_PROTOTYPES: Dict[str, Tuple[Any, ...]] = {
+    "lnr_version": (c_char_p,),
+    "lnr_postgres_enabled": (c_int,),
+    "lnr_new_client": (c_void_p, c_char_p, c_char_p, c_char_p, c_char_p),
+    "lnr_new_client_redis": (c_void_p, c_char_p, c_char_p, c_char_p, c_char_p),
+    "lnr_new_client_postgres": (c_void_p, c_char_p, c_char_p, c_char_p, c_char_p),
+    "lnr_new_client_sqlite": (c_void_p, c_char_p, c_char_p, c_char_p, c_char_p, c_char_p),
+    "lnr_run": (c_int, c_void_p, _RECEIVE_CB, c_void_p),
+    "lnr_stop": _ON_CLIENT,
+    "lnr_is_running": _ON_CLIENT,
+    "lnr_delete_client": _ON_CLIENT,
+    "lnr_send_to": _SEND,
+    "lnr_send_all": _SEND,
+    "lnr_send_ex": (c_int, c_void_p, c_char_p, c_char_p, c_size_t, POINTER(_SendOptions)),
+    "lnr_set_durability": (c_int, c_void_p, c_int),
+    "lnr_durability": _ON_CLIENT,
+    "lnr_set_receive_ex": (c_int, c_void_p, _RECEIVE_EX_CB, c_void_p),
+    "lnr_nack": (c_int, c_void_p, c_longlong, c_char_p),
+    "lnr_subscribe": _ON_TOPIC,
+    "lnr_unsubscribe": _ON_TOPIC,
+    "lnr_refresh_address_topic": _ON_TOPIC,
+    "lnr_clear_stored_messages": _ON_CLIENT,
+    "lnr_clear_addresses_of_topic": _ON_CLIENT,
+    "lnr_last_error_code": _ON_CLIENT,
+    "lnr_last_error_message": _TEXT_OF_CLIENT,
+    "lnr_set_status_cb": (c_int, c_void_p, _STATUS_CB, c_void_p),
+    "lnr_set_log_cb": (c_int, _LOG_CB, c_void_p),
+    "lnr_list_addresses": (c_int, c_void_p, c_char_p, _ADDR_CB, c_void_p),
+    "lnr_pending_count": (c_longlong, c_void_p),
+    "lnr_pending_by_peer": (c_int, c_void_p, _PENDING_CB, c_void_p),
+    "lnr_set_advertise_addr": _ON_TOPIC,
+    "lnr_advertise_addr": _TEXT_OF_CLIENT,
+    "lnr_bound_listen_addr": _TEXT_OF_CLIENT,
+    "lnr_published_addr": _TEXT_OF_CLIENT,
+    "lnr_stats_json": _TEXT_OF_CLIENT,
+    "lnr_list_dead_letters": (c_int, c_void_p, c_char_p, _DEAD_LETTER_CB, c_void_p),
+    "lnr_replay_dead_letters": (c_longlong, c_void_p, c_char_p, c_longlong, POINTER(c_longlong)),
+    "lnr_purge_dead_letters": (c_longlong, c_void_p, c_char_p, c_longlong),
+    "lnr_set_max_message_size": _SET_LIMIT,
+    "lnr_get_max_message_size": _GET_LIMIT,
+    "lnr_set_compress_threshold": _SET_LIMIT,
+    "lnr_get_compress_threshold": _GET_LIMIT,
+    "lnr_set_max_send_queue": _SET_LIMIT,
+    "lnr_get_max_send_queue": _GET_LIMIT,
+}
+
+_lib: Optional[ctypes.CDLL] = None
+_loading = threading.Lock()
+
+
+def _open(path: str) -> ctypes.CDLL:
+    """Loads a library and describes its functions."""
+    try:
+        lib = ctypes.CDLL(path)
+        for name, (result, *parameters) in _PROTOTYPES.items():
+            function = getattr(lib, name)
+            function.restype = result
+            function.argtypes = parameters
+    except (OSError, AttributeError) as error:
+        raise LinerError(f"cannot load the liner library: {error}") from error
+    return lib
+
+
+def loadLib(path: Union[str, "os.PathLike[str]"]) -> None:
+    """Loads the shared library from a path. Clients that exist stay with the library they were created with.
+
+    Without this call the library is loaded when it is used first: from the directory of this module, else from where the system
+    looks for libraries.
+    """
+    global _lib
+    with _loading:
+        _lib = _open(os.fspath(path))
+
+
+def _library() -> ctypes.CDLL:
+    """The library, loaded if it is not yet."""
+    global _lib
+    with _loading:
+        if _lib is None:
+            name = {"win32": "liner_broker.dll", "darwin": "libliner_broker.dylib"}.get(
+                sys.platform, "libliner_broker.so"
+            )
+            beside = pathlib.Path(__file__).resolve().with_name(name)
+            _lib = _open(str(beside) if beside.exists() else name)
+        return _lib
+
+
+def _text(text: str) -> bytes:
+    """A string as the library takes it."""
+    encoded = text.encode("utf-8")
+    if b"\0" in encoded:
+        raise ValueError("embedded null character")
+    return encoded
+
+
+def _str(text: Optional[bytes]) -> str:
+    """A string of the library's."""
+    return text.decode("utf-8") if text else ""
+
+
+def _bytes(data: Data) -> bytes:
+    """A payload as the library takes it."""
+    return data if isinstance(data, bytes) else bytes(memoryview(data))
+
+
+def _headers(array: Any, count: int) -> Tuple[Tuple[str, bytes], ...]:
+    """Headers of a message of the library's."""
+    return tuple((_str(array[at].key), ctypes.string_at(array[at].value, array[at].value_size)) for at in range(count))
+
+
+# ---- callbacks ----
+
+# The clients that are not closed, by handle. The library gets a client's handle as the user data of its callbacks, and functions
+# that live as long as this module; so no callback ever meets something that was collected.
+_clients: Dict[int, "Client"] = {}
+_log_callback: Optional[LogCallback] = None
+_error_hook: Optional[ErrorHook] = None
+
+
+def set_error_hook(hook: Optional[ErrorHook]) -> None:
+    """Sets who is told of exceptions in callbacks, besides the logger `liner`: `hook(exception, where)`. None removes it.
+
+    `where` names the callback. The hook runs on the thread of the callback; what it raises is logged.
+    """
+    global _error_hook
+    _error_hook = hook
+
+
+def _report(error: BaseException, where: str) -> None:
+    """Reports an exception that nobody is there to catch."""
+    _log.error("%s raised %r", where, error, exc_info=error)
+    if _error_hook is not None:
+        try:
+            _error_hook(error, where)
+        except BaseException as another:  # nothing may pass into the library
+            _log.error("the error hook raised %r", another, exc_info=another)
+
+
+def _delivery(raw: _Delivery) -> Delivery:
+    """A message of the library's, copied."""
+    return Delivery(
+        _str(raw.to),
+        _str(raw.from_),
+        _str(raw.sender),
+        ctypes.string_at(raw.data, raw.size),
+        _headers(raw.headers, raw.header_count),
+        raw.incarnation,
+        raw.seq,
+        raw.attempt,
+        bool(raw.redelivered),
+    )
+
+
+@_RECEIVE_EX_CB
+def _on_delivery(raw: Any, handle: int) -> int:
+    """Answers 0 for a message that is handled."""
+    client = _clients.get(handle)
+    if client is None or client._receive is None:
+        return 1
+    try:
+        client._receive(_delivery(raw.contents))
+    except Nack as nack:
+        client.nack(nack.reason, nack.delay)
+        return 1
+    except BaseException as error:  # nothing may pass into the library
+        _report(error, f"the receive callback of {client.name}")
+        client.nack(repr(error))
+        return 1
+    return 0
+
+
+@_STATUS_CB
+def _on_status(kind: int, topic: bytes, peer: bytes, message: bytes, handle: int) -> None:
+    client = _clients.get(handle)
+    callback = client._status if client is not None else None
+    if client is None or callback is None:
+        return
+    try:
+        callback(kind, _str(topic), _str(peer), _str(message))
+    except BaseException as error:  # nothing may pass into the library
+        _report(error, f"the status callback of {client.name}")
+
+
+@_LOG_CB
+def _on_log(message: bytes, _: Any) -> None:
+    callback = _log_callback
+    if callback is None:
+        return
+    try:
+        callback(_str(message))
+    except BaseException as error:  # nothing may pass into the library
+        _report(error, "the log callback")
+
+
+@atexit.register
+def _close_all() -> None:
+    """No callback may come when the interpreter is gone."""
+    for client in list(_clients.values()):
+        client.close()
+    if _log_callback is not None:
+        set_log_callback(None)
+
+
+def _forget_all() -> None:
+    """The threads of a client do not survive a fork."""
+    global _log_callback
+    _log_callback = None
+    for client in _clients.values():
+        client._handle = None
+    _clients.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_all)
+
+
+# ---- the process ----
+
+
+def version() -> str:
+    """The version of the library, "x.y.z"."""
+    return _str(_library().lnr_version())
+
+
+def postgres_enabled() -> bool:
+    """Whether the library was built with PostgreSQL."""
+    return bool(_library().lnr_postgres_enabled())
+
+
+def set_log_callback(callback: Optional[LogCallback]) -> bool:
+    """Sets who gets the lines that otherwise go to stderr: what failed, and warnings. One for the process; None restores stderr.
+
+    It is called on the thread of the call that failed or on one of the library's own, on several at a time too.
+    """
+    global _log_callback
+    if callback is not None:
+        _log_callback = callback
+    done = bool(_library().lnr_set_log_cb(_on_log if callback is not None else _LOG_CB(), None))
+    if callback is None:
+        _log_callback = None
+    return done
+
+
+def set_max_message_size(size: int) -> bool:
+    """Largest message sent or taken, data and headers, in bytes; default 1 GiB. Set it before `Client.run`. False for 0."""
+    return bool(_library().lnr_set_max_message_size(size))
+
+
+def get_max_message_size() -> int:
+    """In bytes."""
+    return int(_library().lnr_get_max_message_size())
+
+
+def set_compress_threshold(size: int) -> bool:
+    """Larger messages are compressed on the way, in bytes; default 1 MiB. Set it before `Client.run`. False for 0."""
+    return bool(_library().lnr_set_compress_threshold(size))
+
+
+def get_compress_threshold() -> int:
+    """In bytes."""
+    return int(_library().lnr_get_compress_threshold())
+
+
+def set_max_send_queue(messages: int) -> bool:
+    """Messages per receiver that memory holds; above, sends fail with `ERR_BUSY`. 0, the default, is no such limit. Set it before
+    `Client.run`."""
+    return bool(_library().lnr_set_max_send_queue(messages))
+
+
+def get_max_send_queue() -> int:
+    """In messages; 0 for no limit."""
+    return int(_library().lnr_get_max_send_queue())
+
+
+# ---- clients ----
+
+
+class Client:
+    """One node of the mesh. The class itself is the constructor for Redis, as is `new_redis`.
+
+    `uniqName` names the node: after a restart the same name is the same node, with what waits for it. `topic` is its own topic.
+    `localhost` is the "host:port" to listen on; port 0 takes a free one.
+    """
+
+    def __init__(self, uniqName: str, topic: str, localhost: str, redisPath: str) -> None:
+        """Creates a client on a Redis server: "redis://user:password@host:6379/0", "rediss://..." with TLS."""
+        self._create("lnr_new_client_redis", uniqName, topic, localhost, redisPath)
+
+    @classmethod
+    def new_redis(cls, uniqName: str, topic: str, localhost: str, url: str) -> "Client":
+        """Creates a client on a Redis server: "redis://user:password@host:6379/0", "rediss://..." with TLS."""
+        return cls(uniqName, topic, localhost, url)
+
+    @classmethod
+    def new_sqlite(cls, uniqName: str, topic: str, localhost: str, path: str, receivers_json: str = "") -> "Client":
+        """Creates a client on a SQLite file, which is made if it is not there.
+
+        Clients of one machine may share a file, and find each other in it. Clients with files of their own are told of their
+        peers: `receivers_json` is a JSON array of {"topic", "addr", "client_name"}.
+        """
+        client = cls.__new__(cls)
+        client._create("lnr_new_client_sqlite", uniqName, topic, localhost, path, receivers_json)
+        return client
+
+    @classmethod
+    def new_postgres(cls, uniqName: str, topic: str, localhost: str, url: str) -> "Client":
+        """Creates a client on a PostgreSQL database: "postgresql://user:password@host:5432/database"."""
+        client = cls.__new__(cls)
+        client._create("lnr_new_client_postgres", uniqName, topic, localhost, url)
+        return client
+
+    def _create(self, constructor: str, name: str, *arguments: str) -> None:
+        self._lib = _library()
+        self._handle: Optional[int] = None
+        self._receive: Optional[DeliveryCallback] = None
+        self._status: Optional[StatusCallback] = None
+        self.name = name
+        """The node's unique name."""
+        handle = getattr(self._lib, constructor)(_text(name), *map(_text, arguments))
+        if not handle:
+            raise LinerError(f"cannot create client {name!r}: the log says why")
+        self._handle = handle
+        _clients[handle] = self
+        self._lib.lnr_set_receive_ex(handle, _on_delivery, handle)
+
+    def __enter__(self) -> "Client":
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stops the client and frees it; every call from then on fails. Repeating it is fine."""
+        handle, self._handle = self._handle, None
+        if handle is not None:
+            self._lib.lnr_delete_client(handle)
+            _clients.pop(handle, None)
+
+    def run(self, callback: ReceiveCallback) -> bool:
+        """Listens, publishes the client's topic and starts to send and to receive: `callback(to, from_, data)`.
+
+        `to` is the topic the message was sent to, `from_` the sender's own topic, where an answer goes. When the callback returns,
+        the message is handled and is not delivered again; an exception says the contrary. True at once when the client runs
+        already; the callback stays what it was.
+        """
+        return self.run_ex(lambda delivery: callback(delivery.to, delivery.from_, delivery.data))
+
+    def run_ex(self, callback: DeliveryCallback) -> bool:
+        """Like `run`, with all that is known of a message: `callback(delivery)`."""
+        if not self.is_running():
+            self._receive = callback
+        return bool(self._lib.lnr_run(self._handle, _RECEIVE_CB(), None))
+
+    def nack(self, reason: str = "", delay: Optional[float] = None) -> bool:
+        """Within a receive callback of this client: the message is not handled, whatever the callback does then. See `Nack`."""
+        milliseconds = -1 if delay is None else max(0, round(delay * 1000))
+        # The reason may be the text of any exception.
+        return bool(
+            self._lib.lnr_nack(self._handle, milliseconds, reason.encode("utf-8", "replace").replace(b"\0", b"?"))
+        )
+
+    def stop(self) -> bool:
+        """Ends the callbacks, waits up to 5 s for peers to confirm what was sent, writes the rest to the store, and withdraws the
+        client's addresses. True also when it does not run. `run` starts it again."""
+        return bool(self._lib.lnr_stop(self._handle))
+
+    def is_running(self) -> bool:
+        """From a successful `run` to `stop`, or until a newer process took the name."""
+        return bool(self._lib.lnr_is_running(self._handle))
+
+    def send_to(self, topic: str, data: Data, at_least_once_delivery: bool = True) -> bool:
+        """Sends to one of the clients that serve a topic, in turn, those that are connected first.
+
+        At least once: kept until the receiver has handled it, as safe as `set_durability` says. Else at most once: dropped when
+        the receiver cannot be reached. Never waits for a receiver; at most 30 s for a store that does not answer.
+        """
+        payload = _bytes(data)
+        mode = 1 if at_least_once_delivery else 0
+        return bool(self._lib.lnr_send_to(self._handle, _text(topic), payload, len(payload), mode))
+
+    def send_all(self, topic: str, data: Data, at_least_once_delivery: bool = True) -> bool:
+        """Sends to every client that serves the topic, once each; otherwise as `send_to`."""
+        payload = _bytes(data)
+        mode = 1 if at_least_once_delivery else 0
+        return bool(self._lib.lnr_send_all(self._handle, _text(topic), payload, len(payload), mode))
+
+    def send_ex(
+        self,
+        topic: str,
+        data: Data,
+        headers: Optional[Headers] = None,
+        *,
+        to_all: bool = False,
+        at_most_once: bool = False,
+        durability: int = 0,
+    ) -> bool:
+        """Sends with headers (keys of at most 255 bytes, 64 KiB in all), or with a durability of its own (0: the client's)."""
+        pairs = headers.items() if isinstance(headers, Mapping) else headers or ()
+        values = [
+            (_text(key), value.encode("utf-8") if isinstance(value, str) else _bytes(value)) for key, value in pairs
+        ]
+        # The array points into `values`, which stay until the call is over.
+        array = (_Header * len(values))(
+            *(_Header(key, ctypes.cast(c_char_p(value), c_void_p), len(value)) for key, value in values)
+        )
+        payload = _bytes(data)
+        size = ctypes.sizeof(_SendOptions)
+        options = _SendOptions(size, array, len(values), to_all, at_most_once, durability)
+        return bool(self._lib.lnr_send_ex(self._handle, _text(topic), payload, len(payload), byref(options)))
+
+    def set_durability(self, level: int) -> bool:
+        """Sets when an at-least-once message counts as sent from now on: `WRITE_BEHIND` (default), `COMMITTED` or `SYNCED`."""
+        return bool(self._lib.lnr_set_durability(self._handle, level))
+
+    def durability(self) -> int:
+        """The level in force; 0 for a client that is closed."""
+        return int(self._lib.lnr_durability(self._handle))
+
+    def subscribe(self, topic: str) -> bool:
+        """Serves one more topic, until `unsubscribe`, also over `stop` and `run`. Before `run` it is served from then on."""
+        return bool(self._lib.lnr_subscribe(self._handle, _text(topic)))
+
+    def unsubscribe(self, topic: str) -> bool:
+        """Serves a topic no more. What waits for this client stays with its senders until it subscribes again."""
+        return bool(self._lib.lnr_unsubscribe(self._handle, _text(topic)))
+
+    def refresh_address_topic(self, topic: str) -> bool:
+        """Reads the addresses of a topic from the store, now. Not needed normally. False with `ERR_NO_ADDR` when it has none."""
+        return bool(self._lib.lnr_refresh_address_topic(self._handle, _text(topic)))
+
+    def clear_stored_messages(self) -> bool:
+        """Deletes what this client has sent and its receivers have not handled, and the routes it remembers. Not while it runs."""
+        return bool(self._lib.lnr_clear_stored_messages(self._handle))
+
+    def clear_addresses_of_topic(self) -> bool:
+        """Deletes all addresses of the client's own topic from the store, those of other clients too. Not while it runs."""
+        return bool(self._lib.lnr_clear_addresses_of_topic(self._handle))
+
+    def set_advertise_addr(self, addr: Optional[str]) -> bool:
+        """Sets the "host:port" that peers are told, where it differs from the one that is listened on. Not while it runs.
+
+        A host name is resolved by those who connect; port 0 is replaced by the port that is listened on. None or "" takes it back.
+        """
+        return bool(self._lib.lnr_set_advertise_addr(self._handle, _text(addr or "")))
+
+    def advertise_addr(self) -> Optional[str]:
+        """What `set_advertise_addr` has set, or None."""
+        return _str(self._lib.lnr_advertise_addr(self._handle)) or None
+
+    def bound_listen_addr(self) -> Optional[str]:
+        """Where the client listens, or listened last; None before the first `run`."""
+        return _str(self._lib.lnr_bound_listen_addr(self._handle)) or None
+
+    def published_addr(self) -> Optional[str]:
+        """What peers are told; None while the client does not run."""
+        return _str(self._lib.lnr_published_addr(self._handle)) or None
+
+    def list_addresses(self, topic: str) -> Optional[List[Tuple[str, str]]]:
+        """Address and unique name of each node that the store has for a topic; None on error."""
+        rows: List[Tuple[str, str]] = []
+        row = _ADDR_CB(lambda addr, name, _: rows.append((_str(addr), _str(name))))
+        return rows if self._lib.lnr_list_addresses(self._handle, _text(topic), row, None) else None
+
+    def pending_count(self) -> int:
+        """How many at-least-once messages the receivers have not handled yet, in memory or stored; -1 on error."""
+        return int(self._lib.lnr_pending_count(self._handle))
+
+    def pending_by_peer(self) -> Optional[List[Tuple[str, str, str, int]]]:
+        """Address ("" when none is known), topic, unique name and count of each receiver that something waits for."""
+        rows: List[Tuple[str, str, str, int]] = []
+        row = _PENDING_CB(lambda addr, topic, name, count, _: rows.append((_str(addr), _str(topic), _str(name), count)))
+        return rows if self._lib.lnr_pending_by_peer(self._handle, row, None) else None
+
+    def stats(self) -> Optional[Dict[str, Any]]:
+        """What the client counts and holds since `run`; None for one that does not run."""
+        raw = self._lib.lnr_stats_json(self._handle)
+        return json.loads(raw) if raw else None
+
+    def list_dead_letters(self, topic: Optional[str] = None) -> Optional[List[DeadLetter]]:
+        """The dead letters of this client, oldest first; None on error. Only those addressed to `topic`, if it is given."""
+        rows: List[DeadLetter] = []
+        row = _DEAD_LETTER_CB(lambda raw, _: rows.append(_dead_letter(raw.contents)))
+        chosen = None if topic is None else _text(topic)
+        return rows if self._lib.lnr_list_dead_letters(self._handle, chosen, row, None) else None
+
+    def replay_dead_letters(self, topic: Optional[str] = None, id: int = 0) -> Optional[Tuple[int, int]]:
+        """Tries dead letters again: all, or those addressed to `topic`, or the one with this number.
+
+        Answers how many succeeded and how many failed again and stay; None on error, as when the client does not run. Inside a callback it answers (0, 0) at once,
+        and the letters are tried afterwards.
+        """
+        failed = c_longlong(0)
+        chosen = None if topic is None else _text(topic)
+        done = self._lib.lnr_replay_dead_letters(self._handle, chosen, id, byref(failed))
+        return None if done < 0 else (done, failed.value)
+
+    def purge_dead_letters(self, topic: Optional[str] = None, id: int = 0) -> int:
+        """Deletes dead letters, chosen as in `replay_dead_letters`. Answers how many, -1 on error."""
+        return int(self._lib.lnr_purge_dead_letters(self._handle, None if topic is None else _text(topic), id))
+
+    def set_status_callback(self, callback: Optional[StatusCallback]) -> bool:
+        """Sets who is told of events: `callback(kind, topic, peer, message)`, with `PEER_...`, `SENDER_...` and `LISTENER_...` as
+        kinds. At any time; None removes it. It runs on the same thread as the receive callback."""
+        if callback is not None:
+            self._status = callback
+        done = bool(self._lib.lnr_set_status_cb(self._handle, _on_status if callback else _STATUS_CB(), self._handle))
+        if callback is None:
+            self._status = None
+        return done
+
+    def last_error_code(self) -> int:
+        """Why the client's last call failed: `ERR_...`, or `OK`."""
+        return int(self._lib.lnr_last_error_code(self._handle))
+
+    def last_error_message(self) -> str:
+        """The same in words; "" when there was no error."""
+        return _str(self._lib.lnr_last_error_message(self._handle))
+
+
+def _dead_letter(raw: _DeadLetter) -> DeadLetter:
+    """A dead letter of the library's, copied."""
+    return DeadLetter(
+        raw.id,
+        raw.origin,
+        raw.attempts,
+        _str(raw.to),
+        _str(raw.from_),
+        _str(raw.sender),
+        _str(raw.receiver),
+        raw.incarnation,
+        raw.seq,
+        ctypes.string_at(raw.data, raw.size),
+        _headers(raw.headers, raw.header_count),
+        _str(raw.reason),
+        raw.died_ms,
+    )
