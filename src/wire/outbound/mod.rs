@@ -21,6 +21,7 @@ mod inflight;
 mod item;
 mod lane;
 mod pump;
+mod refusal;
 #[cfg(test)]
 mod tests;
 mod transmit;

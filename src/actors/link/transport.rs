@@ -1,0 +1,60 @@
+//! A link and its connection: made, lost, read from and written to.
+
+use super::*;
+use crate::wire::codec;
+
+impl Link {
+    pub(in crate::actors) fn dialing(&self) {
+        self.state.lock().outbound.handle_dialing();
+    }
+
+    pub(in crate::actors) fn dial_failed(&self) {
+        self.state.lock().outbound.handle_dial_failed();
+    }
+
+    pub(in crate::actors) fn connected(&self, peer: PeerLimits) {
+        self.state.lock().outbound.handle_connected(Instant::now(), peer);
+        self.up.store(true, Ordering::Release);
+    }
+
+    /// See [`Outbound::announce`].
+    pub(in crate::actors) fn announce(&self, topic: Topic, subscribed: bool) {
+        self.state.lock().outbound.announce(topic, subscribed);
+        self.wake();
+    }
+
+    pub(in crate::actors) fn disconnected(&self) {
+        self.up.store(false, Ordering::Release);
+        let mut state = self.state.lock();
+        state.outbound.handle_disconnected(Instant::now());
+        self.note_progress(&state);
+    }
+
+    /// Takes whole frames off the connection.
+    pub(in crate::actors) fn receive(&self, chunk: &Bytes) -> Result<(), LinkError> {
+        let mut state = self.state.lock();
+        state.outbound.handle_heard(Instant::now());
+        for frame in codec::frames(chunk) {
+            state.outbound.handle_frame(frame?)?;
+        }
+        Ok(())
+    }
+
+    pub(in crate::actors) fn poll_transmit(&self) -> Option<Bytes> {
+        let mut state = self.state.lock();
+        let bytes = state.outbound.poll_transmit();
+        state.is_idle = bytes.is_none();
+        self.count(&mut state);
+        self.note_progress(&state);
+        // Filling the buffer may have used up what memory holds of a queue.
+        if state.outbound.has_events() {
+            self.schedule(&mut state);
+        }
+        bytes
+    }
+
+    /// What [`Link::poll_transmit`] answered was written.
+    pub(in crate::actors) fn transmitted(&self, bytes: Bytes) {
+        self.state.lock().outbound.handle_transmitted(bytes);
+    }
+}
