@@ -22,7 +22,9 @@ pub struct Server {
 enum Running {
     Process(Child),
     /// Ends when dropped.
-    Postgres { _server: postgres::Server },
+    Postgres {
+        _server: postgres::Server,
+    },
 }
 
 impl ServerKind {

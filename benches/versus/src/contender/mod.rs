@@ -2,9 +2,9 @@
 
 mod liner;
 mod many;
-mod postgres;
 #[cfg(feature = "nats")]
 mod nats;
+mod postgres;
 #[cfg(feature = "redis")]
 mod redis;
 mod sqlite;
