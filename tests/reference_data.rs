@@ -237,9 +237,11 @@ async fn what_the_broker_queued_after_a_return_to_it_is_taken_over_too(left: Lef
 #[actix::test]
 async fn nodes_with_a_file_each_do_not_handle_again_what_they_handled() {
     let files = Isolated::new();
-    let b = Node::start(files.config("b")).await;
+    let b = Node::start(files.config("b").seed("topic-iso-c", "iso-c", "127.0.0.1:9")).await;
     let mut at_b = Inbox::at(&b).await;
-    let a = Node::start(files.config("a").seed("topic-iso-b", "iso-b", &b.bound().await)).await;
+    // A seed that the broker did not have.
+    let told = files.config("a").seed("topic-iso-c", "iso-c", "127.0.0.1:9");
+    let a = Node::start(told.seed("topic-iso-b", "iso-b", &b.bound().await)).await;
     let mut at_a = Inbox::at(&a).await;
     assert_eq!(at_b.texts(3).await, ["waiting-0", "waiting-1", "waiting-2"]);
     a.settled().await;

@@ -86,7 +86,6 @@ impl LinerSystem {
         let bound = socket.local_addr().map_err(|source| SpawnError::Bind { addr: config.listen.clone(), source })?;
         let store = open_store(&config)?;
         let node = Arc::new(register(config, &names, store, bound).await?);
-        adopt(&node).await?;
         // Before a peer can hear of this node: an answer to it has a route from the first message on.
         let lease = node.config.timing.lease;
         node.store.publish(&node.fence, &node.topic, &node.published, false, lease).await?;
@@ -101,13 +100,16 @@ impl LinerSystem {
 async fn register(config: Config, names: &Names, store: SharedStore, bound: SocketAddr) -> Result<Node, SpawnError> {
     let facts = store.facts().await?;
     let registration = store.register(&names.node).await?;
+    let fence = Fence { node: names.node.clone(), epoch: registration.epoch };
+    // Before the seeds: what the reference was told of its peers says what its numbers mean.
+    adopt(&store, &fence).await?;
     for (topic, node, addr) in &names.seeds {
         store.seed(topic, node, addr).await?;
     }
     Ok(Node {
         id: names.node.clone(),
         topic: names.topic.clone(),
-        fence: Fence { node: names.node.clone(), epoch: registration.epoch },
+        fence,
         unclean: !registration.clean,
         published: published(&config, bound),
         config,
@@ -122,11 +124,11 @@ async fn register(config: Config, names: &Names, store: SharedStore, bound: Sock
 }
 
 /// Takes over what the reference implementation left, before anybody asks about lanes.
-async fn adopt(node: &Node) -> Result<(), StoreError> {
-    let adopted = node.store.adopt(&node.fence).await?;
+async fn adopt(store: &SharedStore, fence: &Fence) -> Result<(), StoreError> {
+    let adopted = store.adopt(fence).await?;
     if adopted != Adopted::default() {
         let Adopted { messages, gone, dead_letters } = adopted;
-        tracing::info!(node = %node.id, messages, gone, dead_letters, "took over what liner_broker left");
+        tracing::info!(node = %fence.node, messages, gone, dead_letters, "took over what liner_broker left");
     }
     Ok(())
 }

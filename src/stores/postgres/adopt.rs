@@ -3,12 +3,12 @@
 
 use super::dead_letters::Kept;
 use super::error::Outcome;
-use super::lanes::{self, sql_incarnation, sql_seq};
+use super::lanes::{self, names, sql_incarnation, sql_seq};
 use super::session::{Session, byteas, int8, int8s, text};
 use super::{MAX_MESSAGE, creating, inbox, outbox};
 use crate::stores::adoption::{ADOPTED, Fate, Means, Noted, Split, Target, Traces};
-use crate::stores::{Adopted, LaneKey, row};
-use crate::types::{NodeId, Seq, Topic};
+use crate::stores::{Adopted, LaneKey, naming, row};
+use crate::types::{LaneName, NodeId, Seq, Topic};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio_postgres::Row;
@@ -97,6 +97,35 @@ async fn noted(db: &Session, key: LaneKey) -> Outcome<Option<Noted>> {
     Ok(Some(Noted { key: key.0, composite, lane, source, handled }))
 }
 
+/// Makes the key the key of a lane. Nobody else makes this lane meanwhile: receivers look for a lane once its sender has it.
+async fn claim(db: &Session, lane: &LaneName, key: LaneKey) -> Outcome<()> {
+    let [sender, source, receiver, topic] = names(lane);
+    let (plain, with_topic) = (naming::plain(lane), naming::with_topic(lane));
+    let sql = "UPDATE conn_key_map AS k SET sender = $1, source_topic = $2, receiver = $3, topic = $4, composite = CASE
+            WHEN composite = $5 OR NOT EXISTS (SELECT 1 FROM conn_key_map WHERE composite = $5) THEN $5
+            WHEN composite = $6 OR NOT EXISTS (SELECT 1 FROM conn_key_map WHERE composite = $6) THEN $6
+            ELSE $6 || ':' || connection_key
+        END WHERE connection_key = $7";
+    let row = [text(&sender), text(&source), text(&receiver), text(&topic), text(&plain), text(&with_topic)];
+    let row = [&row[..], &[int8(&key.0)]].concat();
+    db.execute(sql, &row).await?;
+    let origin = "INSERT INTO conn_sender (connection_key, sender_topic) VALUES ($1, $2)
+        ON CONFLICT (connection_key) DO UPDATE SET sender_topic = excluded.sender_topic";
+    db.execute(origin, &[int8(&key.0), text(&source)]).await?;
+    // What an emptied store left behind under a key that is given again.
+    db.execute("DELETE FROM liner_spans WHERE connection_key = $1", &[int8(&key.0)]).await?;
+    db.execute("DELETE FROM liner_attempts WHERE connection_key = $1", &[int8(&key.0)]).await?;
+    Ok(())
+}
+
+/// The lane's key, after it was made if it was missing.
+async fn found(db: &Session, lane: &LaneName) -> Outcome<LaneKey> {
+    if lanes::find(db, lane).await?.is_none() {
+        creating::create_within(db, lane).await?;
+    }
+    lanes::made(db, lane).await
+}
+
 struct Adoption<'a> {
     db: &'a Session,
     split: Split<'a>,
@@ -122,10 +151,10 @@ impl Adoption<'_> {
         if !self.targets.contains_key(topic) {
             let lane = self.split.lane(topic.clone());
             if !self.claimed && lanes::find(self.db, &lane).await?.is_none() {
-                creating::claim(self.db, &lane, self.key).await?;
+                claim(self.db, &lane, self.key).await?;
                 self.claimed = true;
             }
-            let key = creating::find_or_create(self.db, &lane).await?;
+            let key = found(self.db, &lane).await?;
             let sql = "UPDATE conn_key_map SET acked = greatest(acked, $2)
                 WHERE connection_key = $1 AND incarnation IS NULL";
             self.db.execute(sql, &[int8(&key.0), int8(&sql_seq(self.split.acked()))]).await?;
@@ -198,7 +227,7 @@ impl Adoption<'_> {
 
     async fn received(&self) -> Outcome<()> {
         for lane in self.split.received() {
-            let key = creating::find_or_create(self.db, &lane).await?;
+            let key = found(self.db, &lane).await?;
             self.stand(key, self.split.handled()).await?;
         }
         Ok(())

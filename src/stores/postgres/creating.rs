@@ -6,9 +6,9 @@
 
 use super::error::Outcome;
 use super::journal::Sending;
-use super::lanes::{self, names, params};
-use super::session::{Param, Session, boolean, in_order, int8, text};
-use crate::stores::{Fence, LaneKey, naming};
+use super::lanes::names;
+use super::session::{Session, boolean, in_order, int8, text};
+use crate::stores::{Fence, naming};
 use crate::types::LaneName;
 use futures::FutureExt as _;
 use tokio_postgres::types::Type;
@@ -19,33 +19,11 @@ const COUNTER: &str = "INSERT INTO seq (id, v) VALUES (1, 0) ON CONFLICT (id) DO
 
 const LOCK_COUNTER: &str = "SELECT v FROM seq WHERE id = 1 FOR UPDATE";
 
-/// The rows of a lane whose key is `key.v`. `$1` to `$4` are the names, `$5` and `$6` the two composites. The composite is the
-/// plain form, unless the route is a subscription or another lane has it. The form with the topic can only be taken by a
-/// reference composite whose names contain colons; the key then tells the two apart. What an emptied store left behind
-/// under a key that is given again goes.
-macro_rules! rows {
-    () => {
-        "made AS (
-        INSERT INTO conn_key_map (composite, connection_key, sender, source_topic, receiver, topic)
-        SELECT CASE
-                WHEN NOT EXISTS (SELECT 1 FROM topic_addr WHERE topic = $4 AND client_name = $3 AND subscription)
-                    AND NOT EXISTS (SELECT 1 FROM conn_key_map WHERE composite = $5) THEN $5
-                WHEN NOT EXISTS (SELECT 1 FROM conn_key_map WHERE composite = $6) THEN $6
-                ELSE $6 || ':' || v
-            END, v, $1, $2, $3, $4 FROM key
-    ), origin AS (
-        INSERT INTO conn_sender (connection_key, sender_topic) SELECT v, $2 FROM key
-        ON CONFLICT (connection_key) DO UPDATE SET sender_topic = excluded.sender_topic
-    ), spans AS (
-        DELETE FROM liner_spans USING key WHERE connection_key = key.v
-    )
-    DELETE FROM liner_attempts USING key WHERE connection_key = key.v"
-    };
-}
-
-/// The key is above every key in any table, whatever an operator or the reference left in them.
-const CREATE: &str = concat!(
-    "WITH key AS MATERIALIZED (
+/// `$1` to `$4` are the names, `$5` and `$6` the two composites. The key is above every key in any table, whatever an
+/// operator or the reference left in them. The composite is the plain form, unless the route is a subscription or another
+/// lane has it. The form with the topic can only be taken by a reference composite whose names contain colons; the key
+/// then tells the two apart. What an emptied store left behind under a key that is given again goes.
+const CREATE: &str = "WITH key AS MATERIALIZED (
         SELECT 1 + greatest(
             (SELECT v::int8 FROM seq WHERE id = 1),
             (SELECT max(connection_key) FROM conn_key_map),
@@ -55,16 +33,25 @@ const CREATE: &str = concat!(
         ) AS v WHERE NOT EXISTS (
             SELECT 1 FROM conn_key_map WHERE sender = $1 AND source_topic = $2 AND receiver = $3 AND topic = $4
         )
+    ), made AS (
+        INSERT INTO conn_key_map (composite, connection_key, sender, source_topic, receiver, topic)
+        SELECT CASE
+                WHEN NOT EXISTS (SELECT 1 FROM topic_addr WHERE topic = $4 AND client_name = $3 AND subscription)
+                    AND NOT EXISTS (SELECT 1 FROM conn_key_map WHERE composite = $5) THEN $5
+                WHEN NOT EXISTS (SELECT 1 FROM conn_key_map WHERE composite = $6) THEN $6
+                ELSE $6 || ':' || v
+            END, v, $1, $2, $3, $4 FROM key
     ), counted AS (
         UPDATE seq SET v = key.v FROM key WHERE id = 1
     ), noted AS (
         UPDATE liner_state SET last_key = key.v FROM key
-    ), ",
-    rows!()
-);
-
-/// The key is `$7`.
-const CLAIM: &str = concat!("WITH key AS (SELECT $7::int8 AS v), ", rows!());
+    ), origin AS (
+        INSERT INTO conn_sender (connection_key, sender_topic) SELECT v, $2 FROM key
+        ON CONFLICT (connection_key) DO UPDATE SET sender_topic = excluded.sender_topic
+    ), spans AS (
+        DELETE FROM liner_spans USING key WHERE connection_key = key.v
+    )
+    DELETE FROM liner_attempts USING key WHERE connection_key = key.v";
 
 /// Makes the lane, unless it is there.
 pub(super) async fn create(db: &Session, fence: &Fence, lane: &LaneName) -> Outcome<()> {
@@ -80,8 +67,9 @@ pub(super) async fn create(db: &Session, fence: &Fence, lane: &LaneName) -> Outc
     in_order(preparing).await.into_iter().collect::<Result<(), _>>()?;
     let (node, epoch) = (fence.node.as_str(), fence.epoch.get().cast_signed());
     let held = [text(&node), int8(&epoch), boolean(&false)];
-    let named = Named::of(lane);
-    let row = named.params();
+    let ([sender, source, receiver, topic], plain, with_topic) =
+        (names(lane), naming::plain(lane), naming::with_topic(lane));
+    let row = [text(&sender), text(&source), text(&receiver), text(&topic), text(&plain), text(&with_topic)];
     let mut sending = Sending::new(db);
     sending.batch(db.opening(false));
     sending.query(super::FENCE, &held);
@@ -92,41 +80,14 @@ pub(super) async fn create(db: &Session, fence: &Fence, lane: &LaneName) -> Outc
     sending.commit().await.map(drop)
 }
 
-/// The lane's key, made if it is not there, in a transaction that is under way and holds the locks until it ends.
-pub(super) async fn find_or_create(db: &Session, lane: &LaneName) -> Outcome<LaneKey> {
-    if let Some(key) = lanes::find(db, lane).await? {
-        return Ok(key);
-    }
-    for sql in [LOCK, COUNTER, LOCK_COUNTER] {
+/// Makes the lane in a transaction that goes on, and holds the counter for as long as that does. The catalogue is read only.
+pub(super) async fn create_within(db: &Session, lane: &LaneName) -> Outcome<()> {
+    let ([sender, source, receiver, topic], plain, with_topic) =
+        (names(lane), naming::plain(lane), naming::with_topic(lane));
+    let row = [text(&sender), text(&source), text(&receiver), text(&topic), text(&plain), text(&with_topic)];
+    for sql in [COUNTER, LOCK_COUNTER] {
         db.query(sql, &[]).await?;
     }
-    db.query(CREATE, &Named::of(lane).params()).await?;
-    lanes::made(db, lane).await
-}
-
-/// Makes a connection key of the reference the key of a lane. No lock: receivers look for a lane once its sender has it.
-pub(super) async fn claim(db: &Session, lane: &LaneName, key: LaneKey) -> Outcome<()> {
-    db.execute("DELETE FROM conn_key_map WHERE connection_key = $1", &[int8(&key.0)]).await?;
-    let named = Named::of(lane);
-    let [sender, source, receiver, topic, plain, with_topic] = named.params();
-    db.query(CLAIM, &[sender, source, receiver, topic, plain, with_topic, int8(&key.0)]).await?;
+    db.query(CREATE, &row).await?;
     Ok(())
-}
-
-/// What a lane's row says of it.
-struct Named<'a> {
-    names: [&'a str; 4],
-    plain: String,
-    with_topic: String,
-}
-
-impl<'a> Named<'a> {
-    fn of(lane: &'a LaneName) -> Self {
-        Named { names: names(lane), plain: naming::plain(lane), with_topic: naming::with_topic(lane) }
-    }
-
-    fn params(&self) -> [Param<'_>; 6] {
-        let [sender, source, receiver, topic] = params(&self.names);
-        [sender, source, receiver, topic, text(&self.plain), text(&self.with_topic)]
-    }
 }
