@@ -218,7 +218,7 @@ impl Client {
         let told = |mut callback: Box<StatusCallback>| -> Box<Status> {
             Box::new(move |event| callback(event.kind, &event.topic, &event.peer, &event.message))
         };
-        self.core.callbacks.set_status(callback.map(told));
+        self.done(self.core.set_status(callback.map(told)));
     }
 }
 

@@ -1,12 +1,13 @@
 //! A client: who it is, its store, and whether it runs. What the C interface and the Rust interface share.
 
-use crate::callbacks::{Callbacks, Receive};
+use crate::callbacks::{Callbacks, Receive, Status};
 use crate::error::{ErrorCode, Failure};
 use crate::running::Running;
+use crate::wait::ask;
 use crate::waits::leave_to_wait_for;
 use arc_swap::{ArcSwapOption, Guard};
 use liner::stores::SharedStore;
-use liner::{Durability, NodeId, Topic};
+use liner::{Durability, NodeId, Topic, WatchTopic};
 use parking_lot::{Condvar, Mutex};
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
@@ -132,8 +133,30 @@ impl Core {
         self.running.store(Some(running.clone()));
         self.set_phase(Phase::Running(running.clone()));
         // Only now, so that the first callback finds its client running.
-        let begun = self.serve(&running).and_then(|()| running.begin(self, receive));
+        let begun =
+            self.serve(&running).and_then(|()| self.watch_related()).and_then(|()| running.begin(self, receive));
         begun.inspect_err(|_| self.stop())
+    }
+
+    /// Sets who is told of events, or nobody.
+    pub(crate) fn set_status(&self, callback: Option<Box<Status>>) -> Result<(), Failure> {
+        self.callbacks.set_status(callback);
+        self.watch_related()
+    }
+
+    /// Has changes of the topics this client has to do with reported, if somebody wants to know. Those it sends to are
+    /// reported anyway; a client that only receives would otherwise not look at the catalogue.
+    fn watch_related(&self) -> Result<(), Failure> {
+        let related = self.related.lock().clone();
+        related.iter().try_for_each(|topic| self.watch(topic))
+    }
+
+    /// The same for one topic.
+    pub(crate) fn watch(&self, topic: &Topic) -> Result<(), Failure> {
+        match self.running() {
+            Ok(running) if self.callbacks.has_status() => ask(&running.system, WatchTopic::new(topic)),
+            _ => Ok(()),
+        }
     }
 
     /// Serves what was subscribed to.

@@ -12,7 +12,7 @@ use crate::wait::{STORE_PATIENCE, ask, wait, wait_for};
 use actix::Addr;
 use liner::{
     Config, LinerSystem, MeshEvent, ObserveEvents, OnFull, Receive as ReceiveOwn, Shutdown, Subscribe, SubscribeError,
-    Topic, WatchTopic, WhereAmI, Whereabouts,
+    Topic, WhereAmI, Whereabouts,
 };
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -89,10 +89,6 @@ impl Running {
         warn_of_open_network(core, &whereabouts);
         let (publishers, dropped, thread) = (Publishers::default(), AtomicU64::new(0), Mutex::new(None));
         let running = Running { system, desk, publishers, whereabouts, dropped, fenced, thread };
-        let related = core.related.lock().clone();
-        for topic in related {
-            ask(&running.system, WatchTopic::new(&topic))?;
-        }
         let desk = running.desk.clone();
         let own = ReceiveOwn::handoff(move |deliveries, reply| desk.put(deliveries, reply));
         ask(&running.system, own)?.forever();

@@ -6,7 +6,7 @@ use crate::settings;
 use crate::status::{LNR_SENDER_BUSY, event};
 use crate::wait::{ask, wait};
 use bytes::Bytes;
-use liner::{Durability, Headers, Mode, RefreshAddresses, SendAll, Topic, Unsubscribe, WatchTopic};
+use liner::{Durability, Headers, Mode, RefreshAddresses, SendAll, Topic, Unsubscribe};
 use std::sync::atomic::Ordering;
 
 /// How a message is to be sent.
@@ -89,7 +89,7 @@ impl Core {
         if self.look().is_some() {
             let running = self.running()?;
             running.subscribe(&topic)?;
-            ask(&running.system, WatchTopic::new(&topic))?;
+            self.watch(&topic)?;
         }
         subscriptions.insert(topic);
         Ok(())

@@ -1,6 +1,6 @@
 //! The interface for Rust programs: `Client` and `Liner`.
 
-use liner_broker::{Client, ErrorCode, LNR_PEER_CONNECTED, Liner};
+use liner_broker::{Client, ErrorCode, LNR_PEER_CONNECTED, LNR_PEER_SUBSCRIBED, Liner};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -120,6 +120,22 @@ fn events_come_until_nobody_wants_them() {
     a.set_status_callback(None);
     assert!(b.stop() && a.stop());
     assert_eq!(events.recv().ok(), None);
+}
+
+#[test]
+fn a_client_that_only_receives_hears_of_others_that_subscribe() {
+    let mesh = Mesh::new();
+    let (mut a, mut b) = (mesh.client("a"), mesh.client("b"));
+    let (_a, _b) = (received(&mut a), received(&mut b));
+    assert!(a.subscribe("news"));
+    // Only now does it want to know.
+    let (seen, events) = channel();
+    a.set_status_callback(Some(Box::new(move |kind, topic, peer, _| {
+        seen.send((kind, topic.to_owned(), peer.to_owned())).unwrap_or_default();
+    })));
+    assert!(b.subscribe("news"));
+    let subscribed = events.recv_timeout(PATIENCE).expect("it comes");
+    assert_eq!(subscribed, (LNR_PEER_SUBSCRIBED, "news".to_owned(), "b".to_owned()));
 }
 
 #[test]

@@ -26,8 +26,7 @@ pub unsafe extern "C" fn lnr_set_status_cb(client: Handle, cb: Option<CStatusCal
                 unsafe { cb(event.kind, topic.as_ptr(), peer.as_ptr(), message.as_ptr(), udata.get()) };
             })
         };
-        entry.core.callbacks.set_status(cb.map(told));
-        Ok(())
+        entry.core.set_status(cb.map(told))
     })
 }
 
