@@ -7,8 +7,8 @@ use crate::wait::{ask, wait, wait_for};
 use liner::Epoch;
 use liner::stores::Fence;
 use liner::{
-    DeadLetter, DeadLetterFilter, DeadLetterId, LaneId, PendingByPeer, PurgeDeadLetters, ReplayDeadLetters, Replayed,
-    Stats, Topic,
+    DeadLetter, DeadLetterFilter, DeadLetterId, LaneId, NodeId, PendingByPeer, PurgeDeadLetters, ReplayDeadLetters,
+    Replayed, Stats, Topic,
 };
 use serde_json::json;
 use std::sync::atomic::Ordering;
@@ -24,13 +24,17 @@ pub(crate) struct Pending {
     pub(crate) messages: u64,
 }
 
+/// Leave to write without having started: it outlasts every start, and takes the name from nobody.
+pub(crate) fn leave(node: &NodeId) -> Fence {
+    Fence { node: node.clone(), epoch: Epoch::new(i64::MAX.cast_unsigned()) }
+}
+
 impl Core {
-    /// Leave to write without having started: it outlasts every start, and takes the name from nobody. Not for a client that
-    /// lost its name to another process.
+    /// The same for this client, unless it lost its name to another process.
     pub(crate) fn fence(&self) -> Result<Fence, Failure> {
         match *self.look() {
             Some(_) => Err(Failure::not_running()),
-            None => Ok(Fence { node: self.node.clone(), epoch: Epoch::new(i64::MAX.cast_unsigned()) }),
+            None => Ok(leave(&self.node)),
         }
     }
 

@@ -1,12 +1,13 @@
 //! Creating a client: names are checked, its store is opened, the peers it is told of are written there.
 
+use crate::admin::leave;
 use crate::core::Core;
 use crate::error::{ErrorCode, Failure};
 use crate::wait::wait;
+use liner::stores::SharedStore;
 use liner::stores::postgres::PostgresStore;
 use liner::stores::redis::RedisStore;
 use liner::stores::sqlite::{SqliteOptions, SqliteStore};
-use liner::stores::{Directory as _, SharedStore};
 use liner::{NodeId, OpenError, Topic};
 use serde::Deserialize;
 use std::path::Path;
@@ -46,23 +47,27 @@ pub(crate) fn open(identity: Identity<'_>, place: Place<'_>) -> Result<Arc<Core>
     if identity.listen.is_empty() || location.is_empty() {
         return Err(Failure::argument("an address or the place of the store is empty"));
     }
-    let store = store(place)?;
+    let store = store(place, &node)?;
     Ok(Arc::new(Core::new(node, topic, identity.listen, store)))
 }
 
-fn store(place: Place<'_>) -> Result<SharedStore, Failure> {
-    match place {
-        Place::Redis(url) => apart(|| RedisStore::open(&url.into()).map(|store| Arc::new(store) as SharedStore)),
-        Place::Postgres(url) => apart(|| PostgresStore::open(&url.into()).map(|store| Arc::new(store) as SharedStore)),
+fn store(place: Place<'_>, node: &NodeId) -> Result<SharedStore, Failure> {
+    let (store, seeds): (SharedStore, _) = match place {
+        Place::Redis(url) => (apart(|| RedisStore::open(&url.into()).map(|s| Arc::new(s) as SharedStore))?, Vec::new()),
+        Place::Postgres(url) => {
+            (apart(|| PostgresStore::open(&url.into()).map(|s| Arc::new(s) as SharedStore))?, Vec::new())
+        }
         Place::Sqlite(path, receivers) => {
             let seeds = seeds(receivers)?;
-            let store = SqliteStore::open(Path::new(path), SqliteOptions::default())?;
-            for (topic, node, addr) in seeds {
-                wait(store.seed(&topic, &node, &addr))?;
-            }
-            Ok(Arc::new(store))
+            (Arc::new(SqliteStore::open(Path::new(path), SqliteOptions::default())?), seeds)
         }
+    };
+    // What liner_broker left is counted and cleared before the client runs, and read before the seeds change its meaning.
+    wait(store.adopt(&leave(node)))?;
+    for (topic, node, addr) in seeds {
+        wait(store.seed(&topic, &node, &addr))?;
     }
+    Ok(store)
 }
 
 /// Opens a store on a thread outside any runtime the caller may be in.

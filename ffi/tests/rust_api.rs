@@ -172,3 +172,17 @@ fn a_newer_process_of_the_name_ends_the_older() {
     assert!(old.stop());
     assert!(new.is_running());
 }
+
+#[test]
+fn what_liner_broker_left_is_counted_and_cleared_before_a_client_runs() {
+    let mesh = Mesh::new();
+    let fixture = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/reference/fixtures/shared.db");
+    std::fs::copy(fixture, mesh.file()).expect("copies");
+    let open = || Client::new_sqlite("orders-1", "orders", "localhost:0", &mesh.file(), "").expect("a client");
+    assert_eq!(open().pending_count(), Some(6));
+    let mut orders = open();
+    assert!(orders.clear_stored_messages());
+    assert_eq!(orders.pending_count(), Some(0));
+    let _nothing = received(&mut orders);
+    assert_eq!(orders.pending_count(), Some(0));
+}
