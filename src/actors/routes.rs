@@ -36,6 +36,7 @@ pub(super) struct Target {
 /// A topic and its targets.
 pub(super) struct Board {
     pub(super) topic: Topic,
+    /// By standing, the best first.
     targets: ArcSwap<Vec<Target>>,
     /// Whose turn it is.
     next: AtomicUsize,
@@ -102,16 +103,14 @@ impl Board {
         targets.iter().filter(|t| t.link.is_durable(t.lane)).map(|t| t.link.peer.clone()).collect()
     }
 
-    pub(super) fn set(&self, targets: Vec<Target>) {
+    pub(super) fn set(&self, mut targets: Vec<Target>) {
+        targets.sort_by_key(|t| t.standing);
         self.targets.store(Arc::new(targets));
     }
 
-    /// The targets a mode may use: those of the best standing there is. At most once never goes to a released node.
+    /// The targets a mode may use.
     pub(super) fn targets(&self, mode: Mode) -> Vec<Target> {
-        let targets = self.targets.load();
-        let usable = |t: &&Target| mode != Mode::AtMostOnce || t.standing != Standing::Remembered;
-        let best = targets.iter().filter(usable).map(|t| t.standing).min();
-        targets.iter().filter(|t| Some(t.standing) == best).cloned().collect()
+        usable(&self.targets.load(), mode).to_vec()
     }
 
     /// Every node of the topic: whatever its lease, and only if there is none, those that lanes remember.
@@ -135,17 +134,12 @@ impl Board {
 
     /// Offers a message to the next target, those with a live link first.
     pub(super) fn offer(&self, offer: &mut Offer<'_>) -> Result<Offered, Blocked> {
-        let mode = offer.mode;
         let targets = self.targets.load();
-        if let [only] = targets.as_slice() {
-            if mode == Mode::AtMostOnce && only.standing == Standing::Remembered {
-                return Err(Blocked::NoRoute);
-            }
+        let targets = usable(&targets, offer.mode);
+        if let [only] = targets {
             return only.offer(offer);
         }
-        drop(targets);
         let turn = self.next.fetch_add(1, Ordering::Relaxed);
-        let targets = self.targets(mode);
         let mut blocked = Blocked::NoRoute;
         let in_turn = || (0..targets.len()).map(|at| &targets[(turn + at) % targets.len()]);
         let up_first = in_turn().filter(|t| t.link.is_up()).chain(in_turn().filter(|t| !t.link.is_up()));
@@ -159,6 +153,15 @@ impl Board {
         }
         Err(blocked)
     }
+}
+
+/// Those of the best standing there is, of targets that are ordered by it. At most once never goes to a released node.
+fn usable(targets: &[Target], mode: Mode) -> &[Target] {
+    let Some(best) = targets.first().map(|t| t.standing) else { return &[] };
+    if mode == Mode::AtMostOnce && best == Standing::Remembered {
+        return &[];
+    }
+    &targets[..targets.partition_point(|t| t.standing == best)]
 }
 
 impl Target {
