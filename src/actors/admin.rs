@@ -12,7 +12,7 @@ use super::sender::Stop;
 use super::system::LinerSystem;
 use crate::error::AdminError;
 use crate::stores::{Amount, PendingLane, StoreError, TopicEntry};
-use crate::types::{LaneId, NameError, NodeId, Topic};
+use crate::types::{LaneId, NodeId, Topic};
 use crate::wire::outbound;
 use actix::prelude::*;
 use std::collections::BTreeMap;
@@ -61,37 +61,24 @@ impl LinerSystem {
     fn links(&self) -> Vec<Arc<Link>> {
         self.peers.values().map(|p| p.link.clone()).collect()
     }
-
-    /// Reads a topic anew and answers its addresses.
-    fn addresses(&mut self, topic: Result<Topic, NameError>, refresh: bool) -> Reply<Vec<Address>> {
-        let topic = match topic {
-            Ok(topic) => topic,
-            Err(error) => return refuse(error),
-        };
-        let (node, at) = (self.node.clone(), self.catalogue.look());
-        let look = async move {
-            let entry = node.store.topic(&topic).await;
-            (topic, entry)
-        };
-        Box::pin(look.into_actor(self).map(move |(topic, entry), actor, ctx| {
-            let entry = entry?;
-            if refresh {
-                actor.use_topic(&topic);
-                actor.take_entry(ctx, &topic, entry.clone(), at);
-                if entry.routes.is_empty() {
-                    return Err(AdminError::NoRoute(topic));
-                }
-            }
-            Ok(addresses(entry))
-        }))
-    }
 }
 
 impl Handler<RefreshAddresses> for LinerSystem {
     type Result = Reply<Vec<Address>>;
 
     fn handle(&mut self, RefreshAddresses { topic }: RefreshAddresses, _: &mut Self::Context) -> Self::Result {
-        self.addresses(topic, true)
+        let topic = match topic {
+            Ok(topic) => topic,
+            Err(error) => return refuse(error),
+        };
+        self.use_topic(&topic);
+        Box::pin(self.look_up(topic.clone()).map(move |result, actor, _| {
+            result?;
+            match actor.catalogue.entry(&topic).filter(|entry| !entry.routes.is_empty()) {
+                Some(entry) => Ok(addresses(entry.clone())),
+                None => Err(AdminError::NoRoute(topic)),
+            }
+        }))
     }
 }
 
@@ -99,7 +86,12 @@ impl Handler<ListAddresses> for LinerSystem {
     type Result = Reply<Vec<Address>>;
 
     fn handle(&mut self, ListAddresses { topic }: ListAddresses, _: &mut Self::Context) -> Self::Result {
-        self.addresses(topic, false)
+        let topic = match topic {
+            Ok(topic) => topic,
+            Err(error) => return refuse(error),
+        };
+        let node = self.node.clone();
+        Box::pin(async move { Ok(addresses(node.store.topic(&topic).await?)) }.into_actor(self))
     }
 }
 

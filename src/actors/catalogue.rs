@@ -75,6 +75,11 @@ impl Catalogue {
         !std::mem::replace(&mut self.topic(topic).used, true)
     }
 
+    /// What the store's catalogue said of a topic last.
+    pub(super) fn entry(&self, topic: &Topic) -> Option<&TopicEntry> {
+        self.topics.get(topic)?.entry.as_ref()
+    }
+
     pub(super) fn get(&self, topic: &Topic) -> Option<&TopicState> {
         self.topics.get(topic)
     }

@@ -204,16 +204,12 @@ impl LinerSystem {
     }
 
     /// The catalogue said this of a topic at a look. Answers whether it still holds; if not, look again.
-    pub(in crate::actors) fn take_entry(
-        &mut self,
-        ctx: &Context<Self>,
-        topic: &Topic,
-        entry: TopicEntry,
-        at: Look,
-    ) -> bool {
-        let update = self.catalogue.update(topic, entry.clone(), at);
-        if update == Update::New {
-            self.node.event(MeshEvent::TopicChanged(topic.clone(), entry));
+    fn take_entry(&mut self, ctx: &Context<Self>, topic: &Topic, entry: TopicEntry, at: Look) -> bool {
+        let update = self.catalogue.update(topic, entry, at);
+        if update == Update::New
+            && let Some(entry) = self.catalogue.entry(topic)
+        {
+            self.node.event(MeshEvent::TopicChanged(topic.clone(), entry.clone()));
         }
         self.rebuild(ctx, topic);
         update != Update::Outdated
