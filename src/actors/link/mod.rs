@@ -260,8 +260,8 @@ impl Link {
     }
 
     /// Wakes the write loop if there is something it does not know of.
-    pub(in crate::actors) fn wake(&self) {
-        if Self::is_wake_due(&mut self.state.lock()) {
+    fn wake(&self, state: &mut State) {
+        if Self::is_wake_due(state) {
             self.flow.wake();
         }
     }
@@ -289,8 +289,7 @@ impl Link {
         let mut state = self.state.lock();
         state.outbound.finish_group(lane, seq, committed);
         self.schedule(&mut state);
-        drop(state);
-        self.wake();
+        self.wake(&mut state);
     }
 
     fn schedule(&self, state: &mut State) {
@@ -322,6 +321,7 @@ impl Link {
             self.stored.notify_waiters();
         }
         self.count(&mut state);
+        self.wake(&mut state);
         (events, state.outbound.poll_timeout())
     }
 

@@ -19,8 +19,9 @@ impl Link {
 
     /// See [`Outbound::announce`].
     pub(in crate::actors) fn announce(&self, topic: Topic, subscribed: bool) {
-        self.state.lock().outbound.announce(topic, subscribed);
-        self.wake();
+        let mut state = self.state.lock();
+        state.outbound.announce(topic, subscribed);
+        self.wake(&mut state);
     }
 
     pub(in crate::actors) fn disconnected(&self) {

@@ -211,7 +211,6 @@ impl Sender {
                 self.peers.resting.do_send(Resting(self.link.peer.clone()));
             }
         }
-        self.link.wake();
         self.arm(ctx, deadline);
     }
 

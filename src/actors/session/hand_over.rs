@@ -77,8 +77,7 @@ impl Session {
         };
         let (node, uncounted) = (&self.node, &mut self.uncounted);
         let call = |next: HandOver| {
-            uncounted.delivered += 1;
-            uncounted.bytes += next.message.size() as u64;
+            uncounted.deliver(&next);
             match calls.call(next) {
                 Ok(()) => {
                     uncounted.handled += 1;
@@ -116,8 +115,7 @@ impl Session {
         let mut lookup = None;
         while let Some(next) = self.inbound.poll_delivery(now) {
             let HandOver { slot, token, .. } = next;
-            self.uncounted.delivered += 1;
-            self.uncounted.bytes += next.message.size() as u64;
+            self.uncounted.deliver(&next);
             match &mut self.look_up(&mut lookup, slot).calls {
                 Some(calls) => {
                     let result = calls.call(next).map_err(|(message, nack)| {

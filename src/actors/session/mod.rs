@@ -84,6 +84,13 @@ struct Uncounted {
     handled: u64,
 }
 
+impl Uncounted {
+    fn deliver(&mut self, next: &HandOver) {
+        self.delivered += 1;
+        self.bytes += next.message.size() as u64;
+    }
+}
+
 impl Session {
     pub(in crate::actors) fn new(
         node: Arc<Node>,
