@@ -109,3 +109,12 @@ def limits():
     liner.set_max_message_size(before[0])
     liner.set_compress_threshold(before[1])
     liner.set_max_send_queue(before[2])
+
+
+@pytest.fixture
+def pair(sqlite):
+    """A sender that runs and a listener that does not yet."""
+    sqlite.member("sender", "replies")
+    sqlite.member("listener", "orders")
+    sqlite.introduce("listener")
+    return sqlite.start("sender"), sqlite.open("listener")

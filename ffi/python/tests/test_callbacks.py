@@ -14,15 +14,6 @@ from waiting import wait_until
 
 
 @pytest.fixture
-def pair(sqlite):
-    """A sender that runs and a listener that does not yet."""
-    sqlite.member("sender", "replies")
-    sqlite.member("listener", "orders")
-    sqlite.introduce("listener")
-    return sqlite.start("sender"), sqlite.open("listener")
-
-
-@pytest.fixture
 def reported():
     """What the error hook is told."""
     told = []

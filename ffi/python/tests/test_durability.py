@@ -6,15 +6,6 @@ import liner
 from waiting import wait_until
 
 
-@pytest.fixture
-def pair(sqlite):
-    """A sender that runs and a listener that does not yet."""
-    sqlite.member("sender", "replies")
-    sqlite.member("listener", "orders")
-    sqlite.introduce("listener")
-    return sqlite.start("sender"), sqlite.open("listener")
-
-
 def test_write_behind_is_the_default_and_another_level_may_be_set(pair):
     client = pair[0].client
     assert client.durability() == liner.WRITE_BEHIND

@@ -6,6 +6,19 @@ import liner
 from waiting import wait_until
 
 
+def subscribed(mesh, first):
+    """A sender, and a listener that serves a further topic and has had a first message on it."""
+    mesh.member("sender", "replies")
+    mesh.member("listener", "orders", serves=("news",))
+    listener = mesh.open("listener")
+    assert listener.client.subscribe("news")
+    listener.run()
+    sender = mesh.start("sender")
+    assert sender.client.send_to("news", first, True)
+    listener.wait_for(1)
+    return sender, listener
+
+
 def test_run_registers_the_own_topic_and_stop_withdraws_it(shared):
     member = shared.member("node", "orders")
     node = shared.start("node")
@@ -72,14 +85,7 @@ def test_a_node_that_serves_a_topic_itself_finds_the_first_other_one(shared):
 
 
 def test_unsubscribing_ends_the_route_for_whoever_sends(mesh):
-    mesh.member("sender", "replies")
-    mesh.member("listener", "orders", serves=("news",))
-    listener = mesh.open("listener")
-    assert listener.client.subscribe("news")
-    listener.run()
-    sender = mesh.start("sender")
-    assert sender.client.send_to("news", b"one", True)
-    listener.wait_for(1)
+    sender, listener = subscribed(mesh, b"one")
     assert listener.client.unsubscribe("news")
     assert mesh.view("listener").routes("news") == {}, "the rows go before the call returns"
     if mesh.shared:
@@ -96,14 +102,7 @@ def test_unsubscribing_ends_the_route_for_whoever_sends(mesh):
 
 
 def test_what_waited_for_an_unsubscribed_topic_comes_after_subscribing_again(mesh):
-    mesh.member("sender", "replies")
-    mesh.member("listener", "orders", serves=("news",))
-    first = mesh.open("listener")
-    assert first.client.subscribe("news")
-    first.run()
-    sender = mesh.start("sender")
-    assert sender.client.send_to("news", b"handled", True)
-    first.wait_for(1)
+    sender, first = subscribed(mesh, b"handled")
     mesh.wait_until_drained()
     assert first.client.stop()
     for number in range(3):
@@ -122,14 +121,7 @@ def test_what_waited_for_an_unsubscribed_topic_comes_after_subscribing_again(mes
 
 
 def test_a_subscription_that_a_restarted_node_has_not_repeated_yet_is_not_given_up(mesh):
-    mesh.member("sender", "replies")
-    mesh.member("listener", "orders", serves=("news",))
-    first = mesh.open("listener")
-    assert first.client.subscribe("news")
-    first.run()
-    sender = mesh.start("sender")
-    assert sender.client.send_to("news", b"one", True)
-    first.wait_for(1)
+    sender, first = subscribed(mesh, b"one")
     mesh.wait_until_drained()
     first.client.close()
     second = mesh.start("listener")
@@ -157,14 +149,7 @@ def test_unsubscribing_takes_back_the_rows_of_an_earlier_process(shared):
 
 
 def test_subscribing_and_unsubscribing_while_messages_come_loses_and_repeats_nothing(mesh):
-    mesh.member("sender", "replies")
-    mesh.member("listener", "orders", serves=("news",))
-    listener = mesh.open("listener")
-    assert listener.client.subscribe("news")
-    listener.run()
-    sender = mesh.start("sender")
-    assert sender.client.send_to("news", b"first", True)
-    listener.wait_for(1)
+    sender, listener = subscribed(mesh, b"first")
     stop = threading.Event()
     refused = []
 
