@@ -6,6 +6,7 @@ mod support;
 
 use liner::Config;
 use std::sync::Arc;
+use std::time::Instant;
 use support::Proxy;
 use support::outage::World;
 use support::postgres::{Server, psql};
@@ -93,7 +94,10 @@ impl Pair {
         let url = primary.url("postgres");
         psql(&url, "ALTER SYSTEM SET synchronous_standby_names = '*'");
         psql(&url, "SELECT pg_reload_conf()");
-        while psql(&url, "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'") != "1" {}
+        let deadline = Instant::now() + support::PATIENCE;
+        while psql(&url, "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'") != "1" {
+            assert!(Instant::now() < deadline, "the standby does not follow");
+        }
         Pair { primary, standby }
     }
 }
