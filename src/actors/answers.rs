@@ -3,20 +3,19 @@
 //! Order loses nothing. An ack is cumulative, so an early answer behind a late one could not be used; and after a nack
 //! those already handed over are answered first anyway.
 
-use super::feeder::Home;
+use super::mailbox::{Mailbox, Request};
 use super::messages::{BatchAnswer, BatchNack, Delivery, DeliveryBatch, Nack};
 use crate::wire::inbound::{Answer, Slot};
-use actix::dev::RecipientRequest;
-use actix::prelude::{MailboxError, Message, Recipient};
+use actix::prelude::MailboxError;
 use futures::channel::oneshot;
 use futures::task::noop_waker_ref;
 use futures::{FutureExt, Stream};
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
+use std::ops::Range;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use tokio::time::{Instant, Sleep, sleep_until};
@@ -26,91 +25,19 @@ const MAX_GATHERED: usize = 64;
 /// How long the oldest answer may lie while others are gathered.
 const GATHER_TIME: Duration = Duration::from_millis(1);
 
-/// The handles on a subscriber's mailbox.
-///
-/// A handle that met a full mailbox is parked until the subscriber has taken what it brought, and a request made with it
-/// before then is never woken. So each message has a handle of its own, which is used again once the answer is there.
-/// What bounds the mailbox is `in_flight`.
-pub(super) struct Mailbox<M: Message + Send>(Rc<Handles<M>>)
-where
-    M::Result: Send;
-
-struct Handles<M: Message + Send>
-where
-    M::Result: Send,
-{
-    first: Recipient<M>,
-    idle: RefCell<Vec<Recipient<M>>>,
-}
-
-impl<M: Message + Send + 'static> Mailbox<M>
-where
-    M::Result: Send,
-{
-    pub(super) fn new(first: Recipient<M>) -> Self {
-        Mailbox(Rc::new(Handles { first, idle: RefCell::default() }))
-    }
-
-    pub(super) fn connected(&self) -> bool {
-        self.0.first.connected()
-    }
-
-    /// A handle for one message.
-    pub(super) fn handle(&self) -> Recipient<M> {
-        self.0.idle.borrow_mut().pop().unwrap_or_else(|| self.0.first.clone())
-    }
-}
-
-impl<M: Message + Send> Clone for Mailbox<M>
-where
-    M::Result: Send,
-{
-    fn clone(&self) -> Self {
-        Mailbox(self.0.clone())
-    }
-}
-
-/// A message on its way to a subscriber and back.
-pub(super) struct Request<M: Message + Send>
-where
-    M::Result: Send,
-{
-    answer: Pin<Box<RecipientRequest<M>>>,
-    handle: Option<Recipient<M>>,
-    /// The subscriber's thread is looked for.
-    home: Option<Arc<Home>>,
-}
-
-impl<M: Message + Send + 'static> Request<M>
-where
-    M::Result: Send,
-{
-    /// Puts the message into the mailbox.
-    pub(super) fn new(handle: Recipient<M>, message: M, home: Option<Arc<Home>>) -> Self {
-        Request { answer: Box::pin(handle.send(message)), handle: Some(handle), home }
-    }
-
-    fn poll(&mut self, mailbox: Option<&Mailbox<M>>, cx: &mut Context<'_>) -> Poll<Result<M::Result, MailboxError>> {
-        let finder = self.home.as_ref().and_then(|home| home.finder(cx.waker()));
-        let result = match &finder {
-            Some(finder) => self.answer.as_mut().poll(&mut Context::from_waker(finder)),
-            None => self.answer.as_mut().poll(cx),
-        };
-        if result.is_ready()
-            && let Some(mailbox) = mailbox
-        {
-            mailbox.0.idle.borrow_mut().extend(self.handle.take());
-        }
-        result
-    }
+/// Names one hand-over of a message of a lane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Ticket {
+    pub(super) token: u64,
+    pub(super) attempt: u32,
 }
 
 /// What one message, or one batch, is waiting for.
 enum Owed {
-    One(u64, Request<Delivery>, Option<Mailbox<Delivery>>),
+    One(Ticket, Request<Delivery>),
     /// A message that is overdue is `None`.
-    Many(Vec<Option<u64>>, Request<DeliveryBatch>, Mailbox<DeliveryBatch>),
-    Handoff(Vec<Option<u64>>, oneshot::Receiver<BatchAnswer>),
+    Many(Vec<Option<Ticket>>, Request<DeliveryBatch>),
+    Handoff(Vec<Option<Ticket>>, oneshot::Receiver<BatchAnswer>),
     /// Answered ahead of its turn.
     Early(Vec<Answered>),
 }
@@ -126,8 +53,6 @@ struct Lane {
 #[derive(Default)]
 struct Queues {
     lanes: BTreeMap<Slot, Lane>,
-    /// Messages nothing is owed for that were not put into the mailbox yet.
-    overdue: HashSet<(Slot, u64)>,
     waker: Option<Waker>,
     /// Ends the gathering of answers.
     gathering: Option<Pin<Box<Sleep>>>,
@@ -137,54 +62,91 @@ struct Queues {
 #[derive(Clone, Default)]
 pub(super) struct Answers(Rc<RefCell<Queues>>);
 
-/// One answer.
+/// The answer to a message, or to several in a row that were handled at the same attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Answered {
     pub(super) slot: Slot,
-    pub(super) token: u64,
+    pub(super) tokens: Range<u64>,
+    pub(super) attempt: u32,
     pub(super) answer: Answer,
 }
 
-impl Answers {
-    /// A message was put into a mailbox, to which its handle is given back if it is still in use.
-    pub(super) fn await_one(
-        &self,
-        slot: Slot,
-        token: u64,
-        request: Request<Delivery>,
-        mailbox: Option<Mailbox<Delivery>>,
-    ) {
-        if !self.0.borrow_mut().overdue.remove(&(slot, token)) {
-            self.push(slot, Owed::One(token, request, mailbox));
+impl Answered {
+    /// The answer to one hand-over.
+    pub(super) fn one(slot: Slot, Ticket { token, attempt }: Ticket, answer: Answer) -> Self {
+        Answered { slot, tokens: token..token + 1, attempt, answer }
+    }
+
+    /// Adds it to others.
+    pub(super) fn join(self, others: &mut Vec<Answered>) {
+        match others.last_mut() {
+            Some(last) if last.is_followed_by(&self) => last.tokens.end = self.tokens.end,
+            _ => others.push(self),
         }
+    }
+
+    fn is_followed_by(&self, next: &Answered) -> bool {
+        let done = self.answer == Answer::Done && next.answer == Answer::Done;
+        done && (self.slot, self.attempt, self.tokens.end) == (next.slot, next.attempt, next.tokens.start)
+    }
+
+    /// How many messages were answered.
+    pub(super) fn messages(&self) -> usize {
+        usize::try_from(self.tokens.end - self.tokens.start).unwrap_or(usize::MAX)
+    }
+}
+
+impl Answers {
+    /// A message was put into a mailbox.
+    pub(super) fn await_one(&self, slot: Slot, ticket: Ticket, request: Request<Delivery>) {
+        self.push(slot, Owed::One(ticket, request));
     }
 
     /// Hands a batch over.
     pub(super) fn send_many(
         &self,
         slot: Slot,
-        tokens: Vec<u64>,
+        tickets: Vec<Ticket>,
         mailbox: &Mailbox<DeliveryBatch>,
         deliveries: Vec<Delivery>,
     ) {
-        let tokens = tokens.into_iter().map(Some).collect();
-        let request = Request::new(mailbox.handle(), DeliveryBatch(deliveries), None);
-        self.push(slot, Owed::Many(tokens, request, mailbox.clone()));
+        let tickets = tickets.into_iter().map(Some).collect();
+        self.push(slot, Owed::Many(tickets, mailbox.send(DeliveryBatch(deliveries), None)));
     }
 
     /// A batch was handed off.
-    pub(super) fn await_batch(&self, slot: Slot, tokens: Vec<u64>, answer: oneshot::Receiver<BatchAnswer>) {
-        self.push(slot, Owed::Handoff(tokens.into_iter().map(Some).collect(), answer));
+    pub(super) fn await_batch(&self, slot: Slot, tickets: Vec<Ticket>, answer: oneshot::Receiver<BatchAnswer>) {
+        self.push(slot, Owed::Handoff(tickets.into_iter().map(Some).collect(), answer));
     }
 
     /// Nothing is owed for this message any more: it must not hold up those behind it.
     pub(super) fn forget(&self, slot: Slot, token: u64) {
         let mut queues = self.0.borrow_mut();
-        if !queues.lanes.get_mut(&slot).is_some_and(|lane| lane.forget(token)) {
-            // It is still on its way to the mailbox.
-            queues.overdue.insert((slot, token));
+        if let Some(lane) = queues.lanes.get_mut(&slot) {
+            lane.forget(token);
         }
-        // The one that was to wake the session may be gone.
+        // The one that was to wake the owner may be gone.
         queues.wake();
+    }
+
+    /// Messages and batches of a lane that an answer is owed for.
+    pub(super) fn owed(&self, slot: Slot) -> usize {
+        self.0.borrow().lanes.get(&slot).map_or(0, |lane| lane.owed.len())
+    }
+
+    /// Whether nothing is owed.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.borrow().lanes.values().all(|lane| lane.owed.is_empty())
+    }
+
+    /// Gives up on what is owed: whatever has no answer yet has failed.
+    pub(super) fn abandon(&self) -> Vec<Answered> {
+        let lanes = std::mem::take(&mut self.0.borrow_mut().lanes);
+        let mut answered = Vec::new();
+        for (slot, lane) in lanes {
+            lane.owed.into_iter().for_each(|owed| owed.abandon(slot, &mut answered));
+        }
+        answered
     }
 
     fn push(&self, slot: Slot, owed: Owed) {
@@ -234,27 +196,17 @@ impl Stream for Answers {
 }
 
 impl Lane {
-    /// Answers whether the message was owed.
-    fn forget(&mut self, token: u64) -> bool {
-        let mut found = false;
+    fn forget(&mut self, token: u64) {
         self.owed.retain_mut(|owed| match owed {
-            Owed::One(of, ..) => {
-                found |= *of == token;
-                *of != token
-            }
-            Owed::Many(of, ..) | Owed::Handoff(of, _) => {
-                let mut part = of.iter_mut().filter(|of| **of == Some(token));
-                found |= part.next().map(Option::take).is_some();
+            Owed::One(of, _) => of.token != token,
+            Owed::Many(of, _) | Owed::Handoff(of, _) => {
+                let mut part = of.iter_mut().filter(|of| of.is_some_and(|of| of.token == token));
+                part.next().map(Option::take);
                 of.iter().any(Option::is_some)
             }
-            Owed::Early(answered) => {
-                let before = answered.len();
-                answered.retain(|a| a.token != token);
-                found |= answered.len() < before;
-                !answered.is_empty()
-            }
+            // Whoever gets the answer sees that it is to an earlier attempt.
+            Owed::Early(_) => true,
         });
-        found
     }
 
     /// Takes what is there, and has the session woken when the next answers are. Answers whether that may be later than
@@ -292,30 +244,27 @@ impl Owed {
     /// Whether the answer is there; if so it is added.
     fn poll(&mut self, slot: Slot, cx: &mut Context<'_>, answered: &mut Vec<Answered>) -> bool {
         match self {
-            Owed::One(token, request, mailbox) => match request.poll(mailbox.as_ref(), cx) {
+            Owed::One(ticket, request) => match request.poll(cx) {
                 Poll::Pending => false,
                 Poll::Ready(result) => {
                     let answer = answer(result.unwrap_or_else(|e| Err(unanswered(e))));
-                    if answered.capacity() == 0 {
-                        answered.reserve(MAX_GATHERED);
-                    }
-                    answered.push(Answered { slot, token: *token, answer });
+                    Answered::one(slot, *ticket, answer).join(answered);
                     true
                 }
             },
-            Owed::Many(tokens, request, mailbox) => match request.poll(Some(mailbox), cx) {
+            Owed::Many(tickets, request) => match request.poll(cx) {
                 Poll::Pending => false,
                 Poll::Ready(result) => {
                     let result = result.unwrap_or_else(|e| Err(BatchNack { at: 0, nack: unanswered(e) }));
-                    answered.extend(parts(slot, tokens, &result.into()));
+                    parts(slot, tickets, &result.into(), answered);
                     true
                 }
             },
-            Owed::Handoff(tokens, answer) => match answer.poll_unpin(cx) {
+            Owed::Handoff(tickets, answer) => match answer.poll_unpin(cx) {
                 Poll::Pending => false,
                 Poll::Ready(result) => {
                     let dropped = |_| BatchAnswer { handled: 0, nack: Some(Nack::new("the batch was dropped")) };
-                    answered.extend(parts(slot, tokens, &result.unwrap_or_else(dropped)));
+                    parts(slot, tickets, &result.unwrap_or_else(dropped), answered);
                     true
                 }
             },
@@ -323,6 +272,23 @@ impl Owed {
                 answered.append(early);
                 true
             }
+        }
+    }
+
+    /// Adds its answer, which will not come if it is not there yet.
+    fn abandon(mut self, slot: Slot, answered: &mut Vec<Answered>) {
+        if self.poll(slot, &mut Context::from_waker(noop_waker_ref()), answered) {
+            return;
+        }
+        match &self {
+            Owed::One(ticket, _) => {
+                Answered::one(slot, *ticket, answer(Err(unanswered(MailboxError::Closed)))).join(answered);
+            }
+            Owed::Many(tickets, _) | Owed::Handoff(tickets, _) => {
+                let nack = Some(unanswered(MailboxError::Closed));
+                parts(slot, tickets, &BatchAnswer { handled: 0, nack }, answered);
+            }
+            Owed::Early(_) => {}
         }
     }
 
@@ -351,11 +317,15 @@ pub(super) fn answer(result: Result<(), Nack>) -> Answer {
 }
 
 /// What the answer to a batch means for each of its messages.
-fn parts(slot: Slot, tokens: &[Option<u64>], batch: &BatchAnswer) -> impl Iterator<Item = Answered> {
+fn parts(slot: Slot, tickets: &[Option<Ticket>], batch: &BatchAnswer, answered: &mut Vec<Answered>) {
     let part = |at: usize| match &batch.nack {
         _ if at < batch.handled => Answer::Done,
         Some(nack) if at == batch.handled => answer(Err(nack.clone())),
         _ => Answer::Untried,
     };
-    tokens.iter().enumerate().filter_map(move |(at, token)| Some(Answered { slot, token: (*token)?, answer: part(at) }))
+    for (at, ticket) in tickets.iter().enumerate() {
+        if let Some(ticket) = ticket {
+            Answered::one(slot, *ticket, part(at)).join(answered);
+        }
+    }
 }

@@ -29,6 +29,7 @@ mod feeder;
 mod lifecycle;
 mod link;
 mod listener;
+mod mailbox;
 pub(crate) mod messages;
 mod node;
 mod publisher;

@@ -10,6 +10,7 @@ pub use names::{LaneId, LaneName, MAX_NAME, NameError, NodeId, RESERVED_PREFIX, 
 
 use bytes::Bytes;
 use std::fmt;
+use std::ops::Range;
 
 /// A message's place in its lane, counted from 1. 64 bits: a lane at ten million a second lasts 58,000 years.
 ///
@@ -118,6 +119,12 @@ impl Payload {
     pub fn new(bytes: impl Into<Bytes>) -> Result<Self, EmptyPayload> {
         let bytes = bytes.into();
         if bytes.is_empty() { Err(EmptyPayload) } else { Ok(Payload(bytes)) }
+    }
+
+    /// A part of a buffer, which must not be empty, shared without copying.
+    pub(crate) fn part_of(buffer: &Bytes, range: Range<usize>) -> Self {
+        debug_assert!(!range.is_empty(), "a payload has at least one byte");
+        Payload(buffer.slice(range))
     }
 
     /// The shared buffer.

@@ -31,7 +31,7 @@ hits! {
     // Receiving.
     OpenLane, Advance, AdvanceStale, RecordAttempt, DeadLetter, DeadLetterWithCursor, DeadLetterWithoutCursor,
     DeadLetterOfDeath, LaneRestarted, RedeliveredHandOver, LaterAttempt, DirectHandOver, PassedOn, PassedOnAndNacked,
-    DuplicateDropped, TopicWithoutHandler,
+    DuplicateDropped, TopicWithoutHandler, HeldReady, GivenBack, TakenAtOnce,
 }
 
 /// Counts of all hits.

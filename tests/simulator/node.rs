@@ -9,10 +9,10 @@ use crate::trace;
 use crate::world::{Coming, LaneNo, ProcessNo, World};
 use liner::wire::backoff::Backoff;
 use liner::wire::frame::{LaneIx, RefuseCode};
-use liner::wire::inbound::{Event as InEvent, Handler, Inbound, InboundConfig, Slot};
+use liner::wire::inbound::{Event as InEvent, HandOver, Handler, Inbound, InboundConfig, Slot};
 use liner::wire::outbound::{AppendOutcome, Event as OutEvent, Outbound, Rejection};
 use liner::{Cursor, Epoch, Incarnation, Message, Seq, Topic};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 /// How often the same instant may time out before it counts as a circle.
@@ -50,6 +50,8 @@ pub(crate) struct Peer {
     pub(crate) backoff: Backoff,
     pub(crate) lanes: Vec<LaneSide>,
     pub(crate) handed: HashMap<(Slot, u64), Handed>,
+    /// Lanes with messages held ready for their subscribers: how many may be, and those that are.
+    pub(crate) ahead: HashMap<Slot, (u32, VecDeque<HandOver>)>,
     pub(crate) starved: bool,
     pub(crate) highest_epoch: Epoch,
     armed: Option<Duration>,
@@ -74,6 +76,7 @@ pub(crate) struct LaneSide {
 #[derive(Debug)]
 pub(crate) struct Handed {
     pub(crate) stamp: u64,
+    pub(crate) attempt: u32,
     pub(crate) lane: LaneNo,
     pub(crate) place: Option<Cursor>,
     /// When the machine gives up on it.
@@ -194,6 +197,7 @@ impl World {
             backoff: Backoff::new(Duration::from_millis(5), Duration::from_millis(100)),
             lanes: lanes.map(|(no, _)| LaneSide::new(no)).collect(),
             handed: HashMap::new(),
+            ahead: HashMap::new(),
             starved: false,
             highest_epoch: Epoch::new(0),
             armed: None,
@@ -214,6 +218,7 @@ impl World {
         let wait = self.rng.millis(50, 400);
         self.after(wait, Coming::StopDeadline { node, process: number });
         for peer in 0..self.plan.nodes {
+            self.give_back_all(node, peer, |_| true);
             self.drive(node, peer);
         }
     }

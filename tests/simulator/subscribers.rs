@@ -9,6 +9,7 @@ use liner::Topic;
 use liner::wire::error::LinkError;
 use liner::wire::frame::Data;
 use liner::wire::inbound::{Answer, HandOver, Handler, Slot};
+use std::collections::VecDeque;
 use std::time::Duration;
 
 /// Every so many messages, one that no subscriber can handle.
@@ -30,6 +31,7 @@ impl World {
         for peer in 0..self.plan.nodes {
             let Some(p) = self.peer(node, peer) else { continue };
             p.inn.subscribe(topic.clone(), handler);
+            p.ahead.retain(|slot, _| *p.inn.lane(*slot).topic() != topic);
             p.inn.announce(topic.clone(), true);
             self.drive(node, peer);
         }
@@ -47,13 +49,16 @@ impl World {
             let Some(p) = self.peer(node, peer) else { continue };
             p.inn.unsubscribe(topic);
             p.inn.announce(topic.clone(), false);
+            self.give_back_all(node, peer, |of| of == topic);
+            let Some(p) = self.peer(node, peer) else { continue };
             let mut returned: Vec<_> =
                 p.handed.keys().copied().filter(|(slot, _)| p.inn.lane(*slot).topic() == topic).collect();
             returned.sort();
             for (slot, token) in &returned {
-                let borrowed = p.handed.remove(&(*slot, *token)).and_then(|handed| handed.borrowed);
+                let Some(Handed { attempt, borrowed, .. }) = p.handed.remove(&(*slot, *token)) else { continue };
                 borrowed.into_iter().for_each(|message| p.inn.handle_return(*slot, *token, message));
-                p.inn.handle_answer(now, *slot, *token, Answer::Returned, || random);
+                let answer = Answer::Failed { delay: None, reason: "stopped".to_owned() };
+                p.inn.handle_answer(now, *slot, *token, attempt, answer, || random);
             }
             for _ in returned {
                 self.hits.hit(Hit::Returned);
@@ -79,8 +84,77 @@ impl World {
         }
     }
 
-    /// A message reaches its subscriber, who will answer.
+    /// A message is handed over: it reaches its subscriber, or is held ready for it.
     pub(crate) fn hand_over(&mut self, node: usize, peer: usize, delivery: HandOver) {
+        let ahead = u32::try_from(self.rng.below(4)).expect("small");
+        let goes_ahead = self.rng.chance(100);
+        let slot = delivery.slot;
+        let is_free = self.is_free(node, peer, slot);
+        let Some(p) = self.peer(node, peer) else { return };
+        let topic = p.inn.lane(slot).topic().clone();
+        let borrows = self.handler(node, &topic).is_some_and(|handler| handler.borrows);
+        let Some(p) = self.peer(node, peer) else { return };
+        if goes_ahead && !borrows && !p.ahead.contains_key(&slot) {
+            p.inn.hand_ahead(slot, ahead);
+            p.ahead.insert(slot, (ahead, VecDeque::new()));
+        }
+        let held = p.ahead.get_mut(&slot).filter(|(limit, ready)| ready.len() < *limit as usize);
+        match held {
+            Some((_, ready)) if !is_free || !ready.is_empty() => {
+                ready.push_back(delivery);
+                self.hits.hit(Hit::HeldReady);
+            }
+            _ => self.reaches(node, peer, delivery),
+        }
+    }
+
+    /// Whether the subscriber of a lane may have one more of its messages.
+    fn is_free(&mut self, node: usize, peer: usize, slot: Slot) -> bool {
+        let now = self.now;
+        let Some(p) = self.peer(node, peer) else { return false };
+        p.handed.retain(|_, h| h.until.is_none_or(|until| until > now));
+        let has = p.handed.keys().filter(|(s, _)| *s == slot).count();
+        let topic = p.inn.lane(slot).topic().clone();
+        self.handler(node, &topic).is_some_and(|handler| has < handler.in_flight as usize)
+    }
+
+    fn handler(&self, node: usize, topic: &Topic) -> Option<Handler> {
+        self.nodes[node].process.as_ref()?.handlers.get(topic).copied()
+    }
+
+    /// What is held ready of the lanes of some topics comes back.
+    pub(crate) fn give_back_all(&mut self, node: usize, peer: usize, of: impl Fn(&Topic) -> bool) {
+        let Some(p) = self.peer(node, peer) else { return };
+        let mut slots: Vec<_> = p.ahead.keys().copied().filter(|slot| of(p.inn.lane(*slot).topic())).collect();
+        slots.sort();
+        for slot in slots {
+            self.give_back(node, peer, slot);
+        }
+    }
+
+    /// What is held ready of a lane comes back.
+    fn give_back(&mut self, node: usize, peer: usize, slot: Slot) {
+        let (now, random) = (self.instant(), self.rng.next());
+        let Some(p) = self.peer(node, peer) else { return };
+        let Some((_, ready)) = p.ahead.get_mut(&slot) else { return };
+        let ready = std::mem::take(ready);
+        for delivery in &ready {
+            p.inn.handle_answer(now, slot, delivery.token, delivery.attempt, Answer::Untried, || random);
+        }
+        ready.iter().for_each(|_| self.hits.hit(Hit::GivenBack));
+    }
+
+    /// The subscriber gets what is held ready for it, as far as it may.
+    fn promote(&mut self, node: usize, peer: usize, slot: Slot) {
+        while self.is_free(node, peer, slot) {
+            let ready = self.peer(node, peer).and_then(|p| p.ahead.get_mut(&slot));
+            let Some(next) = ready.and_then(|(_, ready)| ready.pop_front()) else { return };
+            self.reaches(node, peer, next);
+        }
+    }
+
+    /// A message reaches its subscriber, who will answer.
+    fn reaches(&mut self, node: usize, peer: usize, delivery: HandOver) {
         let Some(p) = self.peer(node, peer) else { return };
         let lane = p.inn.lane(delivery.slot).clone();
         let lane = self.lane_of[&lane];
@@ -89,8 +163,7 @@ impl World {
             self.checker.fail(2, format!("lane {lane}: delivered at node {node} from {peer}"));
         }
         let topic = self.plan.lanes[lane].topic.clone();
-        let handler = self.nodes[node].process.as_ref().and_then(|p| p.handlers.get(&topic).copied());
-        let Some(handler) = handler else {
+        let Some(handler) = self.handler(node, &topic) else {
             return self.checker.fail(13, format!("lane {lane}: handed over without a subscriber"));
         };
         let id = match delivery.place {
@@ -111,12 +184,14 @@ impl World {
         let Some(id) = id else { return };
         self.next_id += 1;
         let (stamp, now) = (self.next_id, self.now);
-        let HandOver { slot, token, place, message, .. } = delivery;
+        let HandOver { slot, token, place, attempt, message, .. } = delivery;
         let Some(p) = self.peer(node, peer) else { return };
         p.handed.retain(|_, h| h.until.is_none_or(|until| until > now));
         let until = handler.timeout.map(|t| now + t);
-        p.handed
-            .insert((slot, token), Handed { stamp, lane, place, until, borrowed: handler.borrows.then_some(message) });
+        p.handed.insert(
+            (slot, token),
+            Handed { stamp, attempt, lane, place, until, borrowed: handler.borrows.then_some(message) },
+        );
         let handed = p.handed.keys().filter(|(s, _)| *s == slot).count();
         if handed > handler.in_flight as usize {
             self.checker.fail(5, format!("lane {lane}: {handed} messages are with a subscriber of {handler:?}"));
@@ -136,8 +211,20 @@ impl World {
         let id = data.payload.first_chunk::<8>().map_or(0, |id| u64::from_le_bytes(*id));
         let poison = self.plan.poison && id.is_multiple_of(POISON_EVERY);
         let handled = !poison && !self.rng.chance(self.plan.nack);
+        let at_once = self.rng.chance(500);
         let mut passed = None;
         let Some(p) = self.peer(node, peer) else { return Ok(()) };
+        let topic = p.inn.slot(data.lane).map(|slot| p.inn.lane(slot).topic().clone());
+        let borrows = topic.and_then(|topic| self.handler(node, &topic)).is_some_and(|handler| handler.borrows);
+        let Some(p) = self.peer(node, peer) else { return Ok(()) };
+        if at_once && !borrows {
+            let next = p.inn.handle_data_now(now, data, chunk)?;
+            if let Some(next) = next {
+                self.hits.hit(Hit::TakenAtOnce);
+                self.hand_over(node, peer, next);
+            }
+            return Ok(());
+        }
         let outcome = p.inn.handle_data_with(
             now,
             data,
@@ -200,7 +287,7 @@ impl World {
         let Some(handed) = current.filter(|h| h.stamp == stamp && h.until.is_none_or(|u| u > virtual_now)) else {
             return;
         };
-        let (lane, place) = (handed.lane, handed.place);
+        let (lane, place, attempt) = (handed.lane, handed.place, handed.attempt);
         let borrowed = p.handed.remove(&(slot, token)).and_then(|handed| handed.borrowed);
         if answer != Answer::Done {
             borrowed.into_iter().for_each(|message| p.inn.handle_return(slot, token, message));
@@ -209,9 +296,18 @@ impl World {
         if let (Answer::Done, Some(place)) = (&answer, place) {
             self.checker.handled(lane, place);
         }
+        let has_failed = matches!(answer, Answer::Failed { .. });
         if let Some(p) = self.peer(node, peer) {
-            p.inn.handle_answer(now, slot, token, answer, || random);
+            if answer == Answer::Done {
+                p.inn.handle_handled(now, slot, token..token + 1, attempt);
+            } else {
+                p.inn.handle_answer(now, slot, token, attempt, answer, || random);
+            }
         }
+        if has_failed {
+            self.give_back(node, peer, slot);
+        }
+        self.promote(node, peer, slot);
         self.drive(node, peer);
     }
 }

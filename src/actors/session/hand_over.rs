@@ -1,8 +1,9 @@
 //! Handing messages to subscribers.
 
 use super::*;
-use crate::actors::answers::{Mailbox, answer};
-use crate::actors::feeder::{Feed, What};
+use crate::actors::answers::{Ticket, answer};
+use crate::actors::feeder::{AHEAD, Feed, Parcel, is_failure};
+use crate::actors::mailbox::Mailbox;
 use crate::actors::messages::{BatchReply, Callback, Delivery, DeliveryBatch, Handoff, Nack};
 use bytes::Bytes;
 use futures::channel::oneshot;
@@ -17,9 +18,9 @@ pub(super) enum Taker {
 }
 
 impl Taker {
-    pub(super) fn new(sink: Sink, feed: FeedId, session: Recipient<Fed>) -> Self {
+    pub(super) fn new(sink: Sink, in_flight: u32, feed: FeedId, session: Recipient<Fed>) -> Self {
         match sink {
-            Sink::Actor(recipient) => Taker::Actor(Feed::new(feed, recipient, session)),
+            Sink::Actor(recipient) => Taker::Actor(Feed::new(feed, in_flight, recipient, session)),
             Sink::Batch(recipient) => Taker::Batch(Mailbox::new(recipient)),
             Sink::Handoff(handoff) => Taker::Handoff(handoff),
             Sink::Callback(callback) => Taker::Callback(callback),
@@ -28,17 +29,26 @@ impl Taker {
 }
 
 /// Messages of one lane for its subscriber's mailbox.
-struct Handed {
+pub(super) struct Handed {
     slot: Slot,
     lane: LaneId,
     parcels: Vec<Parcel>,
 }
 
+/// Most messages that memory is set aside for before they are handed over.
+const MAX_TYPICAL: usize = 512;
+
 /// Who takes the messages of a lane: looked up once for many.
 pub(super) struct Lookup {
     slot: Slot,
-    /// `None`: not a callback.
-    calls: Option<Calls>,
+    way: Way,
+}
+
+enum Way {
+    Calls(Calls),
+    Mailbox,
+    /// They are handed over in turn.
+    Turn,
 }
 
 /// What is the same for all calls for one lane.
@@ -72,8 +82,16 @@ impl Session {
     ) -> Result<(), LinkError> {
         let Frame::Data(data) = frame else { return self.inbound.handle_frame(now, frame, chunk) };
         let slot = self.inbound.slot(data.lane).ok_or(LinkError::UnknownLane)?;
-        let Some(calls) = &mut self.look_up(lookup, slot).calls else {
-            return self.inbound.handle_frame(now, Frame::Data(data), chunk);
+        let calls = match self.look_up(lookup, slot) {
+            Way::Calls(calls) => calls,
+            Way::Mailbox => {
+                if let Some(next) = self.inbound.handle_data_now(now, &data, chunk)? {
+                    self.uncounted.deliver(&next);
+                    self.gather(next);
+                }
+                return Ok(());
+            }
+            Way::Turn => return self.inbound.handle_frame(now, Frame::Data(data), chunk),
         };
         let (node, uncounted) = (&self.node, &mut self.uncounted);
         let call = |next: HandOver| {
@@ -92,118 +110,129 @@ impl Session {
         self.inbound.handle_data_with(now, &data, chunk, random, call)
     }
 
-    fn look_up<'a>(&self, known: &'a mut Option<Lookup>, slot: Slot) -> &'a mut Lookup {
-        match known.take().filter(|lookup| lookup.slot == slot) {
-            Some(same) => known.insert(same),
-            None => {
-                let lane = self.inbound.lane(slot);
-                let calls = match self.takers.get(lane.topic()) {
-                    Some(Taker::Callback(callback)) => {
-                        Some(Calls { callback: callback.clone(), lane: Some(lane.clone()) })
-                    }
-                    _ => None,
-                };
-                known.insert(Lookup { slot, calls })
+    fn look_up<'a>(&self, known: &'a mut Option<Lookup>, slot: Slot) -> &'a mut Way {
+        if known.as_ref().is_none_or(|lookup| lookup.slot != slot) {
+            *known = None;
+        }
+        &mut known.get_or_insert_with(|| Lookup { slot, way: self.way(slot) }).way
+    }
+
+    fn way(&self, slot: Slot) -> Way {
+        let lane = self.inbound.lane(slot);
+        match self.takers.get(lane.topic()) {
+            Some(Taker::Callback(callback)) => {
+                Way::Calls(Calls { callback: callback.clone(), lane: Some(lane.clone()) })
             }
+            Some(Taker::Actor(_)) => Way::Mailbox,
+            _ => Way::Turn,
         }
     }
 
     /// Hands over whatever may be.
     pub(super) fn hand_over_all(&mut self) {
         let now = Instant::now();
-        let mut handed: Vec<Handed> = Vec::new();
         let mut lookup = None;
         while let Some(next) = self.inbound.poll_delivery(now) {
-            let HandOver { slot, token, .. } = next;
+            let HandOver { slot, token, attempt, .. } = next;
             self.uncounted.deliver(&next);
-            match &mut self.look_up(&mut lookup, slot).calls {
-                Some(calls) => {
-                    let result = calls.call(next).map_err(|(message, nack)| {
-                        self.inbound.handle_return(slot, token, message);
-                        nack
-                    });
-                    self.answered(now, slot, token, answer(result));
-                }
-                None => self.gather(&mut handed, next),
+            if let Way::Calls(calls) = self.look_up(&mut lookup, slot) {
+                let result = calls.call(next).map_err(|(message, nack)| {
+                    self.inbound.handle_return(slot, token, message);
+                    nack
+                });
+                let tokens = token..token + 1;
+                self.answered(now, Answered { slot, tokens, attempt, answer: answer(result) });
+            } else {
+                self.gather(next);
             }
         }
-        for lane in handed {
+        for lane in std::mem::take(&mut self.handed) {
             self.hand_over(now, lane);
         }
     }
 
     /// Messages for a mailbox are gathered by lane first.
-    fn gather(&mut self, handed: &mut Vec<Handed>, next: HandOver) {
+    fn gather(&mut self, next: HandOver) {
         let HandOver { slot, token, .. } = next;
-        if handed.last().is_none_or(|lane| lane.slot != slot) {
-            let lane = self.inbound.lane(slot).unshared();
-            handed.push(Handed { slot, lane, parcels: self.spare.take().unwrap_or_default() });
-        }
-        if let Some(Handed { lane, parcels, .. }) = handed.last_mut() {
-            parcels.push(Parcel { slot, token, what: What::Delivery(delivery(lane.clone(), next)) });
-        }
+        let at = self.handed.iter().rposition(|lane| lane.slot == slot).unwrap_or_else(|| {
+            let (lane, parcels) = (self.inbound.lane(slot).unshared(), Vec::with_capacity(self.typical));
+            self.handed.push(Handed { slot, lane, parcels });
+            self.handed.len() - 1
+        });
+        let Handed { lane, parcels, .. } = &mut self.handed[at];
+        parcels.push(Parcel { token, delivery: delivery(lane.clone(), next) });
     }
 
     fn hand_over(&mut self, now: Instant, Handed { slot, parcels, .. }: Handed) {
+        self.typical = parcels.len().min(MAX_TYPICAL);
         let topic = self.inbound.lane(slot).topic().clone();
         match self.takers.get_mut(&topic) {
-            Some(Taker::Actor(feed)) if feed.mailbox.connected() => {
-                let fed = feed.feed(parcels);
-                self.take_fed(now, fed);
+            Some(Taker::Actor(feed)) if feed.connected() => {
+                if feed.has_feeder() && self.answers.owed(slot) == 0 {
+                    self.inbound.hand_ahead(slot, AHEAD);
+                }
+                feed.feed(slot, parcels, &self.answers);
             }
             Some(Taker::Batch(mailbox)) if mailbox.connected() => {
-                let (tokens, deliveries) = unpack(parcels);
-                self.answers.send_many(slot, tokens, mailbox, deliveries);
+                let (tickets, deliveries) = unpack(parcels);
+                self.answers.send_many(slot, tickets, mailbox, deliveries);
             }
             Some(Taker::Handoff(handoff)) => {
-                let (tokens, deliveries) = unpack(parcels);
+                let (tickets, deliveries) = unpack(parcels);
                 let (reply, answer) = oneshot::channel();
                 self.inbound.close_batch(slot);
-                self.answers.await_batch(slot, tokens, answer);
+                self.answers.await_batch(slot, tickets, answer);
                 let handed = catch_unwind(AssertUnwindSafe(|| handoff(deliveries, BatchReply(reply))));
                 if handed.is_err() {
                     tracing::error!(node = %self.node.id, %topic, "a function that takes batches panicked");
                 }
             }
-            _ => self.sink_gone(now, &topic, slot, parcels.iter().map(|p| p.token)),
+            _ => self.sink_gone(now, &topic, slot, parcels.iter().map(Parcel::ticket)),
         }
     }
 
-    /// Messages are in a mailbox, or came back.
-    pub(super) fn take_fed(&mut self, now: Instant, Fed { feed, mut parcels }: Fed) {
-        let Some(topic) = parcels.first().map(|p| self.inbound.lane(p.slot).topic().clone()) else { return };
-        let mut current = match self.takers.get_mut(&topic) {
-            Some(Taker::Actor(current)) if current.id == feed => Some(current),
-            _ => None,
-        };
-        let mailbox = current.as_ref().map(|current| current.mailbox.clone());
-        let came_back = parcels.iter().any(|p| !matches!(p.what, What::Request(_)));
-        let is_gone = came_back && !current.as_mut().is_some_and(|current| current.feeder_ended());
-        for Parcel { slot, token, what } in parcels.drain(..) {
-            match what {
-                What::Request(request) => self.answers.await_one(slot, token, request, mailbox.clone()),
-                _ if is_gone && mailbox.is_some() => self.sink_gone(now, &topic, slot, [token]),
-                _ => self.inbound.handle_answer(now, slot, token, Answer::Returned, random),
+    /// Has what waits for a mailbox given back.
+    pub(super) fn give_back(&self) {
+        for taker in self.takers.values() {
+            if let Taker::Actor(feed) = taker {
+                feed.give_back();
             }
         }
-        self.spare = Some(parcels);
+    }
+
+    /// A feeder has gathered answers.
+    pub(super) fn take_fed(&mut self, now: Instant, Fed { feed, answered, ended }: Fed) {
+        let fed_by = |taker: &Taker| matches!(taker, Taker::Actor(current) if current.id == feed);
+        if let Some((topic, Taker::Actor(feed))) = self.takers.iter_mut().find(|(_, taker)| fed_by(taker)) {
+            answered.iter().filter(|a| is_failure(&a.answer)).for_each(|a| feed.failed(a.slot));
+            if ended {
+                feed.feeder_ended();
+                self.inbound.hand_none_ahead(topic);
+            }
+        }
+        for answered in answered {
+            self.answered(now, answered);
+        }
     }
 
     /// The subscriber's actor has stopped: what it was to get waits for the next subscriber.
-    fn sink_gone(&mut self, now: Instant, topic: &Topic, slot: Slot, tokens: impl IntoIterator<Item = u64>) {
+    fn sink_gone(&mut self, now: Instant, topic: &Topic, slot: Slot, tickets: impl IntoIterator<Item = Ticket>) {
         self.set_handler(SetHandler { topic: topic.clone(), handler: None });
-        for token in tokens {
-            self.inbound.handle_answer(now, slot, token, Answer::Returned, random);
+        for Ticket { token, attempt } in tickets {
+            self.inbound.handle_answer(now, slot, token, attempt, Answer::Untried, random);
         }
     }
 
-    pub(super) fn answered(&mut self, now: Instant, slot: Slot, token: u64, answer: Answer) {
-        match &answer {
-            Answer::Done => self.uncounted.handled += 1,
-            Answer::Failed { reason, .. } => note_nack(&self.node, self.inbound.lane(slot), reason),
-            Answer::Returned | Answer::Untried => {}
+    pub(super) fn answered(&mut self, now: Instant, Answered { slot, tokens, attempt, answer }: Answered) {
+        match answer {
+            Answer::Done => {
+                self.uncounted.handled += tokens.end - tokens.start;
+                return self.inbound.handle_handled(now, slot, tokens, attempt);
+            }
+            Answer::Failed { ref reason, .. } => note_nack(&self.node, self.inbound.lane(slot), reason),
+            Answer::Untried => {}
         }
-        self.inbound.handle_answer(now, slot, token, answer, random);
+        self.inbound.handle_answer(now, slot, tokens.start, attempt, answer, random);
     }
 }
 
@@ -212,13 +241,8 @@ fn note_nack(node: &Node, lane: &LaneId, reason: &str) {
     count(&node.counters.nacked, 1);
 }
 
-/// The messages of parcels that nobody has yet, and their tokens.
-fn unpack(parcels: Vec<Parcel>) -> (Vec<u64>, Vec<Delivery>) {
-    let delivery = |parcel: Parcel| match parcel.what {
-        What::Delivery(delivery) => Some((parcel.token, delivery)),
-        What::Addressed(..) | What::Request(_) => None,
-    };
-    parcels.into_iter().filter_map(delivery).unzip()
+fn unpack(parcels: Vec<Parcel>) -> (Vec<Ticket>, Vec<Delivery>) {
+    parcels.into_iter().map(|parcel| (parcel.ticket(), parcel.delivery)).unzip()
 }
 
 /// At-most-once messages have no number.

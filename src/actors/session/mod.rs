@@ -11,12 +11,12 @@ mod persist;
 
 pub(in crate::actors) use messages::{Announce, Attach, Close, Drain, SetHandler};
 
-use hand_over::Taker;
+use hand_over::{Handed, Taker};
 use messages::{Arrived, Ended, Outlet, Writable};
 
 use crate::actors::answers::{Answered, Answers};
 use crate::actors::connection::{Connection, ConnectionError, read_loop, write_loop};
-use crate::actors::feeder::{Fed, FeedId, Parcel};
+use crate::actors::feeder::{Fed, FeedId};
 use crate::actors::messages::{MeshEvent, Sink};
 use crate::actors::node::{Node, count, random, wall_ms};
 use crate::actors::sender::PeerNews;
@@ -57,6 +57,10 @@ pub(in crate::actors) struct Session {
     /// Topics this node unsubscribed from that the peer has lanes for: it is told on every connection.
     withdrawn: HashSet<Topic>,
     answers: Answers,
+    /// Messages on their way to mailboxes.
+    handed: Vec<Handed>,
+    /// How many a lane had at a time when last it had some.
+    typical: usize,
     outlet: Option<Rc<Outlet>>,
     tasks: Vec<JoinHandle<()>>,
     generation: u64,
@@ -69,8 +73,6 @@ pub(in crate::actors) struct Session {
     /// Where feeders report to: this session.
     fed: Recipient<Fed>,
     next_feed: FeedId,
-    /// Memory of an earlier hand-over.
-    spare: Option<Vec<Parcel>>,
     duplicates: u64,
     dropped: u64,
     uncounted: Uncounted,
@@ -110,6 +112,8 @@ impl Session {
             keys: HashMap::new(),
             withdrawn: HashSet::new(),
             answers: Answers::default(),
+            handed: Vec::new(),
+            typical: 0,
             outlet: None,
             tasks: Vec::new(),
             generation: 0,
@@ -119,7 +123,6 @@ impl Session {
             connected,
             fed,
             next_feed: FeedId(0),
-            spare: None,
             duplicates: 0,
             dropped: 0,
             uncounted: Uncounted::default(),
@@ -134,7 +137,7 @@ impl Session {
         match handler {
             Some((spec, sink)) => {
                 self.next_feed.0 += 1;
-                let taker = Taker::new(sink, self.next_feed, self.fed.clone());
+                let taker = Taker::new(sink, spec.in_flight, self.next_feed, self.fed.clone());
                 self.takers.insert(topic.clone(), taker);
                 self.inbound.subscribe(topic, spec);
             }
@@ -224,6 +227,9 @@ impl Session {
             Event::Overdue { slot, token } => {
                 count(&self.node.counters.nacked, 1);
                 self.answers.forget(slot, token);
+                if let Some(Taker::Actor(feed)) = self.takers.get(self.inbound.lane(slot).topic()) {
+                    feed.forget(slot, token);
+                }
             }
             Event::LaneRestarted(lane) => self.node.event(MeshEvent::LaneRestarted(lane)),
             Event::PeerSubscribed(topic) => {
@@ -254,8 +260,8 @@ impl Actor for Session {
 impl StreamHandler<Vec<Answered>> for Session {
     fn handle(&mut self, answered: Vec<Answered>, ctx: &mut Self::Context) {
         let now = Instant::now();
-        for Answered { slot, token, answer } in answered {
-            self.answered(now, slot, token, answer);
+        for answered in answered {
+            self.answered(now, answered);
         }
         self.drive(ctx);
     }
@@ -284,9 +290,11 @@ impl Handler<Arrived> for Session {
         let mut result = Ok(());
         let mut lookup = None;
         for frame in codec::frames(&chunk) {
-            let taken = frame.map_err(LinkError::from).and_then(|frame| self.take(now, &mut lookup, frame, &chunk));
-            if taken.is_err() {
-                result = taken;
+            result = match frame {
+                Ok(frame) => self.take(now, &mut lookup, frame, &chunk),
+                Err(error) => Err(LinkError::from(error)),
+            };
+            if result.is_err() {
                 break;
             }
         }
@@ -339,6 +347,7 @@ impl Handler<Drain> for Session {
         let (waiter, drained) = futures::channel::oneshot::channel();
         self.drained.push(waiter);
         self.inbound.drain();
+        self.give_back();
         self.drive(ctx);
         Box::pin(async move {
             let _ = drained.await;

@@ -38,7 +38,7 @@ pub struct Slot(pub(super) usize);
 /// Who takes the messages of a topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Handler {
-    /// Messages of one lane it has at a time.
+    /// Messages of one lane it has at a time; see also [`Inbound::hand_ahead`](super::Inbound::hand_ahead).
     pub in_flight: u32,
     /// How long it may take for one.
     pub timeout: Option<Duration>,
@@ -52,7 +52,8 @@ pub struct Handler {
 pub struct HandOver {
     /// The lane's number here.
     pub slot: Slot,
-    /// Names the message in [`Inbound::handle_answer`](super::Inbound::handle_answer).
+    /// Names the message, and with `attempt` this hand-over of it, in
+    /// [`Inbound::handle_answer`](super::Inbound::handle_answer). Messages of a lane are named in order of arrival.
     pub token: u64,
     /// Its incarnation and number; `None`: at most once.
     pub place: Option<Cursor>,
@@ -76,8 +77,6 @@ pub enum Answer {
         /// The reason, for the dead letter.
         reason: String,
     },
-    /// The subscriber went away with it: it waits for the next one, and nothing is counted.
-    Returned,
     /// The subscriber has not looked at it: it waits as if it had not been handed over.
     Untried,
 }

@@ -1,7 +1,6 @@
-//! Handing over, answers, cursors, acks and credit.
+//! Handing over, cursors, acks and credit.
 
 use super::*;
-use crate::wire::backoff;
 
 impl Inbound {
     pub(super) fn enqueue(&mut self, slot: Slot) {
@@ -33,7 +32,10 @@ impl Inbound {
         let max_attempts = self.config.max_attempts;
         let lane = &mut self.lanes[slot.0];
         let handler = lane.handler?;
-        if lane.blocked.is_some_and(|until| lane.handed > 0 || until > now) || lane.handed >= handler.in_flight {
+        // What waits for the subscriber would use up its time; and an attempt is recorded when it is made.
+        let ahead = if record || handler.timeout.is_some() { 0 } else { lane.ahead };
+        let limit = handler.in_flight.saturating_add(ahead);
+        if lane.blocked.is_some_and(|until| lane.handed > 0 || until > now) || lane.handed >= limit {
             return None;
         }
         if lane.whole && lane.handed > 0 {
@@ -97,102 +99,16 @@ impl Inbound {
         }
     }
 
-    /// A subscriber that borrows brings a message back: it is about to answer that it was not handled.
-    pub fn handle_return(&mut self, slot: Slot, token: u64, message: Message) {
-        if let Some(entry) = self.lanes[slot.0].entry(token) {
-            entry.message = Some(message);
-        }
+    /// The owner holds up to `messages` of the lane ready for its subscriber beyond those the subscriber has, until the next
+    /// subscription. Behind one that failed, it must give those back as [`Answer::Untried`].
+    pub fn hand_ahead(&mut self, slot: Slot, messages: u32) {
+        self.lanes[slot.0].ahead = messages;
     }
 
-    /// The subscriber answered. `random` gives any 64 random bits, for a backoff.
-    pub fn handle_answer(
-        &mut self,
-        now: Instant,
-        slot: Slot,
-        token: u64,
-        answer: Answer,
-        random: impl FnOnce() -> u64,
-    ) {
-        let record = self.config.record_attempts;
-        let lane = &mut self.lanes[slot.0];
-        let Some(entry) = lane.entry(token).filter(|e| matches!(e.state, State::Handed { .. })) else { return };
-        match answer {
-            Answer::Done => {
-                entry.message = None;
-                entry.state = State::Done;
-                lane.handed -= 1;
-            }
-            // At most once: it may have been seen.
-            Answer::Returned if entry.place.is_none() => {
-                entry.message = None;
-                entry.state = State::Done;
-                lane.handed -= 1;
-                self.counts.dropped += 1;
-            }
-            Answer::Returned => {
-                entry.state = State::Waiting;
-                lane.handed -= 1;
-                lane.next = lane.next.min(token);
-            }
-            Answer::Untried => {
-                entry.handed -= 1;
-                let redelivered = entry.flags.has(DataFlags::REDELIVERED) || entry.handed > 0;
-                let recorded = record && redelivered && entry.place.is_some();
-                entry.state = if recorded { State::Recorded } else { State::Waiting };
-                lane.handed -= 1;
-                lane.next = lane.next.min(token);
-            }
-            Answer::Failed { delay, reason } => {
-                lane.handed -= 1;
-                self.failed(now, slot, token, delay, reason, random());
-            }
-        }
-        self.moved(now, slot);
-    }
-
-    fn failed(&mut self, now: Instant, slot: Slot, token: u64, delay: Option<Duration>, reason: String, random: u64) {
-        let (first, cap, max) = (self.config.nack_first, self.config.nack_cap, self.config.max_attempts);
-        let lane = &mut self.lanes[slot.0];
-        let Some(entry) = lane.entry(token) else { return };
-        entry.failed += 1;
-        if entry.place.is_none() {
-            entry.message = None;
-            entry.state = State::Done;
-            self.counts.dropped += 1;
-            return;
-        }
-        let wait = delay.unwrap_or_else(|| backoff::delay(first, cap, entry.failed, random));
-        if entry.failed >= max {
-            self.give_up(slot, token, reason);
-            return;
-        }
-        entry.state = State::Waiting;
-        lane.next = lane.next.min(token);
-        let until = now + wait;
-        lane.blocked = Some(lane.blocked.map_or(until, |b| b.max(until)));
-        self.timed.insert(slot);
-    }
-
-    /// The message becomes a dead letter.
-    fn give_up(&mut self, slot: Slot, token: u64, reason: String) {
-        let lane = &mut self.lanes[slot.0];
-        let front = lane.base == token;
-        let stored = lane.committing.or(lane.committed).map(|c| c.incarnation);
-        let Some(entry) = lane.entry(token) else { return };
-        entry.state = State::Dying;
-        let (Some(place), Some(message)) = (entry.place, entry.message.clone()) else { return };
-        let attempts = entry.failed;
-        let advance = front.then_some(stored);
-        self.events.push_back(Event::DeadLetter { slot, token, place, message, attempts, reason, advance });
-    }
-
-    /// The dead letter is kept.
-    pub fn handle_dead_lettered(&mut self, now: Instant, slot: Slot, token: u64) {
-        let lane = &mut self.lanes[slot.0];
-        if let Some(entry) = lane.entry(token).filter(|e| e.state == State::Dying) {
-            entry.message = None;
-            entry.state = State::Done;
-            self.moved(now, slot);
+    /// The owner holds nothing ready any more for the subscriber of `topic`.
+    pub fn hand_none_ahead(&mut self, topic: &Topic) {
+        for slot in self.lanes_of(topic) {
+            self.lanes[slot.0].ahead = 0;
         }
     }
 
@@ -374,12 +290,12 @@ impl Inbound {
         let lane = &self.lanes[slot.0];
         let Some(timeout) = lane.handler.and_then(|h| h.timeout) else { return };
         let late = |e: &Entry| matches!(e.state, State::Handed { since } if since + timeout <= now);
-        let base = lane.base;
-        let tokens: Vec<_> = (0u64..).zip(&lane.queue).filter(|(_, e)| late(e)).map(|(at, _)| base + at).collect();
-        for token in tokens {
+        let entries = (lane.base..).zip(&lane.queue).filter(|(_, e)| late(e));
+        let overdue: Vec<_> = entries.map(|(token, e)| (token, e.handed)).collect();
+        for (token, attempt) in overdue {
             self.events.push_back(Event::Overdue { slot, token });
             let reason = format!("no answer within {timeout:?}");
-            self.handle_answer(now, slot, token, Answer::Failed { delay: None, reason }, || random);
+            self.handle_answer(now, slot, token, attempt, Answer::Failed { delay: None, reason }, || random);
         }
     }
 }

@@ -51,6 +51,13 @@ pub(super) struct Entry {
     pub(super) state: State,
 }
 
+impl Entry {
+    /// Whether the subscriber has it, handed over for the `attempt`th time.
+    pub(super) fn is_with_subscriber(&self, attempt: u32) -> bool {
+        matches!(self.state, State::Handed { .. }) && self.handed == attempt
+    }
+}
+
 /// Whether the cursor was read.
 #[derive(Debug)]
 pub(super) enum Knowledge {
@@ -224,8 +231,10 @@ pub(super) struct Lane {
     pub(super) base: u64,
     /// Token of the first entry that may be waiting.
     pub(super) next: u64,
-    /// Entries with the subscriber.
+    /// Entries with the subscriber, or ready for it.
     pub(super) handed: u32,
+    /// How many of them may be ready for it beyond those it has.
+    pub(super) ahead: u32,
     /// The one handed over last must be answered before the next.
     pub(super) alone: bool,
     /// Those handed over are a whole: all must be answered before the next.
@@ -259,6 +268,7 @@ impl Lane {
             base: 0,
             next: 0,
             handed: 0,
+            ahead: 0,
             alone: false,
             whole: false,
             blocked: None,
@@ -288,6 +298,13 @@ impl Lane {
         self.next = self.base + at as u64;
         let token = self.next;
         self.queue.get_mut(at).map(|entry| (token, entry))
+    }
+
+    /// Whether the next message that arrives may go to the subscriber at once, which does not borrow.
+    pub(super) fn may_hand_over_next(&self) -> bool {
+        let Some(Handler { in_flight, timeout: None, borrows: false }) = self.handler else { return false };
+        let nothing_waits = self.next == self.base + self.queue.len() as u64;
+        nothing_waits && !self.alone && !self.whole && self.handed < in_flight.saturating_add(self.ahead)
     }
 
     /// Takes what is done off the front of the queue. Answers whether anything was.

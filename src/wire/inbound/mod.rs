@@ -14,6 +14,7 @@
 //!
 //! After any input call the `poll_*` methods until all answer `None`, deliveries first, then arm a timer.
 
+mod answer;
 mod api;
 mod arrive;
 mod deliver;
@@ -32,6 +33,7 @@ use crate::wire::heartbeat::{Heartbeat, Silence};
 use bytes::{Bytes, BytesMut};
 use lane::{Arriving, Entry, Knowledge, Lane, Partial, Session, State, meet};
 use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 /// Incarnations one `Resume` may list. A sender that restarts this often without any message being acked is broken.
@@ -131,6 +133,7 @@ impl Inbound {
         for slot in self.lanes_of(&topic) {
             let lane = &mut self.lanes[slot.0];
             lane.handler = Some(handler);
+            lane.ahead = 0;
             lane.note_change(slot, &mut self.changed);
             self.enqueue(slot);
         }
@@ -152,7 +155,7 @@ impl Inbound {
         self.committing.extend(open.map(|(at, _)| Slot(at)));
     }
 
-    fn lanes_of(&self, topic: &Topic) -> Vec<Slot> {
+    pub(super) fn lanes_of(&self, topic: &Topic) -> Vec<Slot> {
         self.lanes.iter().enumerate().filter(|(_, l)| l.id.topic() == topic).map(|(at, _)| Slot(at)).collect()
     }
 

@@ -1,7 +1,8 @@
 //! Messages that are handed over as they come.
 //!
 //! A callback is done with a message before the next frame is looked at. So most messages of its lane meet an empty queue,
-//! and there is nothing to be remembered of them but that they were handled.
+//! and there is nothing to be remembered of them but that they were handled. An actor that keeps up has all that was in
+//! the queue before, and the next message does not have to wait for its turn there.
 
 use super::*;
 
@@ -20,9 +21,14 @@ impl Inbound {
         random: impl FnOnce() -> u64,
         call: impl FnOnce(HandOver) -> Result<(), (Message, Answer)>,
     ) -> Result<(), LinkError> {
-        let Some(next) = self.pass(data, buffer)? else { return self.handle_data(data, buffer) };
-        let HandOver { slot, token, place, .. } = next;
-        let size = next.message.size();
+        let may_call = |lane: &Lane| lane.queue.is_empty() && lane.handler.is_some_and(|handler| handler.borrows);
+        let Some((slot, place, message)) = self.pass(data, buffer, may_call)? else {
+            return self.handle_data(data, buffer);
+        };
+        let token = self.lanes[slot.0].base;
+        let size = message.size();
+        let redelivered = data.flags.has(DataFlags::REDELIVERED);
+        let next = HandOver { slot, token, place, attempt: 1, redelivered, message };
         let result = call(next);
         let lane = &mut self.lanes[slot.0];
         let (message, answer) = match result {
@@ -46,20 +52,48 @@ impl Inbound {
         lane.next = token + 1;
         lane.handed += 1;
         self.note_attached(slot);
-        self.handle_answer(now, slot, token, answer, random);
+        self.handle_answer(now, slot, token, 1, answer, random);
         Ok(())
     }
 
-    /// The message in the frame, taken as arrived, if it may be handed over before it is queued.
-    fn pass(&mut self, data: &Data<'_>, buffer: &Bytes) -> Result<Option<HandOver>, LinkError> {
+    /// As [`Inbound::handle_frame`] for a `Data` frame. Answers the message if nothing waits before it and its subscriber may
+    /// have it now: it is handed over then, and not by [`Inbound::poll_delivery`].
+    ///
+    /// # Errors
+    /// As [`Inbound::handle_frame`].
+    pub fn handle_data_now(
+        &mut self,
+        now: Instant,
+        data: &Data<'_>,
+        buffer: &Bytes,
+    ) -> Result<Option<HandOver>, LinkError> {
+        let Some((slot, place, message)) = self.pass(data, buffer, Lane::may_hand_over_next)? else {
+            return self.handle_data(data, buffer).map(|()| None);
+        };
+        let lane = &mut self.lanes[slot.0];
+        let token = lane.next;
+        let (size, state) = (Some(message.size()), State::Handed { since: now });
+        let kept = Some(message.clone());
+        lane.queue.push_back(Entry { place, message: kept, size, flags: data.flags, handed: 1, failed: 0, state });
+        lane.next = token + 1;
+        lane.handed += 1;
+        let redelivered = data.flags.has(DataFlags::REDELIVERED);
+        Ok(Some(HandOver { slot, token, place, attempt: 1, redelivered, message }))
+    }
+
+    /// The message in the frame, taken as arrived, with its place, if it may be handed over before it is queued.
+    fn pass(
+        &mut self,
+        data: &Data<'_>,
+        buffer: &Bytes,
+        may: impl FnOnce(&Lane) -> bool,
+    ) -> Result<Option<(Slot, Option<Cursor>, Message)>, LinkError> {
         let (records, max, draining) = (self.config.record_attempts, self.config.max_message, self.draining);
         let (slot, lane) = self.open(data.lane)?;
         let whole = !data.flags.has(DataFlags::MORE) && !data.flags.has(DataFlags::COMPRESSED);
         let size = data.headers.len() + data.payload.len();
-        let idle = lane.queue.is_empty() && lane.recorded.is_empty() && lane.blocked.is_none();
-        let borrows = lane.handler.is_some_and(|handler| handler.borrows);
-        let Some(session) = lane.session.as_mut().filter(|s| whole && idle && borrows && s.is_between_messages())
-        else {
+        let may = whole && lane.recorded.is_empty() && lane.blocked.is_none() && may(lane);
+        let Some(session) = lane.session.as_mut().filter(|s| may && s.is_between_messages()) else {
             return Ok(None);
         };
         if draining || records || size as u64 > max || session.check(data)? {
@@ -77,7 +111,6 @@ impl Inbound {
         let Ok(payload) = Payload::new(buffer.slice_ref(data.payload)) else { return Ok(None) };
         let place = session.arrived(data);
         lane.received = place.or(lane.received);
-        let (token, redelivered) = (lane.base, data.flags.has(DataFlags::REDELIVERED));
-        Ok(Some(HandOver { slot, token, place, attempt: 1, redelivered, message: Message { headers, payload } }))
+        Ok(Some((slot, place, Message { headers, payload })))
     }
 }

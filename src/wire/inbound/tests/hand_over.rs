@@ -94,18 +94,71 @@ fn the_cursor_does_not_fall_behind_one_that_a_dead_letter_moved() {
 }
 
 #[test]
-fn what_a_leaving_subscriber_had_goes_to_the_next_one_marked_and_never_twice_if_at_most_once() {
+fn what_a_leaving_subscriber_has_not_tried_goes_to_the_next_one() {
     let mut link = Link::new(2);
     link.plain(1);
     link.data(0, DataFlags::DIRECT, 3).expect("any time");
     assert_eq!(link.handed(), [1, 0]);
     link.inn.unsubscribe(&topic("to"));
-    link.answer(0, Answer::Returned);
-    link.answer(1, Answer::Returned);
+    link.answer(0, Answer::Untried);
+    link.answer(1, Answer::Untried);
     link.subscribe(2);
     let again = link.hand_over();
-    assert_eq!(again.len(), 1);
-    assert_eq!((again[0].place, again[0].attempt, again[0].redelivered), (Some(at(A, 1)), 2, true));
+    assert_eq!(again.len(), 2);
+    assert_eq!((again[0].place, again[0].attempt, again[0].redelivered), (Some(at(A, 1)), 1, false));
+}
+
+#[test]
+fn messages_may_be_held_ready_for_a_subscriber_until_one_fails() {
+    let mut link = Link::new(1);
+    link.inn.hand_ahead(SLOT, 2);
+    for n in 1..=5 {
+        link.plain(n);
+    }
+    assert_eq!(link.handed(), [1, 2, 3]);
+    link.answer(0, nack());
+    link.answer(1, Answer::Untried);
+    assert!(link.handed().is_empty(), "before all are back");
+    link.answer(2, Answer::Untried);
+    assert!(link.handed().is_empty(), "before the backoff is over");
+    link.wait(Duration::from_millis(100));
+    assert_eq!(link.handed(), [1, 2, 3]);
+    link.inn.hand_none_ahead(&topic("to"));
+    link.answer(0, done());
+    assert!(link.handed().is_empty());
+    link.inn.handle_handled(link.now, SLOT, 1..3, 1);
+    assert_eq!(link.handed(), [4]);
+}
+
+#[test]
+fn an_answer_to_an_earlier_attempt_means_nothing() {
+    let mut link = Link::new(1);
+    link.plain(1);
+    assert_eq!(link.handed(), [1]);
+    link.answer(0, nack());
+    link.wait(Duration::from_millis(100));
+    assert_eq!(link.hand_over()[0].attempt, 2);
+    link.inn.handle_handled(link.now, SLOT, 0..1, 1);
+    link.inn.handle_answer(link.now, SLOT, 0, 1, nack(), || 0);
+    assert!(!link.inn.is_settled());
+    link.inn.handle_handled(link.now, SLOT, 0..1, 2);
+    assert!(link.said().contains(&"ack 1".to_owned()));
+}
+
+#[test]
+fn a_message_that_nothing_waits_before_may_be_handed_over_as_it_comes() {
+    let mut link = Link::new(2);
+    let first = link.take_now(1, DataFlags::empty()).expect("nothing waits");
+    assert_eq!((first.token, first.attempt, first.redelivered), (0, 1, false));
+    let second = link.take_now(2, DataFlags::REDELIVERED).expect("nothing waits");
+    assert_eq!((second.token, second.attempt, second.redelivered), (1, 1, true));
+    assert!(link.take_now(3, DataFlags::empty()).is_none(), "it waits");
+    link.inn.handle_handled(link.now, SLOT, 0..2, 1);
+    assert_eq!(link.handed(), [3]);
+    assert!(link.take_now(3, DataFlags::empty()).is_none(), "a duplicate");
+    assert_eq!(link.take_now(4, DataFlags::empty()).map(|next| next.token), Some(3));
+    link.answer(3, nack());
+    assert!(link.take_now(5, DataFlags::empty()).is_none(), "behind one that failed");
 }
 
 #[test]
@@ -223,6 +276,6 @@ fn what_a_borrower_brings_back_is_handed_over_again() {
     link.inn.subscribe(topic("to"), Handler { in_flight: 1, timeout: None, borrows: true });
     let first = link.hand_over().remove(0);
     link.inn.handle_return(SLOT, first.token, first.message);
-    link.answer(first.token, Answer::Returned);
+    link.answer(first.token, Answer::Untried);
     assert_eq!(link.hand_over()[0].message.payload.len(), 3);
 }

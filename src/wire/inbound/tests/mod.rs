@@ -129,21 +129,20 @@ impl Link {
 
     /// A message arrives for a callback. Answers its number if the callback got it at once.
     fn pass(&mut self, n: u64, handled: bool) -> Option<u64> {
-        let mut bytes = BytesMut::new();
-        let flags = DataFlags::empty();
-        codec::encode_data(
-            &Data { lane: IX, flags, seq: seq(n), raw_len: 0, headers: &[], payload: b"abc" },
-            &mut bytes,
-        );
-        let bytes = bytes.freeze();
-        let Some(Ok(Frame::Data(data))) = codec::frames(&bytes).next() else { panic!("a data frame") };
         let mut passed = None;
         let call = |next: HandOver| {
             passed = next.place.map(|place| place.seq.get());
             if handled { Ok(()) } else { Err((next.message, nack())) }
         };
-        self.inn.handle_data_with(self.now, &data, &bytes, || u64::MAX, call).expect("in order");
+        let bytes = frame(n, DataFlags::empty());
+        self.inn.handle_data_with(self.now, &data_in(&bytes), &bytes, || u64::MAX, call).expect("in order");
         passed
+    }
+
+    /// A message arrives, and is answered if its subscriber gets it at once.
+    fn take_now(&mut self, n: u64, flags: DataFlags) -> Option<HandOver> {
+        let bytes = frame(n, flags);
+        self.inn.handle_data_now(self.now, &data_in(&bytes), &bytes).expect("in order")
     }
 
     fn plain(&mut self, n: u64) {
@@ -168,7 +167,8 @@ impl Link {
     }
 
     fn answer(&mut self, token: u64, answer: Answer) {
-        self.inn.handle_answer(self.now, SLOT, token, answer, || u64::MAX);
+        let attempt = self.inn.lanes[SLOT.0].entry(token).map_or(0, |entry| entry.handed);
+        self.inn.handle_answer(self.now, SLOT, token, attempt, answer, || u64::MAX);
     }
 
     fn said(&mut self) -> Vec<String> {
@@ -186,6 +186,20 @@ impl Link {
     fn wait(&mut self, wait: Duration) {
         self.now += wait;
         self.inn.handle_timeout(self.now, u64::MAX);
+    }
+}
+
+fn frame(n: u64, flags: DataFlags) -> Bytes {
+    let mut bytes = BytesMut::new();
+    let data = Data { lane: IX, flags, seq: seq(n), raw_len: 0, headers: &[], payload: b"abc" };
+    codec::encode_data(&data, &mut bytes);
+    bytes.freeze()
+}
+
+fn data_in(bytes: &Bytes) -> Data<'_> {
+    match codec::frames(bytes).next() {
+        Some(Ok(Frame::Data(data))) => data,
+        other => panic!("not a data frame: {other:?}"),
     }
 }
 

@@ -1,0 +1,118 @@
+//! What becomes of messages that were handed over.
+
+use super::*;
+use crate::wire::backoff;
+
+impl Inbound {
+    /// A subscriber that borrows brings a message back: it is about to answer that it was not handled.
+    pub fn handle_return(&mut self, slot: Slot, token: u64, message: Message) {
+        if let Some(entry) = self.lanes[slot.0].entry(token) {
+            entry.message = Some(message);
+        }
+    }
+
+    /// The subscriber handled some messages in a row, each at this attempt.
+    pub fn handle_handled(&mut self, now: Instant, slot: Slot, tokens: Range<u64>, attempt: u32) {
+        let lane = &mut self.lanes[slot.0];
+        let before = lane.base;
+        for token in tokens {
+            // Mostly they are the first in the queue, and leave it.
+            if token == lane.base
+                && let Some(entry) = lane.queue.pop_front_if(|e| e.is_with_subscriber(attempt))
+            {
+                lane.handed -= 1;
+                lane.leave(entry.place, entry.size, entry.flags);
+            } else if let Some(entry) = lane.entry(token).filter(|e| e.is_with_subscriber(attempt)) {
+                entry.message = None;
+                entry.state = State::Done;
+                lane.handed -= 1;
+            }
+        }
+        lane.advance();
+        if lane.base != before {
+            self.left(now, slot);
+        }
+        self.enqueue(slot);
+    }
+
+    /// The subscriber answered to one attempt. `random` gives any 64 random bits, for a backoff.
+    pub fn handle_answer(
+        &mut self,
+        now: Instant,
+        slot: Slot,
+        token: u64,
+        attempt: u32,
+        answer: Answer,
+        random: impl FnOnce() -> u64,
+    ) {
+        let record = self.config.record_attempts;
+        let lane = &mut self.lanes[slot.0];
+        let Some(entry) = lane.entry(token).filter(|e| e.is_with_subscriber(attempt)) else { return };
+        match answer {
+            Answer::Done => {
+                entry.message = None;
+                entry.state = State::Done;
+                lane.handed -= 1;
+            }
+            Answer::Untried => {
+                entry.handed -= 1;
+                let redelivered = entry.flags.has(DataFlags::REDELIVERED) || entry.handed > 0;
+                let recorded = record && redelivered && entry.place.is_some();
+                entry.state = if recorded { State::Recorded } else { State::Waiting };
+                lane.handed -= 1;
+                lane.next = lane.next.min(token);
+            }
+            Answer::Failed { delay, reason } => {
+                lane.handed -= 1;
+                self.failed(now, slot, token, delay, reason, random());
+            }
+        }
+        self.moved(now, slot);
+    }
+
+    fn failed(&mut self, now: Instant, slot: Slot, token: u64, delay: Option<Duration>, reason: String, random: u64) {
+        let (first, cap, max) = (self.config.nack_first, self.config.nack_cap, self.config.max_attempts);
+        let lane = &mut self.lanes[slot.0];
+        let Some(entry) = lane.entry(token) else { return };
+        entry.failed += 1;
+        if entry.place.is_none() {
+            entry.message = None;
+            entry.state = State::Done;
+            self.counts.dropped += 1;
+            return;
+        }
+        let wait = delay.unwrap_or_else(|| backoff::delay(first, cap, entry.failed, random));
+        if entry.failed >= max {
+            self.give_up(slot, token, reason);
+            return;
+        }
+        entry.state = State::Waiting;
+        lane.next = lane.next.min(token);
+        let until = now + wait;
+        lane.blocked = Some(lane.blocked.map_or(until, |b| b.max(until)));
+        self.timed.insert(slot);
+    }
+
+    /// The message becomes a dead letter.
+    pub(super) fn give_up(&mut self, slot: Slot, token: u64, reason: String) {
+        let lane = &mut self.lanes[slot.0];
+        let front = lane.base == token;
+        let stored = lane.committing.or(lane.committed).map(|c| c.incarnation);
+        let Some(entry) = lane.entry(token) else { return };
+        entry.state = State::Dying;
+        let (Some(place), Some(message)) = (entry.place, entry.message.clone()) else { return };
+        let attempts = entry.failed;
+        let advance = front.then_some(stored);
+        self.events.push_back(Event::DeadLetter { slot, token, place, message, attempts, reason, advance });
+    }
+
+    /// The dead letter is kept.
+    pub fn handle_dead_lettered(&mut self, now: Instant, slot: Slot, token: u64) {
+        let lane = &mut self.lanes[slot.0];
+        if let Some(entry) = lane.entry(token).filter(|e| e.state == State::Dying) {
+            entry.message = None;
+            entry.state = State::Done;
+            self.moved(now, slot);
+        }
+    }
+}
