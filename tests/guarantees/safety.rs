@@ -181,6 +181,60 @@ async fn g05_a_subscriber_with_one_in_flight_has_one_message_of_a_lane(mesh: Mes
     }
 }
 
+/// By the second answer it is known where the subscriber runs, and messages are held ready for it there.
+async fn g05_messages_held_ready_keep_their_order_over_nacks(mesh: Mesh) {
+    let mut config = mesh.config("billing");
+    config.timing.nack_first = Duration::from_millis(1);
+    config.timing.nack_cap = Duration::from_millis(1);
+    let billing = Node::start(config).await;
+    let orders = Node::start(mesh.config("orders")).await;
+    let fails = |d: &liner::Delivery| d.attempt == 1 && inbox::text(d).ends_with('7');
+    let nack = || Reply::Nack(liner::Nack::new("not yet"));
+    let mut inbox = Inbox::scripted(move |d| if fails(d) { nack() } else { Reply::Ok });
+    let receive = liner::Receive::new(inbox.recipient.clone()).in_flight(1);
+    billing.call(receive).await.expect("receives").forever();
+    orders.send_all("billing", &texts("", 200)).await;
+    for n in 0..200 {
+        let delivery = inbox.next().await;
+        assert_eq!((inbox::text(&delivery), delivery.attempt), (n.to_string(), 1));
+        if n % 10 == 7 {
+            let again = inbox.next().await;
+            assert_eq!((inbox::text(&again), again.attempt), (n.to_string(), 2));
+        }
+    }
+    orders.settled().await;
+}
+
+async fn g05_messages_held_ready_go_to_the_next_subscriber(mesh: Mesh) {
+    let billing = Node::start(mesh.config("billing")).await;
+    let orders = Node::start(mesh.config("orders")).await;
+    let mut first = Inbox::scripted(|d| if inbox::text(d) == "0" { Reply::Ok } else { Reply::Hold });
+    let receive = liner::Subscribe::new("work", first.recipient.clone()).in_flight(4);
+    let subscription = billing.call(receive).await.expect("subscribes");
+    orders.send("work", "0").await;
+    assert_eq!(first.text().await, "0");
+    orders.settled().await;
+    orders.send_all("work", &(1..100).map(|n| n.to_string()).collect::<Vec<_>>()).await;
+    assert_eq!(first.texts(4).await, ["1", "2", "3", "4"]);
+    drop(subscription);
+    let mut second = Inbox::new();
+    let _subscription = second.subscribe(&billing, "work").await;
+    // The first may get a few more, until the news has reached it.
+    let mut got = Vec::new();
+    let all = async {
+        while billing.stats().await.handled < 100 {
+            first.release(&Ok(()));
+            got.extend(first.so_far());
+        }
+    };
+    soon("all to be handled", all).await;
+    assert!(got.len() < 90, "{} messages went to a subscriber that had left", got.len());
+    got.extend(second.so_far());
+    let got: Vec<_> = got.iter().map(inbox::text).collect();
+    assert_eq!(got, (5..100).map(|n| n.to_string()).collect::<Vec<_>>());
+    orders.settled().await;
+}
+
 async fn g06_at_most_once_is_never_delivered_twice_nor_out_of_order(mesh: Mesh) {
     let proxy = Proxy::new().await;
     let orders = Node::start(mesh.config("orders")).await;
@@ -308,6 +362,8 @@ on_each_store!(
     g04_a_crash_of_the_sender_loses_only_a_suffix,
     g05_a_lane_that_is_stuck_holds_no_other,
     g05_a_subscriber_with_one_in_flight_has_one_message_of_a_lane,
+    g05_messages_held_ready_keep_their_order_over_nacks,
+    g05_messages_held_ready_go_to_the_next_subscriber,
     g06_at_most_once_is_never_delivered_twice_nor_out_of_order,
     g07_what_was_handled_is_not_delivered_again_after_restarts,
     g07_what_may_have_been_seen_is_marked,
