@@ -28,9 +28,11 @@ use actix::dev::{MessageResponse, OneshotSender};
 use actix::prelude::*;
 use futures::FutureExt;
 use futures::channel::{mpsc, oneshot};
-use send::Flush;
+use send::{Flush, Replies};
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{self, Poll};
 
@@ -65,6 +67,7 @@ pub struct LinerSystem {
     last_board: Option<Arc<Board>>,
     /// Links with something to transmit that do not know it yet.
     to_wake: Vec<Arc<Link>>,
+    replies: Replies,
     /// Messages taken since the mailbox was empty.
     unflushed: usize,
 }
@@ -109,6 +112,7 @@ impl LinerSystem {
             next_thread: 0,
             last_board: None,
             to_wake: Vec::new(),
+            replies: Replies::default(),
             unflushed: 0,
         }
     }
@@ -258,6 +262,7 @@ impl Actor for LinerSystem {
     }
 
     fn stopped(&mut self, _: &mut Self::Context) {
+        self.flush();
         self.threads.stop();
     }
 }
