@@ -12,7 +12,7 @@
 
 use super::inflight::{Inflight, Kept, Segments, Sent};
 use super::item::{Credit, Given, Item, Rest, State};
-use super::{Accept, Amount, LaneRecord, Numbered};
+use super::{Amount, LaneRecord, Numbered};
 use crate::types::{Incarnation, Message, Seq, Topic};
 use crate::wire::frame::{LaneIx, RefuseCode};
 use std::collections::{BTreeMap, VecDeque};
@@ -178,7 +178,7 @@ impl Lane {
 
     /// Whether something accepted, or waiting to be, is in memory only.
     pub(super) fn has_unstored(&self) -> bool {
-        !self.fresh.is_empty() || self.inflight.kept().next().is_some()
+        !self.fresh.is_empty() || self.inflight.has_kept()
     }
 
     /// The append under way ended without a commit that is known of.
@@ -320,7 +320,7 @@ impl Lane {
                 Kept::Whole(message, since) => (*message, since),
                 Kept::Frame(frame) => {
                     let kept = (segments.message(frame), segments.since(frame));
-                    segments.release(frame);
+                    segments.release(frame, 1);
                     kept
                 }
             };
@@ -333,13 +333,10 @@ impl Lane {
         self.cached = position.max(self.acked);
     }
 
-    /// How the next accepted message of this lane would be taken.
-    pub(super) fn accept(&self) -> Accept {
+    /// Whether the next accepted message of this lane may be sent at once.
+    #[inline]
+    pub(super) fn sends_at_once(&self) -> bool {
         let idle = self.ready.is_empty() && self.fresh.is_empty() && self.rest.is_none() && !self.is_behind();
-        if self.connection == Connection::Open && idle && self.refused.is_empty() && self.credit.allows() {
-            Accept::Send
-        } else {
-            Accept::Queue
-        }
+        self.connection == Connection::Open && idle && self.refused.is_empty() && self.credit.allows()
     }
 }

@@ -27,6 +27,7 @@ impl Outbound {
         promise: Promise,
     ) -> Result<Seq, OfferError> {
         let size = headers.encoded().len() + body.bytes().len();
+        let fits = self.fits_buffer(size);
         let Some(l) = lane_mut(&mut self.lanes, lane).filter(|l| l.is_durable()) else {
             return Err(OfferError::NotOpen);
         };
@@ -40,15 +41,27 @@ impl Outbound {
         let seq = l.next;
         l.next = seq.next();
         self.memory.add(size);
-        let direct = matches!((promise, l.accept()), (Promise::WriteBehind, Accept::Send));
         if promise == Promise::WriteBehind {
             l.pending.add(size);
+            if fits && l.sends_at_once() {
+                // The hot path: the message is encoded straight into the transmit buffer, where it is also kept.
+                if self.transmit.is_full_for(size) {
+                    seal(&mut self.segments, &mut self.transmit);
+                }
+                let buffer = self.transmit.buffer();
+                skip_to(l, seq, buffer);
+                let frame = self.segments.keep(buffer.len(), now);
+                codec::encode_data(&data_frame(lane, DataFlags::empty(), seq, headers, body.bytes()), buffer);
+                l.credit.use_for(size);
+                l.sent = seq;
+                if !l.has_unstored() {
+                    self.unstored.insert(lane);
+                }
+                l.inflight.push(Sent { seq, size, kept: Kept::Frame(frame) });
+                return Ok(seq);
+            }
         }
-        if direct && self.fits_buffer(size) {
-            self.send_borrowed(lane, seq, headers, body, now);
-        } else {
-            self.queue(lane, seq, Message { headers: headers.clone(), payload: body.to_payload() }, promise, now());
-        }
+        self.queue(lane, seq, Message { headers: headers.clone(), payload: body.to_payload() }, promise, now());
         Ok(seq)
     }
 
@@ -68,7 +81,9 @@ impl Outbound {
         let open = l.connection == Connection::Open && l.direct.is_empty() && l.rest.is_none();
         if open && fits && l.credit.allows() {
             l.credit.use_for(size);
-            self.make_transmit_room(size);
+            if self.transmit.is_full_for(size) {
+                seal(&mut self.segments, &mut self.transmit);
+            }
             let data = data_frame(lane, DataFlags::DIRECT, Seq::ZERO, headers, body.bytes());
             codec::encode_data(&data, self.transmit.buffer());
             return Ok(());
@@ -85,13 +100,11 @@ impl Outbound {
 
     /// Whether a message of this size is encoded as one plain frame into the buffer as it stands.
     fn fits_buffer(&self, size: usize) -> bool {
-        let Link::Up { peer, .. } = &self.link else { return false };
-        let plain = size <= self.part_bytes().min(self.config.compress_threshold);
-        plain && size as u64 <= peer.max_message && self.has_transmit_room()
+        size <= self.plain_bytes && self.has_transmit_room()
     }
 
     /// A part fits the peer's largest frame with headers beside it.
-    fn part_bytes(&self) -> usize {
+    pub(super) fn part_bytes(&self) -> usize {
         match &self.link {
             Link::Up { peer, .. } => self.config.part_bytes.min(peer.max_frame as usize / 2),
             Link::Down | Link::Dialing => self.config.part_bytes,
@@ -109,21 +122,6 @@ impl Outbound {
         }
     }
 
-    /// The hot path: encodes a write-behind message straight into the transmit buffer, where it is also kept.
-    fn send_borrowed(&mut self, lane: LaneIx, seq: Seq, headers: &Headers, body: Body<'_>, now: impl Fn() -> Instant) {
-        let size = headers.encoded().len() + body.bytes().len();
-        self.make_transmit_room(size);
-        let Some(l) = lane_mut(&mut self.lanes, lane) else { return };
-        let buffer = self.transmit.buffer();
-        skip_to(l, seq, buffer);
-        let frame = self.segments.keep(buffer.len(), now);
-        codec::encode_data(&data_frame(lane, DataFlags::empty(), seq, headers, body.bytes()), buffer);
-        l.credit.use_for(size);
-        l.sent = seq;
-        l.inflight.push(Sent { seq, size, kept: Kept::Frame(frame) });
-        self.unstored.insert(lane);
-    }
-
     fn queue(&mut self, lane: LaneIx, seq: Seq, message: Message, promise: Promise, now: Instant) {
         let Some(l) = lane_mut(&mut self.lanes, lane) else { return };
         let state = match promise {
@@ -135,8 +133,10 @@ impl Outbound {
                 State::Reserved { deadline, synced, given: Given::No }
             }
         };
+        if !l.has_unstored() {
+            self.unstored.insert(lane);
+        }
         l.fresh.push_back(Item { seq, message, state, since: now, redelivered: false });
-        self.unstored.insert(lane);
         if matches!(promise, Promise::Stored { .. }) {
             self.committing.insert(lane);
         }
@@ -176,9 +176,7 @@ impl Outbound {
 
     /// Swaps the transmit buffer out.
     pub(super) fn seal(&mut self) {
-        if let Some(bytes) = self.transmit.seal() {
-            self.segments.seal(&bytes);
-        }
+        seal(&mut self.segments, &mut self.transmit);
     }
 
     /// Fills the transmit buffer from the lanes that have something to send, each in its turn.
@@ -343,6 +341,7 @@ impl Outbound {
 }
 
 /// Announces the numbers between what was sent and `seq` as missing.
+#[inline]
 fn skip_to(l: &Lane, seq: Seq, tx: &mut BytesMut) {
     if l.sent.next() < seq {
         codec::encode(&Frame::Skip { lane: l.ix, from: l.sent.next(), to: seq.prev() }, tx);
