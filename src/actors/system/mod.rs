@@ -36,6 +36,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{self, Poll};
 
+/// Beyond this, every `send` that waits makes an entry in a queue of its own. It is no bound: each has a place in the mailbox.
+const MAILBOX: usize = 1024;
+
 /// One link and the actor that drives it.
 pub(in crate::actors) struct Peer {
     pub(in crate::actors) link: Arc<Link>,
@@ -257,6 +260,7 @@ impl Actor for LinerSystem {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(MAILBOX);
         ctx.spawn(Flush);
         self.begin(ctx);
     }

@@ -75,17 +75,19 @@ impl LinerSystem {
     pub(super) fn send_to(&mut self, ctx: &Context<Self>, send: SendTo) -> Answer<SendResult> {
         self.flush_now_and_then();
         let SendTo { topic, outgoing, options } = send;
-        let topic = match self.check_topic(topic) {
-            Ok(topic) => topic,
-            Err(error) => return Answer::Now(Err(error)),
+        let board = match self.last_board.take() {
+            Some(board) if topic.as_ref().is_ok_and(|topic| *topic == board.topic) => board,
+            _ => match self.check_topic(topic) {
+                Ok(topic) => self.board(ctx, &topic),
+                Err(error) => return Answer::Now(Err(error)),
+            },
         };
-        let board = self.board(ctx, &topic);
         let payload = match Payload::new(outgoing.payload) {
             Ok(payload) => payload,
             Err(error) => return Answer::Now(Err(error.into())),
         };
         let body = Body::Shared(&payload);
-        match fast(&self.node, &board, &outgoing.headers, body, options, Wake::Later(&mut self.to_wake)) {
+        let answer = match fast(&self.node, &board, &outgoing.headers, body, options, Wake::Later(&mut self.to_wake)) {
             Fast::Done(result) => Answer::Now(result),
             Fast::Ahead(receipt, _) => Answer::Now(Ok(receipt)),
             Fast::Committing(commit) => Answer::Later(commit),
@@ -93,7 +95,9 @@ impl LinerSystem {
                 let outgoing = Outgoing { headers: outgoing.headers, payload: payload.into_bytes() };
                 self.later(ctx, &board, |reply| Job::One(outgoing, options, reply))
             }
-        }
+        };
+        self.last_board = Some(board);
+        answer
     }
 
     /// A mailbox that does not become empty must not keep links and callers waiting.
