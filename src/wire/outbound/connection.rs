@@ -166,7 +166,7 @@ impl Outbound {
         }
         l.acked = through;
         l.cached = l.cached.max(through);
-        let (amount, held) = let_go(&mut self.segments, &mut self.transmit, l.inflight.take_acked(through));
+        let (amount, held) = let_go(&mut self.segments, &mut self.transmit, &mut l.inflight, through);
         self.memory.remove_all(held);
         while let Some(item) = l.ready.pop_front_if(|i| i.seq <= through) {
             l.ready_bytes -= item.message.size();

@@ -152,11 +152,12 @@ impl Inflight {
         self.sent.range(self.sent.len() - self.kept..)
     }
 
-    /// Takes the entries covered by an ack up to `through`, oldest first.
-    pub(super) fn take_acked(&mut self, through: Seq) -> impl Iterator<Item = Sent> {
+    /// Removes the entries covered by an ack up to `through`, oldest first, and shows each of them.
+    pub(super) fn remove_acked(&mut self, through: Seq, show: impl FnMut(&Sent)) {
         let acked = self.sent.partition_point(|s| s.seq <= through);
-        self.kept = self.kept.min(self.sent.len() - acked);
-        self.sent.drain(..acked)
+        self.sent.range(..acked).for_each(show);
+        self.sent.drain(..acked);
+        self.kept = self.kept.min(self.sent.len());
     }
 
     /// Takes the newest entry if it lies behind `position`.

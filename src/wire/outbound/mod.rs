@@ -37,7 +37,7 @@ use crate::wire::error::LinkError;
 use crate::wire::frame::{Frame, LaneIx, RefuseCode, Resume, ResumeAt};
 use crate::wire::heartbeat::{Heartbeat, Silence};
 use bytes::Bytes;
-use inflight::{FrameRef, Kept, Segments, Sent};
+use inflight::{FrameRef, Inflight, Kept, Segments, Sent};
 use item::{Credit, Given, Item, State};
 use lane::{Connection, Lane};
 use std::collections::{BTreeSet, HashMap, VecDeque};
@@ -213,7 +213,7 @@ impl Outbound {
     pub fn remove_lane(&mut self, lane: LaneIx) {
         let Some(mut l) = self.lanes.get_mut(lane.0 as usize).and_then(Option::take) else { return };
         self.by_name.remove(&(l.source.clone(), l.topic.clone()));
-        let (_, held) = let_go(&mut self.segments, &mut self.transmit, l.inflight.take_acked(Seq::new(u64::MAX)));
+        let (_, held) = let_go(&mut self.segments, &mut self.transmit, &mut l.inflight, Seq::new(u64::MAX));
         self.memory.remove_all(held);
         for item in &l.fresh {
             self.memory.remove(item.message.size());
@@ -247,7 +247,7 @@ impl Outbound {
             }
             stays
         });
-        let (_, held) = let_go(&mut self.segments, &mut self.transmit, l.inflight.take_acked(Seq::new(u64::MAX)));
+        let (_, held) = let_go(&mut self.segments, &mut self.transmit, &mut l.inflight, Seq::new(u64::MAX));
         l.ready.clear();
         l.ready_bytes = 0;
         l.loading = None;
@@ -327,26 +327,25 @@ fn release(segments: &mut Segments, transmit: &mut Transmit, frame: FrameRef, en
     }
 }
 
-/// Lets go of these entries: a run of them mostly lies in one segment. Answers what they were, and what of it memory held.
-fn let_go(segments: &mut Segments, transmit: &mut Transmit, sent: impl Iterator<Item = Sent>) -> (Amount, Amount) {
+/// Removes the entries up to `through` with what is kept for them; a run of them mostly lies in one segment. Answers what
+/// they were, and what of it memory held.
+fn let_go(segments: &mut Segments, transmit: &mut Transmit, sent: &mut Inflight, through: Seq) -> (Amount, Amount) {
     let (mut all, mut held) = (Amount::default(), Amount::default());
     let mut run: Option<(FrameRef, u32)> = None;
-    for Sent { size, kept, .. } in sent {
-        all.add(size);
-        if matches!(kept, Kept::Stored) {
-            continue;
-        }
-        held.add(size);
-        let Kept::Frame(frame) = kept else { continue };
-        match &mut run {
-            Some((first, entries)) if first.segment == frame.segment => *entries += 1,
-            _ => {
-                if let Some((first, entries)) = run.replace((frame, 1)) {
+    sent.remove_acked(through, |Sent { size, kept, .. }| {
+        all.add(*size);
+        match (kept, &mut run) {
+            (Kept::Stored, _) => return,
+            (Kept::Whole(..), _) => {}
+            (Kept::Frame(frame), Some((first, entries))) if first.segment == frame.segment => *entries += 1,
+            (Kept::Frame(frame), run) => {
+                if let Some((first, entries)) = run.replace((*frame, 1)) {
                     release(segments, transmit, first, entries);
                 }
             }
         }
-    }
+        held.add(*size);
+    });
     if let Some((first, entries)) = run {
         release(segments, transmit, first, entries);
     }

@@ -49,7 +49,7 @@ impl Outbound {
                     seal(&mut self.segments, &mut self.transmit);
                 }
                 let buffer = self.transmit.buffer();
-                skip_to(l, seq, buffer);
+                skip_to(lane, l.sent, seq, buffer);
                 let frame = self.segments.keep(buffer.len(), now);
                 codec::encode_data(&data_frame(lane, DataFlags::empty(), seq, headers, body.bytes()), buffer);
                 l.credit.use_for(size);
@@ -61,7 +61,7 @@ impl Outbound {
                 return Ok(seq);
             }
         }
-        self.queue(lane, seq, Message { headers: headers.clone(), payload: body.to_payload() }, promise, now());
+        self.queue(lane, seq, Message { headers: headers.clone(), payload: body.to_payload() }, promise, now);
         Ok(seq)
     }
 
@@ -122,8 +122,9 @@ impl Outbound {
         }
     }
 
-    fn queue(&mut self, lane: LaneIx, seq: Seq, message: Message, promise: Promise, now: Instant) {
+    fn queue(&mut self, lane: LaneIx, seq: Seq, message: Message, promise: Promise, now: impl FnOnce() -> Instant) {
         let Some(l) = lane_mut(&mut self.lanes, lane) else { return };
+        let since = l.since_of_queued(seq).unwrap_or_else(now);
         let state = match promise {
             Promise::WriteBehind => State::Accepted,
             Promise::Group => State::External,
@@ -136,7 +137,7 @@ impl Outbound {
         if !l.has_unstored() {
             self.unstored.insert(lane);
         }
-        l.fresh.push_back(Item { seq, message, state, since: now, redelivered: false });
+        l.fresh.push_back(Item { seq, message, state, since, redelivered: false });
         if matches!(promise, Promise::Stored { .. }) {
             self.committing.insert(lane);
         }
@@ -214,12 +215,10 @@ impl Outbound {
         if !l.credit.allows() {
             return false;
         }
-        let may_send_fresh = !l.is_behind() && l.fresh.front().is_some_and(|i| i.state == State::Accepted);
-        if let Some(item) = l.ready.pop_front() {
-            l.ready_bytes -= item.message.size();
-            self.send_item(lane, item, true, max_message)
-        } else if may_send_fresh && let Some(item) = l.fresh.pop_front() {
-            self.send_item(lane, item, false, max_message)
+        if !l.ready.is_empty() {
+            self.send_item(lane, true, max_message)
+        } else if !l.is_behind() && l.fresh.front().is_some_and(|i| matches!(i.state, State::Accepted)) {
+            self.send_item(lane, false, max_message)
         } else if let Some(message) = l.direct.pop_front() {
             self.direct.remove(message.size());
             self.make_room();
@@ -230,40 +229,49 @@ impl Outbound {
         }
     }
 
-    fn send_item(&mut self, lane: LaneIx, item: Item, stored: bool, max_message: u64) -> bool {
-        let size = item.message.size();
+    /// Encodes the message at the front of what is stored, or of what only memory holds.
+    fn send_item(&mut self, lane: LaneIx, stored: bool, max_message: u64) -> bool {
         let Some(l) = lane_mut(&mut self.lanes, lane) else { return false };
+        let queue = if stored { &mut l.ready } else { &mut l.fresh };
+        let Some(item) = queue.front() else { return false };
+        let (seq, size) = (item.seq, item.message.size());
         if size as u64 > max_message {
-            let seq = item.seq;
-            if stored {
-                l.ready_bytes += size;
-                l.ready.push_front(item);
-            } else {
-                l.fresh.push_front(item);
-            }
             l.refused.insert(seq, Some(size));
             self.refuse(lane, seq, RefuseCode::TooLarge, format!("larger than the peer's {max_message} bytes"));
             return false;
         }
-        self.make_transmit_room(size);
-        let Some(l) = lane_mut(&mut self.lanes, lane) else { return false };
-        skip_to(l, item.seq, self.transmit.buffer());
-        l.sent = item.seq;
-        l.cached = l.cached.max(item.seq);
+        if self.transmit.is_full_for(size) {
+            seal(&mut self.segments, &mut self.transmit);
+        }
+        let buffer = self.transmit.buffer();
+        skip_to(l.ix, l.sent, seq, buffer);
+        l.sent = seq;
+        l.cached = l.cached.max(seq);
         l.credit.use_for(size);
         self.redelivered += u64::from(item.redelivered);
         let mut flags = DataFlags::empty();
         flags = if stored { flags.with(DataFlags::STRICT) } else { flags };
         flags = if item.redelivered { flags.with(DataFlags::REDELIVERED) } else { flags };
-        let offset = self.transmit.buffer().len();
-        let plain = self.send_message(lane, item.seq, flags, &item.message);
-        let kept = match (stored, plain) {
-            (true, _) => Kept::Stored,
-            (false, true) => Kept::Frame(self.segments.keep(offset, || item.since)),
-            (false, false) => Kept::Whole(Box::new(item.message), item.since),
+        let (offset, since) = (buffer.len(), item.since);
+        let plain = item.message.payload.len() <= self.plain_bytes;
+        if plain {
+            codec::encode_data(&data_frame(lane, flags, seq, &item.message.headers, &item.message.payload), buffer);
+        }
+        let whole = queue.pop_front().map(|item| item.message).filter(|_| !plain);
+        if let Some(message) = &whole {
+            l.rest = Some(Rest { seq, message: message.clone(), offset: 0, flags });
+        }
+        let kept = match whole {
+            _ if stored => Kept::Stored,
+            None => Kept::Frame(self.segments.keep(offset, || since)),
+            Some(message) => Kept::Whole(Box::new(message), since),
         };
-        if let Some(l) = lane_mut(&mut self.lanes, lane) {
-            l.inflight.push(Sent { seq: item.seq, size, kept });
+        if stored {
+            l.ready_bytes -= size;
+        }
+        l.inflight.push(Sent { seq, size, kept });
+        if !plain {
+            self.send_part(lane);
         }
         true
     }
@@ -273,25 +281,16 @@ impl Outbound {
             self.events.push_back(Event::Dropped(1));
             return;
         }
-        if let Some(l) = lane_mut(&mut self.lanes, lane) {
-            l.credit.use_for(message.size());
-        }
         self.make_transmit_room(message.size());
-        self.send_message(lane, Seq::ZERO, DataFlags::DIRECT, &message);
-    }
-
-    /// Encodes a whole message, or its first part. Answers whether it became one plain frame.
-    fn send_message(&mut self, lane: LaneIx, seq: Seq, flags: DataFlags, message: &Message) -> bool {
-        let payload = message.payload.as_bytes();
-        if payload.len() <= self.part_bytes() && payload.len() <= self.config.compress_threshold {
-            codec::encode_data(&data_frame(lane, flags, seq, &message.headers, payload), self.transmit.buffer());
-            return true;
+        let Some(l) = lane_mut(&mut self.lanes, lane) else { return };
+        l.credit.use_for(message.size());
+        if message.payload.len() <= self.plain_bytes {
+            let data = data_frame(lane, DataFlags::DIRECT, Seq::ZERO, &message.headers, &message.payload);
+            codec::encode_data(&data, self.transmit.buffer());
+        } else {
+            l.rest = Some(Rest { seq: Seq::ZERO, message, offset: 0, flags: DataFlags::DIRECT });
+            self.send_part(lane);
         }
-        if let Some(l) = lane_mut(&mut self.lanes, lane) {
-            l.rest = Some(Rest { seq, message: message.clone(), offset: 0, flags });
-        }
-        self.send_part(lane);
-        false
     }
 
     /// Encodes the next part of a large message.
@@ -342,9 +341,9 @@ impl Outbound {
 
 /// Announces the numbers between what was sent and `seq` as missing.
 #[inline]
-fn skip_to(l: &Lane, seq: Seq, tx: &mut BytesMut) {
-    if l.sent.next() < seq {
-        codec::encode(&Frame::Skip { lane: l.ix, from: l.sent.next(), to: seq.prev() }, tx);
+fn skip_to(lane: LaneIx, sent: Seq, seq: Seq, tx: &mut BytesMut) {
+    if sent.next() < seq {
+        codec::encode(&Frame::Skip { lane, from: sent.next(), to: seq.prev() }, tx);
     }
 }
 
