@@ -65,7 +65,10 @@ impl Publisher {
     /// # Errors
     /// As for [`SendTo`](crate::SendTo).
     pub fn send_with(&self, headers: &Headers, payload: impl AsRef<[u8]>) -> Sending {
-        let payload = payload.as_ref();
+        self.send_bytes(headers, payload.as_ref())
+    }
+
+    fn send_bytes(&self, headers: &Headers, payload: &[u8]) -> Sending {
         let body = Body::Borrowed(payload);
         Sending(match fast(&self.node, &self.board, headers, body, self.options, Wake::Now) {
             Fast::Done(result) => Progress::Done(Some(result)),
@@ -141,6 +144,7 @@ impl Sending {
 impl Future for Sending {
     type Output = Result<Receipt, SendError>;
 
+    #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut self.0 {
             Progress::Done(result) => Poll::Ready(result.take().unwrap_or(Err(SendError::Closed))),

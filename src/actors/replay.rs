@@ -96,7 +96,7 @@ impl Replay {
         let Ok(LaneEnd { link, lane }) = found else { return Ok(false) };
         open_lane(&self.open, &link, lane).await?;
         let body = Body::Shared(&letter.message.payload);
-        let Ok((receipt, _)) = link.offer(lane, &letter.message.headers, body, Promise::Group, None) else {
+        let Ok((receipt, _)) = link.offer(lane, &letter.message.headers, body, Promise::Group, &mut None) else {
             return Ok(false);
         };
         let Some(key) = link.lane(lane).0 else { return Ok(false) };

@@ -133,12 +133,16 @@ impl Board {
     }
 
     /// Offers a message to the next target, those with a live link first.
+    #[inline]
     pub(super) fn offer(&self, offer: &mut Offer<'_>) -> Result<Offered, Blocked> {
         let targets = self.targets.load();
-        let targets = usable(&targets, offer.mode);
-        if let [only] = targets {
-            return only.offer(offer);
+        match usable(&targets, offer.mode) {
+            [only] => only.offer(offer),
+            targets => self.offer_in_turn(targets, offer),
         }
+    }
+
+    fn offer_in_turn(&self, targets: &[Target], offer: &mut Offer<'_>) -> Result<Offered, Blocked> {
         let turn = self.next.fetch_add(1, Ordering::Relaxed);
         let mut blocked = Blocked::NoRoute;
         let in_turn = || (0..targets.len()).map(|at| &targets[(turn + at) % targets.len()]);
@@ -166,17 +170,12 @@ fn usable(targets: &[Target], mode: Mode) -> &[Target] {
 
 impl Target {
     pub(super) fn offer(&self, offer: &mut Offer<'_>) -> Result<Offered, Blocked> {
-        let Offer { headers, waiter, body, .. } = offer;
-        let body = *body;
+        let (headers, body) = (offer.headers, offer.body);
         let taken = match offer.mode {
             Mode::AtMostOnce => self.link.offer_direct(self.lane, headers, body),
-            Mode::AtLeastOnce(Durability::WriteBehind) => {
-                self.link.offer(self.lane, headers, body, Promise::WriteBehind, None)
-            }
             Mode::AtLeastOnce(durability) => {
-                let deadline = offer.deadline.unwrap_or_else(Instant::now);
-                let promise = Promise::Stored { deadline, synced: durability == Durability::Synced };
-                self.link.offer(self.lane, headers, body, promise, Some(waiter))
+                let promise = offer.promise(durability);
+                self.link.offer(self.lane, headers, body, promise, &mut offer.waiter)
             }
         };
         match taken {
@@ -206,6 +205,17 @@ pub(super) struct Offer<'a> {
     pub(super) wake: Wake<'a>,
     /// Set when the message was taken by a link that is behind those who send.
     pub(super) ahead: Option<Arc<Link>>,
+}
+
+impl Offer<'_> {
+    fn promise(&self, durability: Durability) -> Promise {
+        let stored = |synced| Promise::Stored { deadline: self.deadline.unwrap_or_else(Instant::now), synced };
+        match durability {
+            Durability::WriteBehind => Promise::WriteBehind,
+            Durability::Committed => stored(false),
+            Durability::Synced => stored(true),
+        }
+    }
 }
 
 /// When the write loop of a link hears that there is something to transmit.
@@ -259,20 +269,18 @@ pub(super) fn fast(
         return Fast::Blocked;
     }
     let mut offer = Offer { headers, body, mode, deadline: None, waiter: None, wake, ahead: None };
-    if !mode.commits() {
-        return match board.offer(&mut offer) {
-            Ok(Offered::Accepted(receipt)) => match offer.ahead {
-                None => Fast::Done(Ok(receipt)),
-                Some(link) => Fast::Ahead(receipt, link),
-            },
-            _ => Fast::Blocked,
-        };
-    }
-    let (waiter, commit) = oneshot::channel();
-    offer.deadline = Some(Instant::now() + options.deadline.unwrap_or(node.config.timing.send_deadline));
-    offer.waiter = Some(waiter);
-    match board.offer(&mut offer) {
-        Ok(_) => Fast::Committing(commit),
-        Err(_) => Fast::Blocked,
+    let commit = mode.commits().then(|| {
+        let (waiter, commit) = oneshot::channel();
+        offer.deadline = Some(Instant::now() + options.deadline.unwrap_or(node.config.timing.send_deadline));
+        offer.waiter = Some(waiter);
+        commit
+    });
+    match (board.offer(&mut offer), commit) {
+        (Ok(_), Some(commit)) => Fast::Committing(commit),
+        (Ok(Offered::Accepted(receipt)), None) => match offer.ahead {
+            None => Fast::Done(Ok(receipt)),
+            Some(link) => Fast::Ahead(receipt, link),
+        },
+        _ => Fast::Blocked,
     }
 }

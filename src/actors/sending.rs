@@ -350,7 +350,7 @@ impl Group {
     fn reserve(&mut self, targets: &[Target], message: &Payload) -> Result<(), Blocked> {
         for target in targets {
             let body = Body::Shared(&message.payload);
-            let offered = target.link.offer(target.lane, &message.headers, body, Promise::Group, None);
+            let offered = target.link.offer(target.lane, &message.headers, body, Promise::Group, &mut None);
             match offered {
                 Ok((receipt, _)) => self.places.push((target.link.clone(), target.lane, receipt)),
                 Err(OfferError::NotOpen) => return Err(Blocked::NotOpen(target.clone())),

@@ -25,6 +25,17 @@ pub use encode::{data_frame_len, encode, encode_data, max_part};
 pub use layout::{DEFAULT_MAX_FRAME, FIRST_FRAME_MAX, IGNORABLE, LEN_BYTES, MAGIC, MAX_AUTH, MAX_TEXT};
 
 use crate::wire::error::WireError;
+use crc32fast::Hasher;
+use std::sync::LazyLock;
+
+/// The checksum in a `Data` frame. What the processor can do is asked once, not for every frame.
+#[inline]
+fn checksum(bytes: &[u8]) -> u32 {
+    static START: LazyLock<Hasher> = LazyLock::new(Hasher::new);
+    let mut hasher = START.clone();
+    hasher.update(bytes);
+    hasher.finalize()
+}
 
 /// What stands at the front of a buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -52,6 +52,8 @@ struct LaneEnd {
     id: LaneId,
     /// Known once the lane was opened in the store.
     key: Option<LaneKey>,
+    /// Of the messages accepted now.
+    incarnation: Incarnation,
     /// In number order.
     waiters: VecDeque<(Seq, Waiter)>,
 }
@@ -148,7 +150,8 @@ impl Link {
                 receiver: self.peer.clone(),
                 topic: topic.clone(),
             };
-            state.lanes.push(LaneEnd { id: LaneId::new(name), key: None, waiters: VecDeque::new() });
+            let (id, incarnation) = (LaneId::new(name), NO_INCARNATION);
+            state.lanes.push(LaneEnd { id, key: None, incarnation, waiters: VecDeque::new() });
         }
         (ix, state.lanes[ix.0 as usize].id.clone())
     }
@@ -165,6 +168,7 @@ impl Link {
             pending,
         };
         state.outbound.open_lane(lane, record);
+        state.lanes[lane.0 as usize].incarnation = state.outbound.incarnation(lane).unwrap_or(NO_INCARNATION);
         self.schedule(&mut state);
     }
 
@@ -201,9 +205,11 @@ impl Link {
 
     // ---- sending ----
 
+    #[inline]
     fn receipt(state: &State, lane: LaneIx, seq: Seq) -> Receipt {
-        let incarnation = state.outbound.incarnation(lane).filter(|_| seq > Seq::ZERO).unwrap_or(NO_INCARNATION);
-        Receipt { id: MessageId { lane: state.lanes[lane.0 as usize].id.clone(), incarnation, seq } }
+        let end = &state.lanes[lane.0 as usize];
+        let incarnation = if seq == Seq::ZERO { NO_INCARNATION } else { end.incarnation };
+        Receipt { id: MessageId { lane: end.id.clone(), incarnation, seq } }
     }
 
     /// Offers an at-least-once message. With [`Promise::Stored`], `waiter` hears of the commit; otherwise the receipt is
@@ -214,14 +220,16 @@ impl Link {
         headers: &Headers,
         body: Body<'_>,
         promise: Promise,
-        waiter: Option<&mut Option<Waiter>>,
+        waiter: &mut Option<Waiter>,
     ) -> Result<(Receipt, After), OfferError> {
         let mut state = self.state.lock();
         let seq = state.outbound.offer(Instant::now, lane, headers, body, promise)?;
-        if let Some(waiter) = waiter.and_then(Option::take) {
+        if let Promise::Stored { .. } = promise
+            && let Some(waiter) = waiter.take()
+        {
             state.lanes[lane.0 as usize].waiters.push_back((seq, waiter));
         }
-        if !state.armed || promise != Promise::WriteBehind {
+        if !state.armed || !matches!(promise, Promise::WriteBehind) {
             self.schedule(&mut state);
         }
         Ok(self.taken(&mut state, lane, seq, headers, body))
@@ -243,6 +251,7 @@ impl Link {
         Ok(self.taken(&mut state, lane, Seq::ZERO, headers, body))
     }
 
+    #[inline]
     fn taken(&self, state: &mut State, lane: LaneIx, seq: Seq, headers: &Headers, body: Body<'_>) -> (Receipt, After) {
         state.uncounted.add(headers.encoded().len() + body.bytes().len());
         let ahead = state.outbound.is_ahead();

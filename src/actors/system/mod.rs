@@ -28,11 +28,16 @@ use actix::dev::{MessageResponse, OneshotSender};
 use actix::prelude::*;
 use futures::FutureExt;
 use futures::channel::{mpsc, oneshot};
-use send::Flush;
+use send::{Flush, Replies};
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{self, Poll};
+
+/// Beyond this, every `send` that waits makes an entry in a queue of its own. It is no bound: each has a place in the mailbox.
+const MAILBOX: usize = 1024;
 
 /// One link and the actor that drives it.
 pub(in crate::actors) struct Peer {
@@ -65,6 +70,7 @@ pub struct LinerSystem {
     last_board: Option<Arc<Board>>,
     /// Links with something to transmit that do not know it yet.
     to_wake: Vec<Arc<Link>>,
+    replies: Replies,
     /// Messages taken since the mailbox was empty.
     unflushed: usize,
 }
@@ -109,6 +115,7 @@ impl LinerSystem {
             next_thread: 0,
             last_board: None,
             to_wake: Vec::new(),
+            replies: Replies::default(),
             unflushed: 0,
         }
     }
@@ -253,11 +260,13 @@ impl Actor for LinerSystem {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(MAILBOX);
         ctx.spawn(Flush);
         self.begin(ctx);
     }
 
     fn stopped(&mut self, _: &mut Self::Context) {
+        self.flush();
         self.threads.stop();
     }
 }

@@ -2,11 +2,18 @@
 
 use super::*;
 
-/// Messages taken from the mailbox before links are woken.
-const WAKE_EVERY: usize = 64;
+/// Messages taken from the mailbox before links are woken and replies are given.
+const FLUSH_EVERY: usize = 64;
 
-/// Wakes the links that have something to transmit. A future of the actor, and as such polled whenever its mailbox is
-/// empty.
+/// What a [`SendTo`] is answered.
+type SendResult = Result<Receipt, SendError>;
+
+/// Replies that are known and not given yet, with those who wait for them: to wake another thread costs more than to take
+/// a message, so they are given together.
+pub(super) type Replies = Rc<RefCell<Vec<(OneshotSender<SendResult>, SendResult)>>>;
+
+/// Wakes the links that have something to transmit, and gives the replies. A future of the actor, and as such polled
+/// whenever its mailbox is empty.
 pub(in crate::actors) struct Flush;
 
 impl ActorFuture<LinerSystem> for Flush {
@@ -19,7 +26,7 @@ impl ActorFuture<LinerSystem> for Flush {
         _: &mut task::Context<'_>,
     ) -> Poll<()> {
         system.unflushed = 0;
-        system.wake_links();
+        system.flush();
         Poll::Pending
     }
 }
@@ -65,20 +72,22 @@ impl LinerSystem {
         self.catalogue.boards().map(|board| board.waiting()).sum()
     }
 
-    pub(super) fn send_to(&mut self, ctx: &Context<Self>, send: SendTo) -> Answer<Result<Receipt, SendError>> {
-        let SendTo { topic, outgoing, options } = send;
-        let topic = match self.check_topic(topic) {
-            Ok(topic) => topic,
-            Err(error) => return Answer::Now(Err(error)),
-        };
-        let board = self.board(ctx, &topic);
+    pub(super) fn send_to(&mut self, ctx: &Context<Self>, send: SendTo) -> Answer<SendResult> {
         self.flush_now_and_then();
+        let SendTo { topic, outgoing, options } = send;
+        let board = match self.last_board.take() {
+            Some(board) if topic.as_ref().is_ok_and(|topic| *topic == board.topic) => board,
+            _ => match self.check_topic(topic) {
+                Ok(topic) => self.board(ctx, &topic),
+                Err(error) => return Answer::Now(Err(error)),
+            },
+        };
         let payload = match Payload::new(outgoing.payload) {
             Ok(payload) => payload,
             Err(error) => return Answer::Now(Err(error.into())),
         };
         let body = Body::Shared(&payload);
-        match fast(&self.node, &board, &outgoing.headers, body, options, Wake::Later(&mut self.to_wake)) {
+        let answer = match fast(&self.node, &board, &outgoing.headers, body, options, Wake::Later(&mut self.to_wake)) {
             Fast::Done(result) => Answer::Now(result),
             Fast::Ahead(receipt, _) => Answer::Now(Ok(receipt)),
             Fast::Committing(commit) => Answer::Later(commit),
@@ -86,20 +95,25 @@ impl LinerSystem {
                 let outgoing = Outgoing { headers: outgoing.headers, payload: payload.into_bytes() };
                 self.later(ctx, &board, |reply| Job::One(outgoing, options, reply))
             }
-        }
+        };
+        self.last_board = Some(board);
+        answer
     }
 
-    /// A mailbox that does not become empty must not keep links waiting.
+    /// A mailbox that does not become empty must not keep links and callers waiting.
     fn flush_now_and_then(&mut self) {
         self.unflushed += 1;
-        if self.unflushed.is_multiple_of(WAKE_EVERY) {
-            self.wake_links();
+        if self.unflushed.is_multiple_of(FLUSH_EVERY) {
+            self.flush();
         }
     }
 
-    fn wake_links(&mut self) {
+    pub(super) fn flush(&mut self) {
         for link in self.to_wake.drain(..) {
             link.flow.wake();
+        }
+        for (reply, result) in self.replies.borrow_mut().drain(..) {
+            let _ = reply.send(result);
         }
     }
 
@@ -160,11 +174,27 @@ where
     }
 }
 
+/// The answer to a [`SendTo`]. One that is there is given together with others.
+#[allow(unreachable_pub)]
+pub struct Gathered {
+    answer: Answer<SendResult>,
+    replies: Replies,
+}
+
+impl MessageResponse<LinerSystem, SendTo> for Gathered {
+    fn handle(self, ctx: &mut Context<LinerSystem>, reply: Option<OneshotSender<SendResult>>) {
+        match (self.answer, reply) {
+            (Answer::Now(result), Some(reply)) => self.replies.borrow_mut().push((reply, result)),
+            (answer, reply) => MessageResponse::<LinerSystem, SendTo>::handle(answer, ctx, reply),
+        }
+    }
+}
+
 impl Handler<SendTo> for LinerSystem {
-    type Result = Answer<Result<Receipt, SendError>>;
+    type Result = Gathered;
 
     fn handle(&mut self, send: SendTo, ctx: &mut Self::Context) -> Self::Result {
-        self.send_to(ctx, send)
+        Gathered { answer: self.send_to(ctx, send), replies: self.replies.clone() }
     }
 }
 

@@ -35,7 +35,7 @@ pub fn decode(buf: &[u8], max_frame: u32) -> Result<Option<(Frame<'_>, usize)>, 
 pub fn decode_data(body: &[u8]) -> Result<Data<'_>, WireError> {
     let mut fields = Fields(body);
     let crc = fields.u32()?;
-    if crc32fast::hash(fields.0) != crc {
+    if super::checksum(fields.0) != crc {
         return Err(WireError::Checksum);
     }
     let lane = fields.lane()?;

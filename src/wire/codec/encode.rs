@@ -26,6 +26,7 @@
 //! 0x80…0xff          ignored when not known
 //! ```
 
+use super::checksum;
 use super::layout::{self, IGNORABLE, LEN_BYTES, MAGIC, MAX_AUTH, MAX_TEXT};
 use crate::types::Seq;
 use crate::wire::frame::{Data, DataFlags, Frame, Hello, LaneIx, Resume, ResumeAt, Welcome};
@@ -37,8 +38,14 @@ const FITS: &str = "a frame is shorter than the frame limit";
 /// Length field, type and checksum: what stands before the checked bytes of a `Data` frame.
 const DATA_CHECKED_FROM: usize = LEN_BYTES + 1 + 4;
 
+/// A `Data` frame's bytes before the payload, with the number and no other optional field.
+const PLAIN_HEAD: usize = DATA_CHECKED_FROM + 4 + 1 + 8;
+
 /// A `Data` frame's bytes before headers and payload, with every optional field present.
-const DATA_HEAD_MAX: usize = DATA_CHECKED_FROM + 4 + 1 + 8 + 4 + 4;
+const DATA_HEAD_MAX: usize = PLAIN_HEAD + 4 + 4;
+
+/// With one of these, a `Data` frame's head is not the plain one.
+const NOT_PLAIN: u8 = DataFlags::HEADERS.with(DataFlags::COMPRESSED).with(DataFlags::DIRECT).bits();
 
 /// Appends a frame to `out`.
 pub fn encode(frame: &Frame<'_>, out: &mut BytesMut) {
@@ -102,31 +109,37 @@ pub fn encode_data(data: &Data<'_>, out: &mut BytesMut) {
     debug_assert_eq!(data.flags.has(DataFlags::COMPRESSED), data.raw_len != 0, "only COMPRESSED has a raw length");
     debug_assert_eq!(data.flags.has(DataFlags::HEADERS), !data.headers.is_empty(), "only HEADERS has headers");
     let total = data_frame_len(data.flags, data.headers.len(), data.payload.len());
+    let start = out.len();
+    out.reserve(total);
     let mut head = [0; DATA_HEAD_MAX];
     let mut at = 0;
     put(&mut head, &mut at, u32::try_from(total - LEN_BYTES).expect(FITS).to_le_bytes());
     put(&mut head, &mut at, [layout::DATA, 0, 0, 0, 0]);
     put(&mut head, &mut at, data.lane.0.to_le_bytes());
     put(&mut head, &mut at, [data.flags.bits()]);
+    if data.flags.bits() & NOT_PLAIN == 0 {
+        put(&mut head, &mut at, data.seq.get().to_le_bytes());
+        out.extend_from_slice(&head[..PLAIN_HEAD]);
+    } else {
+        put_optional(data, head, at, out);
+    }
+    out.extend_from_slice(data.payload);
+    let (head, checked) = out[start..].split_at_mut(DATA_CHECKED_FROM);
+    head[LEN_BYTES + 1..].copy_from_slice(&checksum(checked).to_le_bytes());
+}
+
+fn put_optional(data: &Data<'_>, mut head: [u8; DATA_HEAD_MAX], mut at: usize, out: &mut BytesMut) {
     if !data.flags.has(DataFlags::DIRECT) {
         put(&mut head, &mut at, data.seq.get().to_le_bytes());
     }
     if data.flags.has(DataFlags::COMPRESSED) {
         put(&mut head, &mut at, data.raw_len.to_le_bytes());
     }
-    let start = out.len();
-    out.reserve(total);
     if data.flags.has(DataFlags::HEADERS) {
         put(&mut head, &mut at, u32::try_from(data.headers.len()).expect(FITS).to_le_bytes());
-        out.extend_from_slice(&head[..at]);
-        out.extend_from_slice(data.headers);
-    } else {
-        out.extend_from_slice(&head[..at]);
     }
-    out.extend_from_slice(data.payload);
-    let checked_from = start + DATA_CHECKED_FROM;
-    let crc = crc32fast::hash(&out[checked_from..]);
-    out[checked_from - 4..checked_from].copy_from_slice(&crc.to_le_bytes());
+    out.extend_from_slice(&head[..at]);
+    out.extend_from_slice(data.headers);
 }
 
 #[inline]

@@ -15,6 +15,7 @@ pub struct Amount {
 }
 
 impl Amount {
+    #[inline]
     pub(crate) fn add(&mut self, size: usize) {
         self.messages += 1;
         self.bytes += size as u64;
@@ -33,7 +34,7 @@ impl Amount {
     /// Whether one more message of `size` stays within `self` as a limit, given what is `used`. One message always fits
     /// where nothing is used.
     pub(super) fn has_room(&self, used: Amount, size: usize) -> bool {
-        used.messages == 0 || (used.messages < self.messages && used.bytes + size as u64 <= self.bytes)
+        (used.messages < self.messages && used.bytes + size as u64 <= self.bytes) || used.messages == 0
     }
 }
 
@@ -117,6 +118,7 @@ pub enum Body<'a> {
 
 impl Body<'_> {
     /// The bytes.
+    #[inline]
     pub fn bytes(&self) -> &[u8] {
         match self {
             Body::Shared(payload) => payload,

@@ -62,7 +62,9 @@ impl Outbound {
         let (segments, transmit) = (&mut self.segments, &mut self.transmit);
         l.inflight.mark_stored(through, |kept, size| {
             freed.add(size);
-            release(segments, transmit, kept);
+            if let Kept::Frame(frame) = kept {
+                release(segments, transmit, frame, 1);
+            }
         });
         let settled = l.settle(through, |l| up && (l.ready.len() as u64) < messages && (l.ready_bytes as u64) < bytes);
         self.memory.remove_all(freed);

@@ -21,6 +21,8 @@ impl Outbound {
     /// A connection is up and the handshake is done. Lanes with work are resumed.
     pub fn handle_connected(&mut self, now: Instant, peer: PeerLimits) {
         self.link = Link::Up { peer, heartbeat: Heartbeat::dialled(self.config.heartbeat, now) };
+        let max_message = usize::try_from(peer.max_message).unwrap_or(usize::MAX);
+        self.plain_bytes = self.part_bytes().min(self.config.compress_threshold).min(max_message);
         let busy = self.lanes.iter().flatten().filter(|l| l.has_work() || l.is_behind_acks());
         let busy: Vec<_> = busy.map(|l| l.ix).collect();
         for lane in busy {
@@ -34,6 +36,7 @@ impl Outbound {
         self.transmit.clear();
         self.turn.clear();
         self.link = Link::Down;
+        self.plain_bytes = 0;
         for l in self.lanes.iter_mut().flatten() {
             l.connection = Connection::Closed;
             l.credit = Credit::default();
@@ -163,14 +166,8 @@ impl Outbound {
         }
         l.acked = through;
         l.cached = l.cached.max(through);
-        let mut amount = Amount::default();
-        while let Some(sent) = l.inflight.pop_acked(through) {
-            amount.add(sent.size);
-            if !matches!(sent.kept, Kept::Stored) {
-                self.memory.remove(sent.size);
-            }
-            release(&mut self.segments, &mut self.transmit, sent.kept);
-        }
+        let (amount, held) = let_go(&mut self.segments, &mut self.transmit, &mut l.inflight, through);
+        self.memory.remove_all(held);
         while let Some(item) = l.ready.pop_front_if(|i| i.seq <= through) {
             l.ready_bytes -= item.message.size();
         }

@@ -25,7 +25,7 @@ pub(super) enum Kept {
 /// A frame inside a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct FrameRef {
-    segment: u64,
+    pub(super) segment: u64,
     offset: usize,
 }
 
@@ -47,66 +47,53 @@ struct Segment {
     since: Instant,
 }
 
-/// The segments of a link; the last may still be the transmit buffer.
+/// The segments of a link.
 #[derive(Debug, Default)]
 pub(super) struct Segments {
-    /// Number of the first element of `segments`.
+    /// Number of the first closed one.
     base: u64,
-    segments: VecDeque<Segment>,
-    /// Whether the last segment is the buffer being written.
-    open: bool,
+    closed: VecDeque<Segment>,
+    /// The buffer being written, with the number that follows, once something in it is kept.
+    open: Option<Segment>,
 }
 
 impl Segments {
     /// Notes that a frame at `offset` of the transmit buffer is kept. `now` is asked once per segment.
+    #[inline]
     pub(super) fn keep(&mut self, offset: usize, now: impl FnOnce() -> Instant) -> FrameRef {
-        if !self.open {
-            self.segments.push_back(Segment { bytes: Bytes::new(), entries: 0, since: now() });
-            self.open = true;
-        }
-        let segment = self.base + self.segments.len() as u64 - 1;
-        if let Some(last) = self.segments.back_mut() {
-            last.entries += 1;
-        }
-        FrameRef { segment, offset }
+        self.open.get_or_insert_with(|| Segment { bytes: Bytes::new(), entries: 0, since: now() }).entries += 1;
+        FrameRef { segment: self.base + self.closed.len() as u64, offset }
     }
 
     /// The transmit buffer was swapped: `bytes` is what it held.
     pub(super) fn seal(&mut self, bytes: &Bytes) {
-        if std::mem::take(&mut self.open)
-            && let Some(last) = self.segments.back_mut()
-            && last.entries > 0
-        {
-            last.bytes = bytes.clone();
+        if let Some(segment) = self.open.take().filter(|segment| segment.entries > 0) {
+            self.closed.push_back(Segment { bytes: bytes.clone(), ..segment });
         }
-        self.drop_unused();
     }
 
-    /// An entry is gone. Answers the buffer, if it was the last one there.
-    pub(super) fn release(&mut self, frame: FrameRef) -> Option<Bytes> {
+    /// So many entries of the frame's segment are gone. Answers the buffer, if they were the last ones there.
+    pub(super) fn release(&mut self, frame: FrameRef, entries: u32) -> Option<Bytes> {
         let segment = self.get_mut(frame)?;
-        segment.entries -= 1;
+        segment.entries -= entries;
         if segment.entries > 0 {
             return None;
         }
         let bytes = std::mem::take(&mut segment.bytes);
-        self.drop_unused();
+        while self.closed.pop_front_if(|segment| segment.entries == 0).is_some() {
+            self.base += 1;
+        }
         Some(bytes)
     }
 
-    fn drop_unused(&mut self) {
-        let closed = self.segments.len() - usize::from(self.open);
-        let unused = self.segments.iter().take(closed).take_while(|s| s.entries == 0).count();
-        self.segments.drain(..unused);
-        self.base += unused as u64;
-    }
-
     fn get_mut(&mut self, frame: FrameRef) -> Option<&mut Segment> {
-        self.segments.get_mut(usize::try_from(frame.segment.checked_sub(self.base)?).ok()?)
+        let at = usize::try_from(frame.segment.checked_sub(self.base)?).ok()?;
+        if at < self.closed.len() { self.closed.get_mut(at) } else { self.open.as_mut() }
     }
 
     fn get(&self, frame: FrameRef) -> Option<&Segment> {
-        self.segments.get(usize::try_from(frame.segment.checked_sub(self.base)?).ok()?)
+        let at = usize::try_from(frame.segment.checked_sub(self.base)?).ok()?;
+        if at < self.closed.len() { self.closed.get(at) } else { self.open.as_ref() }
     }
 
     /// When the segment's first kept message was accepted.
@@ -130,7 +117,7 @@ impl Segments {
     /// Bytes held by sealed segments.
     #[cfg(test)]
     pub(super) fn held(&self) -> usize {
-        self.segments.iter().map(|s| s.bytes.len()).sum()
+        self.closed.iter().map(|s| s.bytes.len()).sum()
     }
 }
 
@@ -143,6 +130,7 @@ pub(super) struct Inflight {
 }
 
 impl Inflight {
+    #[inline]
     pub(super) fn push(&mut self, sent: Sent) {
         self.kept += usize::from(!matches!(sent.kept, Kept::Stored));
         self.sent.push_back(sent);
@@ -154,16 +142,22 @@ impl Inflight {
         self.sent.get(at).map(|s| s.size)
     }
 
+    /// Whether any entry is kept in memory.
+    pub(super) fn has_kept(&self) -> bool {
+        self.kept > 0
+    }
+
     /// The entries kept in memory, oldest first.
     pub(super) fn kept(&self) -> impl Iterator<Item = &Sent> {
         self.sent.range(self.sent.len() - self.kept..)
     }
 
-    /// Takes the oldest entry if it is covered by an ack up to `through`.
-    pub(super) fn pop_acked(&mut self, through: Seq) -> Option<Sent> {
-        let sent = self.sent.pop_front_if(|s| s.seq <= through)?;
+    /// Removes the entries covered by an ack up to `through`, oldest first, and shows each of them.
+    pub(super) fn remove_acked(&mut self, through: Seq, show: impl FnMut(&Sent)) {
+        let acked = self.sent.partition_point(|s| s.seq <= through);
+        self.sent.range(..acked).for_each(show);
+        self.sent.drain(..acked);
         self.kept = self.kept.min(self.sent.len());
-        Some(sent)
     }
 
     /// Takes the newest entry if it lies behind `position`.
@@ -212,10 +206,10 @@ mod tests {
         segments.seal(&tx.split().freeze());
         assert!(segments.held() > 0);
         assert_eq!(&*segments.message(frames[1]).payload, b"two");
-        segments.release(frames[0]);
+        segments.release(frames[0], 1);
         assert!(segments.held() > 0);
-        segments.release(frames[1]);
+        segments.release(frames[1], 1);
         assert_eq!(segments.held(), 0);
-        assert!(segments.segments.is_empty());
+        assert!(segments.closed.is_empty());
     }
 }

@@ -12,11 +12,14 @@
 
 use super::inflight::{Inflight, Kept, Segments, Sent};
 use super::item::{Credit, Given, Item, Rest, State};
-use super::{Accept, Amount, LaneRecord, Numbered};
+use super::{Amount, LaneRecord, Numbered};
 use crate::types::{Incarnation, Message, Seq, Topic};
 use crate::wire::frame::{LaneIx, RefuseCode};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
+
+/// Of messages that queue up one behind the other, every so many asks the clock.
+const CLOCK_EVERY: u64 = 16;
 
 /// The lane on the present connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -178,7 +181,7 @@ impl Lane {
 
     /// Whether something accepted, or waiting to be, is in memory only.
     pub(super) fn has_unstored(&self) -> bool {
-        !self.fresh.is_empty() || self.inflight.kept().next().is_some()
+        !self.fresh.is_empty() || self.inflight.has_kept()
     }
 
     /// The append under way ended without a commit that is known of.
@@ -204,6 +207,13 @@ impl Lane {
             Some(Kept::Whole(_, since)) => Some(*since),
             Some(Kept::Stored) | None => self.fresh.front().filter(|i| self.is_writable(i)).map(|i| i.since),
         }
+    }
+
+    /// Since when a message that queues up now is to count as waiting, where the clock need not be asked: it is written
+    /// together with the one before it, when that one has waited long enough.
+    pub(super) fn since_of_queued(&self, seq: Seq) -> Option<Instant> {
+        let last = self.fresh.back().filter(|_| self.appending.is_none())?;
+        (!seq.get().is_multiple_of(CLOCK_EVERY)).then_some(last.since)
     }
 
     /// Whether an append of this lane may carry the message now.
@@ -320,7 +330,7 @@ impl Lane {
                 Kept::Whole(message, since) => (*message, since),
                 Kept::Frame(frame) => {
                     let kept = (segments.message(frame), segments.since(frame));
-                    segments.release(frame);
+                    segments.release(frame, 1);
                     kept
                 }
             };
@@ -333,13 +343,10 @@ impl Lane {
         self.cached = position.max(self.acked);
     }
 
-    /// How the next accepted message of this lane would be taken.
-    pub(super) fn accept(&self) -> Accept {
+    /// Whether the next accepted message of this lane may be sent at once.
+    #[inline]
+    pub(super) fn sends_at_once(&self) -> bool {
         let idle = self.ready.is_empty() && self.fresh.is_empty() && self.rest.is_none() && !self.is_behind();
-        if self.connection == Connection::Open && idle && self.refused.is_empty() && self.credit.allows() {
-            Accept::Send
-        } else {
-            Accept::Queue
-        }
+        self.connection == Connection::Open && idle && self.refused.is_empty() && self.credit.allows()
     }
 }

@@ -37,20 +37,12 @@ use crate::wire::error::LinkError;
 use crate::wire::frame::{Frame, LaneIx, RefuseCode, Resume, ResumeAt};
 use crate::wire::heartbeat::{Heartbeat, Silence};
 use bytes::Bytes;
-use inflight::{Kept, Segments, Sent};
+use inflight::{FrameRef, Inflight, Kept, Segments, Sent};
 use item::{Credit, Given, Item, State};
 use lane::{Connection, Lane};
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::Instant;
 use transmit::Transmit;
-
-/// How a new message of a lane is taken.
-enum Accept {
-    /// Encode it now.
-    Send,
-    /// Let it wait its turn.
-    Queue,
-}
 
 #[derive(Debug)]
 enum Link {
@@ -69,6 +61,8 @@ enum Link {
 pub struct Outbound {
     config: OutboundConfig,
     link: Link,
+    /// The largest message that is encoded as one plain frame; 0 while there is no connection.
+    plain_bytes: usize,
     lanes: Vec<Option<Lane>>,
     by_name: HashMap<(Topic, Topic), LaneIx>,
     /// Lanes that may have something to send, in turn.
@@ -96,6 +90,7 @@ impl Outbound {
         Outbound {
             config,
             link: Link::Down,
+            plain_bytes: 0,
             lanes: Vec::new(),
             by_name: HashMap::new(),
             turn: VecDeque::new(),
@@ -218,9 +213,8 @@ impl Outbound {
     pub fn remove_lane(&mut self, lane: LaneIx) {
         let Some(mut l) = self.lanes.get_mut(lane.0 as usize).and_then(Option::take) else { return };
         self.by_name.remove(&(l.source.clone(), l.topic.clone()));
-        while let Some(sent) = l.inflight.pop_acked(Seq::new(u64::MAX)) {
-            self.free(sent);
-        }
+        let (_, held) = let_go(&mut self.segments, &mut self.transmit, &mut l.inflight, Seq::new(u64::MAX));
+        self.memory.remove_all(held);
         for item in &l.fresh {
             self.memory.remove(item.message.size());
             match item.state {
@@ -253,12 +247,7 @@ impl Outbound {
             }
             stays
         });
-        while let Some(sent) = l.inflight.pop_acked(Seq::new(u64::MAX)) {
-            if !matches!(sent.kept, Kept::Stored) {
-                freed.add(sent.size);
-            }
-            release(&mut self.segments, &mut self.transmit, sent.kept);
-        }
+        let (_, held) = let_go(&mut self.segments, &mut self.transmit, &mut l.inflight, Seq::new(u64::MAX));
         l.ready.clear();
         l.ready_bytes = 0;
         l.loading = None;
@@ -268,6 +257,7 @@ impl Outbound {
         l.cached = l.covered().max(l.stored);
         l.pending = Amount::default();
         self.memory.remove_all(freed);
+        self.memory.remove_all(held);
         self.note_unstored(lane);
         self.make_room();
         self.enqueue(lane);
@@ -320,13 +310,6 @@ impl Outbound {
 
     // ---- memory ----
 
-    fn free(&mut self, sent: Sent) {
-        if !matches!(sent.kept, Kept::Stored) {
-            self.memory.remove(sent.size);
-        }
-        release(&mut self.segments, &mut self.transmit, sent.kept);
-    }
-
     /// Tells a caller that was sent away that it may come back.
     fn make_room(&mut self) {
         let half = |limit: Amount, used: Amount| used.messages <= limit.messages / 2 && used.bytes <= limit.bytes / 2;
@@ -337,14 +320,46 @@ impl Outbound {
     }
 }
 
-fn release(segments: &mut Segments, transmit: &mut Transmit, kept: Kept) {
-    if let Kept::Frame(frame) = kept
-        && let Some(buffer) = segments.release(frame)
-    {
+/// So many entries of the frame's segment are gone.
+fn release(segments: &mut Segments, transmit: &mut Transmit, frame: FrameRef, entries: u32) {
+    if let Some(buffer) = segments.release(frame, entries) {
         transmit.recycle(buffer);
     }
 }
 
+/// Removes the entries up to `through` with what is kept for them; a run of them mostly lies in one segment. Answers what
+/// they were, and what of it memory held.
+fn let_go(segments: &mut Segments, transmit: &mut Transmit, sent: &mut Inflight, through: Seq) -> (Amount, Amount) {
+    let (mut all, mut held) = (Amount::default(), Amount::default());
+    let mut run: Option<(FrameRef, u32)> = None;
+    sent.remove_acked(through, |Sent { size, kept, .. }| {
+        all.add(*size);
+        match (kept, &mut run) {
+            (Kept::Stored, _) => return,
+            (Kept::Whole(..), _) => {}
+            (Kept::Frame(frame), Some((first, entries))) if first.segment == frame.segment => *entries += 1,
+            (Kept::Frame(frame), run) => {
+                if let Some((first, entries)) = run.replace((*frame, 1)) {
+                    release(segments, transmit, first, entries);
+                }
+            }
+        }
+        held.add(*size);
+    });
+    if let Some((first, entries)) = run {
+        release(segments, transmit, first, entries);
+    }
+    (all, held)
+}
+
+/// Swaps the transmit buffer out.
+fn seal(segments: &mut Segments, transmit: &mut Transmit) {
+    if let Some(bytes) = transmit.seal() {
+        segments.seal(&bytes);
+    }
+}
+
+#[inline]
 fn lane_mut(lanes: &mut [Option<Lane>], lane: LaneIx) -> Option<&mut Lane> {
     lanes.get_mut(lane.0 as usize)?.as_mut()
 }

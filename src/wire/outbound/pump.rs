@@ -27,6 +27,7 @@ impl Outbound {
         promise: Promise,
     ) -> Result<Seq, OfferError> {
         let size = headers.encoded().len() + body.bytes().len();
+        let fits = self.fits_buffer(size);
         let Some(l) = lane_mut(&mut self.lanes, lane).filter(|l| l.is_durable()) else {
             return Err(OfferError::NotOpen);
         };
@@ -40,15 +41,27 @@ impl Outbound {
         let seq = l.next;
         l.next = seq.next();
         self.memory.add(size);
-        let direct = matches!((promise, l.accept()), (Promise::WriteBehind, Accept::Send));
         if promise == Promise::WriteBehind {
             l.pending.add(size);
+            if fits && l.sends_at_once() {
+                // The hot path: the message is encoded straight into the transmit buffer, where it is also kept.
+                if self.transmit.is_full_for(size) {
+                    seal(&mut self.segments, &mut self.transmit);
+                }
+                let buffer = self.transmit.buffer();
+                skip_to(lane, l.sent, seq, buffer);
+                let frame = self.segments.keep(buffer.len(), now);
+                codec::encode_data(&data_frame(lane, DataFlags::empty(), seq, headers, body.bytes()), buffer);
+                l.credit.use_for(size);
+                l.sent = seq;
+                if !l.has_unstored() {
+                    self.unstored.insert(lane);
+                }
+                l.inflight.push(Sent { seq, size, kept: Kept::Frame(frame) });
+                return Ok(seq);
+            }
         }
-        if direct && self.fits_buffer(size) {
-            self.send_borrowed(lane, seq, headers, body, now);
-        } else {
-            self.queue(lane, seq, Message { headers: headers.clone(), payload: body.to_payload() }, promise, now());
-        }
+        self.queue(lane, seq, Message { headers: headers.clone(), payload: body.to_payload() }, promise, now);
         Ok(seq)
     }
 
@@ -68,7 +81,9 @@ impl Outbound {
         let open = l.connection == Connection::Open && l.direct.is_empty() && l.rest.is_none();
         if open && fits && l.credit.allows() {
             l.credit.use_for(size);
-            self.make_transmit_room(size);
+            if self.transmit.is_full_for(size) {
+                seal(&mut self.segments, &mut self.transmit);
+            }
             let data = data_frame(lane, DataFlags::DIRECT, Seq::ZERO, headers, body.bytes());
             codec::encode_data(&data, self.transmit.buffer());
             return Ok(());
@@ -85,13 +100,11 @@ impl Outbound {
 
     /// Whether a message of this size is encoded as one plain frame into the buffer as it stands.
     fn fits_buffer(&self, size: usize) -> bool {
-        let Link::Up { peer, .. } = &self.link else { return false };
-        let plain = size <= self.part_bytes().min(self.config.compress_threshold);
-        plain && size as u64 <= peer.max_message && self.has_transmit_room()
+        size <= self.plain_bytes && self.has_transmit_room()
     }
 
     /// A part fits the peer's largest frame with headers beside it.
-    fn part_bytes(&self) -> usize {
+    pub(super) fn part_bytes(&self) -> usize {
         match &self.link {
             Link::Up { peer, .. } => self.config.part_bytes.min(peer.max_frame as usize / 2),
             Link::Down | Link::Dialing => self.config.part_bytes,
@@ -109,23 +122,9 @@ impl Outbound {
         }
     }
 
-    /// The hot path: encodes a write-behind message straight into the transmit buffer, where it is also kept.
-    fn send_borrowed(&mut self, lane: LaneIx, seq: Seq, headers: &Headers, body: Body<'_>, now: impl Fn() -> Instant) {
-        let size = headers.encoded().len() + body.bytes().len();
-        self.make_transmit_room(size);
+    fn queue(&mut self, lane: LaneIx, seq: Seq, message: Message, promise: Promise, now: impl FnOnce() -> Instant) {
         let Some(l) = lane_mut(&mut self.lanes, lane) else { return };
-        let buffer = self.transmit.buffer();
-        skip_to(l, seq, buffer);
-        let frame = self.segments.keep(buffer.len(), now);
-        codec::encode_data(&data_frame(lane, DataFlags::empty(), seq, headers, body.bytes()), buffer);
-        l.credit.use_for(size);
-        l.sent = seq;
-        l.inflight.push(Sent { seq, size, kept: Kept::Frame(frame) });
-        self.unstored.insert(lane);
-    }
-
-    fn queue(&mut self, lane: LaneIx, seq: Seq, message: Message, promise: Promise, now: Instant) {
-        let Some(l) = lane_mut(&mut self.lanes, lane) else { return };
+        let since = l.since_of_queued(seq).unwrap_or_else(now);
         let state = match promise {
             Promise::WriteBehind => State::Accepted,
             Promise::Group => State::External,
@@ -135,8 +134,10 @@ impl Outbound {
                 State::Reserved { deadline, synced, given: Given::No }
             }
         };
-        l.fresh.push_back(Item { seq, message, state, since: now, redelivered: false });
-        self.unstored.insert(lane);
+        if !l.has_unstored() {
+            self.unstored.insert(lane);
+        }
+        l.fresh.push_back(Item { seq, message, state, since, redelivered: false });
         if matches!(promise, Promise::Stored { .. }) {
             self.committing.insert(lane);
         }
@@ -176,9 +177,7 @@ impl Outbound {
 
     /// Swaps the transmit buffer out.
     pub(super) fn seal(&mut self) {
-        if let Some(bytes) = self.transmit.seal() {
-            self.segments.seal(&bytes);
-        }
+        seal(&mut self.segments, &mut self.transmit);
     }
 
     /// Fills the transmit buffer from the lanes that have something to send, each in its turn.
@@ -216,12 +215,10 @@ impl Outbound {
         if !l.credit.allows() {
             return false;
         }
-        let may_send_fresh = !l.is_behind() && l.fresh.front().is_some_and(|i| i.state == State::Accepted);
-        if let Some(item) = l.ready.pop_front() {
-            l.ready_bytes -= item.message.size();
-            self.send_item(lane, item, true, max_message)
-        } else if may_send_fresh && let Some(item) = l.fresh.pop_front() {
-            self.send_item(lane, item, false, max_message)
+        if !l.ready.is_empty() {
+            self.send_item(lane, true, max_message)
+        } else if !l.is_behind() && l.fresh.front().is_some_and(|i| matches!(i.state, State::Accepted)) {
+            self.send_item(lane, false, max_message)
         } else if let Some(message) = l.direct.pop_front() {
             self.direct.remove(message.size());
             self.make_room();
@@ -232,40 +229,49 @@ impl Outbound {
         }
     }
 
-    fn send_item(&mut self, lane: LaneIx, item: Item, stored: bool, max_message: u64) -> bool {
-        let size = item.message.size();
+    /// Encodes the message at the front of what is stored, or of what only memory holds.
+    fn send_item(&mut self, lane: LaneIx, stored: bool, max_message: u64) -> bool {
         let Some(l) = lane_mut(&mut self.lanes, lane) else { return false };
+        let queue = if stored { &mut l.ready } else { &mut l.fresh };
+        let Some(item) = queue.front() else { return false };
+        let (seq, size) = (item.seq, item.message.size());
         if size as u64 > max_message {
-            let seq = item.seq;
-            if stored {
-                l.ready_bytes += size;
-                l.ready.push_front(item);
-            } else {
-                l.fresh.push_front(item);
-            }
             l.refused.insert(seq, Some(size));
             self.refuse(lane, seq, RefuseCode::TooLarge, format!("larger than the peer's {max_message} bytes"));
             return false;
         }
-        self.make_transmit_room(size);
-        let Some(l) = lane_mut(&mut self.lanes, lane) else { return false };
-        skip_to(l, item.seq, self.transmit.buffer());
-        l.sent = item.seq;
-        l.cached = l.cached.max(item.seq);
+        if self.transmit.is_full_for(size) {
+            seal(&mut self.segments, &mut self.transmit);
+        }
+        let buffer = self.transmit.buffer();
+        skip_to(l.ix, l.sent, seq, buffer);
+        l.sent = seq;
+        l.cached = l.cached.max(seq);
         l.credit.use_for(size);
         self.redelivered += u64::from(item.redelivered);
         let mut flags = DataFlags::empty();
         flags = if stored { flags.with(DataFlags::STRICT) } else { flags };
         flags = if item.redelivered { flags.with(DataFlags::REDELIVERED) } else { flags };
-        let offset = self.transmit.buffer().len();
-        let plain = self.send_message(lane, item.seq, flags, &item.message);
-        let kept = match (stored, plain) {
-            (true, _) => Kept::Stored,
-            (false, true) => Kept::Frame(self.segments.keep(offset, || item.since)),
-            (false, false) => Kept::Whole(Box::new(item.message), item.since),
+        let (offset, since) = (buffer.len(), item.since);
+        let plain = item.message.payload.len() <= self.plain_bytes;
+        if plain {
+            codec::encode_data(&data_frame(lane, flags, seq, &item.message.headers, &item.message.payload), buffer);
+        }
+        let whole = queue.pop_front().map(|item| item.message).filter(|_| !plain);
+        if let Some(message) = &whole {
+            l.rest = Some(Rest { seq, message: message.clone(), offset: 0, flags });
+        }
+        let kept = match whole {
+            _ if stored => Kept::Stored,
+            None => Kept::Frame(self.segments.keep(offset, || since)),
+            Some(message) => Kept::Whole(Box::new(message), since),
         };
-        if let Some(l) = lane_mut(&mut self.lanes, lane) {
-            l.inflight.push(Sent { seq: item.seq, size, kept });
+        if stored {
+            l.ready_bytes -= size;
+        }
+        l.inflight.push(Sent { seq, size, kept });
+        if !plain {
+            self.send_part(lane);
         }
         true
     }
@@ -275,25 +281,16 @@ impl Outbound {
             self.events.push_back(Event::Dropped(1));
             return;
         }
-        if let Some(l) = lane_mut(&mut self.lanes, lane) {
-            l.credit.use_for(message.size());
-        }
         self.make_transmit_room(message.size());
-        self.send_message(lane, Seq::ZERO, DataFlags::DIRECT, &message);
-    }
-
-    /// Encodes a whole message, or its first part. Answers whether it became one plain frame.
-    fn send_message(&mut self, lane: LaneIx, seq: Seq, flags: DataFlags, message: &Message) -> bool {
-        let payload = message.payload.as_bytes();
-        if payload.len() <= self.part_bytes() && payload.len() <= self.config.compress_threshold {
-            codec::encode_data(&data_frame(lane, flags, seq, &message.headers, payload), self.transmit.buffer());
-            return true;
+        let Some(l) = lane_mut(&mut self.lanes, lane) else { return };
+        l.credit.use_for(message.size());
+        if message.payload.len() <= self.plain_bytes {
+            let data = data_frame(lane, DataFlags::DIRECT, Seq::ZERO, &message.headers, &message.payload);
+            codec::encode_data(&data, self.transmit.buffer());
+        } else {
+            l.rest = Some(Rest { seq: Seq::ZERO, message, offset: 0, flags: DataFlags::DIRECT });
+            self.send_part(lane);
         }
-        if let Some(l) = lane_mut(&mut self.lanes, lane) {
-            l.rest = Some(Rest { seq, message: message.clone(), offset: 0, flags });
-        }
-        self.send_part(lane);
-        false
     }
 
     /// Encodes the next part of a large message.
@@ -343,9 +340,10 @@ impl Outbound {
 }
 
 /// Announces the numbers between what was sent and `seq` as missing.
-fn skip_to(l: &Lane, seq: Seq, tx: &mut BytesMut) {
-    if l.sent.next() < seq {
-        codec::encode(&Frame::Skip { lane: l.ix, from: l.sent.next(), to: seq.prev() }, tx);
+#[inline]
+fn skip_to(lane: LaneIx, sent: Seq, seq: Seq, tx: &mut BytesMut) {
+    if sent.next() < seq {
+        codec::encode(&Frame::Skip { lane, from: sent.next(), to: seq.prev() }, tx);
     }
 }
 
