@@ -1,7 +1,8 @@
 //! AckTracker: how far every lane is acked, who waits for that, and the deletes that follow.
 //!
 //! Acks arrive far more often than rows need to go. While one delete runs, floors only rise; when it is done, one batch
-//! of ranged deletes follows for all lanes that moved.
+//! of ranged deletes follows for all lanes that moved. What was acked before it was stored has no rows: its floors are
+//! written now and then, or with the next delete.
 
 use super::store::Commit;
 use crate::stores::{LaneKey, Write};
@@ -9,13 +10,20 @@ use crate::types::{NodeId, Seq};
 use actix::prelude::*;
 use futures::channel::oneshot;
 use std::collections::HashMap;
+use std::time::Duration;
 
 /// A receiver is done with everything up to `through`.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Acked {
     pub(super) lane: LaneKey,
     pub(super) through: Seq,
+    /// Whether the store has rows up to there.
+    pub(super) has_rows: bool,
 }
+
+/// How long the floor of a lane without rows may wait. If a crash comes first, the next process numbers from an older floor,
+/// under an incarnation of its own.
+const FLOOR_DELAY: Duration = Duration::from_millis(500);
 
 /// What one link heard at once.
 #[derive(Debug, Message)]
@@ -42,14 +50,38 @@ pub(super) struct AckTracker {
     store: Recipient<Commit>,
     /// Floors that are not in the store yet.
     due: HashMap<LaneKey, Seq>,
+    /// Rows are to go, or somebody waits: otherwise there is time.
+    urgent: bool,
+    /// A commit is under way.
     busy: bool,
+    delayed: Option<SpawnHandle>,
     settled: Vec<oneshot::Sender<()>>,
     resting: Vec<(Vec<NodeId>, oneshot::Sender<()>)>,
 }
 
 impl AckTracker {
     pub(super) fn new(store: Recipient<Commit>) -> Self {
-        AckTracker { store, due: HashMap::new(), busy: false, settled: Vec::new(), resting: Vec::new() }
+        AckTracker {
+            store,
+            due: HashMap::new(),
+            urgent: false,
+            busy: false,
+            delayed: None,
+            settled: Vec::new(),
+            resting: Vec::new(),
+        }
+    }
+
+    /// Writes the floors that are due, now or when there is time.
+    fn go_on(&mut self, ctx: &mut Context<Self>) {
+        if self.urgent || !self.settled.is_empty() {
+            self.trim(ctx);
+        } else if !self.due.is_empty() && self.delayed.is_none() {
+            self.delayed = Some(ctx.run_later(FLOOR_DELAY, |actor, ctx| {
+                actor.delayed = None;
+                actor.trim(ctx);
+            }));
+        }
     }
 
     fn trim(&mut self, ctx: &mut Context<Self>) {
@@ -63,12 +95,13 @@ impl AckTracker {
             return;
         }
         self.busy = true;
+        self.urgent = false;
         let writes = self.due.drain().map(|(lane, through)| Write::Trim { lane, through }).collect();
         let done = self.store.send(Commit::persistent(writes)).into_actor(self);
         // A commit that is given up for good concerns a fenced or damaged store: the system ends anyway.
         ctx.spawn(done.map(|_, actor, ctx| {
             actor.busy = false;
-            actor.trim(ctx);
+            actor.go_on(ctx);
         }));
     }
 }
@@ -81,11 +114,12 @@ impl Handler<AckedBatch> for AckTracker {
     type Result = ();
 
     fn handle(&mut self, AckedBatch(acks): AckedBatch, ctx: &mut Self::Context) {
-        for Acked { lane, through } in acks {
+        for Acked { lane, through, has_rows } in acks {
             let floor = self.due.entry(lane).or_insert(through);
             *floor = (*floor).max(through);
+            self.urgent |= has_rows;
         }
-        self.trim(ctx);
+        self.go_on(ctx);
     }
 }
 

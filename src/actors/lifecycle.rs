@@ -115,6 +115,7 @@ async fn register(config: Config, names: &Names, store: SharedStore, bound: Sock
         config,
         store,
         facts,
+        started: Instant::now(),
         bound,
         counters: Counters::default(),
         uses_catalogue: Notify::new(),

@@ -41,6 +41,7 @@ mod session;
 mod store;
 mod system;
 mod threads;
+mod timer;
 
 pub use publisher::{Publisher, Sending};
 pub use system::LinerSystem;

@@ -10,7 +10,7 @@ use actix::Recipient;
 use std::net::SocketAddr;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::Notify;
 
 /// The transmit buffer of a link: enough to fill the socket while the next one is written.
@@ -51,6 +51,7 @@ pub(crate) struct Node {
     pub(crate) facts: StoreFacts,
     /// The process before this one died: attempts are recorded.
     pub(crate) unclean: bool,
+    pub(crate) started: Instant,
     pub(crate) bound: SocketAddr,
     pub(crate) published: String,
     pub(crate) counters: Counters,
@@ -112,6 +113,7 @@ impl Node {
             compress_threshold: limits.compress_threshold,
             part_bytes: self.part_bytes(),
             heartbeat: self.config.timing.heartbeat,
+            rounds: self.started,
             store_retry: self.config.timing.store_retry,
         }
     }

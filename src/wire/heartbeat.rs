@@ -5,6 +5,10 @@ use std::time::{Duration, Instant};
 /// Intervals of silence after which a peer counts as dead.
 const DEAD_AFTER: u32 = 3;
 
+/// The end that dialled asks at times that are so many to an interval, and the same for all its links: a thread that has
+/// woken up for one of them serves others, too.
+const ROUNDS: u32 = 8;
+
 /// What silence calls for now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Silence {
@@ -24,17 +28,20 @@ pub struct Heartbeat {
     patience: Duration,
     heard: Instant,
     asked: Option<Instant>,
+    /// When the rounds began, at the end that dialled.
+    rounds: Option<Instant>,
 }
 
 impl Heartbeat {
-    /// A connection that was established `now`, at the end that dialled.
-    pub fn dialled(interval: Duration, now: Instant) -> Self {
-        Heartbeat { interval, patience: interval, heard: now, asked: None }
+    /// A connection that was established `now`, at the end that dialled. All its links should have the same `rounds`, which
+    /// is any time before.
+    pub fn dialled(interval: Duration, rounds: Instant, now: Instant) -> Self {
+        Heartbeat { interval, patience: interval, heard: now, asked: None, rounds: Some(rounds) }
     }
 
     /// The same at the end that accepted: it leaves the asking to the other end as long as that does ask.
     pub fn accepted(interval: Duration, now: Instant) -> Self {
-        Heartbeat { interval, patience: interval * 3 / 2, heard: now, asked: None }
+        Heartbeat { interval, patience: interval * 3 / 2, heard: now, asked: None, rounds: None }
     }
 
     /// Bytes arrived.
@@ -46,6 +53,7 @@ impl Heartbeat {
     /// When to call [`Heartbeat::check`] next.
     pub fn deadline(&self) -> Instant {
         let next = self.asked.map_or(self.heard + self.patience, |asked| asked + self.interval);
+        let next = self.rounds.map_or(next, |rounds| nearest(rounds, self.interval / ROUNDS, next));
         next.min(self.heard + self.interval * DEAD_AFTER)
     }
 
@@ -62,6 +70,13 @@ impl Heartbeat {
     }
 }
 
+/// The round that is nearest to a time.
+fn nearest(first: Instant, interval: Duration, at: Instant) -> Instant {
+    let since = (at + interval / 2).saturating_duration_since(first).as_nanos();
+    let whole = since - since.checked_rem(interval.as_nanos()).unwrap_or(0);
+    first + u64::try_from(whole).map_or(Duration::MAX, Duration::from_nanos)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -70,7 +85,7 @@ mod tests {
     fn a_silent_peer_is_asked_twice_and_dead_after_three_intervals() {
         let start = Instant::now();
         let second = Duration::from_secs(1);
-        let mut beat = Heartbeat::dialled(second, start);
+        let mut beat = Heartbeat::dialled(second, start, start);
         assert_eq!(beat.check(start + second / 2), Silence::Fine);
         assert_eq!(beat.check(beat.deadline()), Silence::Ask);
         assert_eq!(beat.check(start + second), Silence::Fine);
@@ -78,6 +93,17 @@ mod tests {
         assert_eq!(beat.check(beat.deadline()), Silence::Dead);
         beat.heard(start + second * 3);
         assert_eq!(beat.check(start + second * 3), Silence::Fine);
+    }
+
+    #[test]
+    fn links_of_one_node_ask_in_rounds() {
+        let start = Instant::now();
+        let second = Duration::from_secs(1);
+        let asks =
+            |milliseconds| Heartbeat::dialled(second, start, start + Duration::from_millis(milliseconds)).deadline();
+        assert_eq!(asks(1), start + second);
+        assert_eq!(asks(60), asks(1));
+        assert_eq!(asks(130), start + second * 9 / 8);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use crate::rng::Rng;
 use liner::wire::inbound::InboundConfig;
 use liner::wire::outbound::{Amount, OutboundConfig};
 use liner::{LaneId, LaneName, NodeId, Topic};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub(crate) const MAX_DELAY: Duration = Duration::from_millis(50);
 pub(crate) const STORE_RETRY: Duration = Duration::from_millis(20);
@@ -160,6 +160,7 @@ fn outbound(rng: &mut Rng) -> OutboundConfig {
         compress_threshold: if rng.chance(150) { 100 } else { 1 << 20 },
         part_bytes: PART_BYTES,
         heartbeat: Duration::from_millis(100),
+        rounds: Instant::now(),
         store_retry: STORE_RETRY,
     }
 }

@@ -10,7 +10,7 @@ use crate::world::{Coming, LaneNo, ProcessNo, World};
 use liner::wire::backoff::Backoff;
 use liner::wire::frame::{LaneIx, RefuseCode};
 use liner::wire::inbound::{Event as InEvent, HandOver, Handler, Inbound, InboundConfig, Slot};
-use liner::wire::outbound::{AppendOutcome, Event as OutEvent, Outbound, Rejection};
+use liner::wire::outbound::{AppendOutcome, Event as OutEvent, Outbound, OutboundConfig, Rejection};
 use liner::{Cursor, Epoch, Incarnation, Message, Seq, Topic};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -189,7 +189,7 @@ impl World {
     fn new_peer(&self, node: usize, peer: usize, config: &InboundConfig) -> Peer {
         let lanes = self.plan.lanes.iter().enumerate().filter(|(_, l)| (l.sender, l.receiver) == (node, peer));
         Peer {
-            out: Outbound::new(self.plan.outbound.clone()),
+            out: Outbound::new(OutboundConfig { rounds: self.base, ..self.plan.outbound.clone() }),
             inn: Inbound::new(config.clone(), self.plan.names[node].clone(), self.plan.names[peer].clone()),
             dialled: None,
             accepted: None,
@@ -404,7 +404,7 @@ impl World {
                 self.hits.hit(Hit::Indeterminate);
                 self.tell_about(node, peer, lane, seq, Told::Indeterminate);
             }
-            OutEvent::Acked { lane, through, .. } => self.acked(node, peer, lane, through),
+            OutEvent::Acked { lane, through, has_rows, .. } => self.acked(node, peer, lane, through, has_rows),
             OutEvent::Refused { lane, seq, incarnation, message, code, .. } => {
                 self.hits.hit(Hit::Refused);
                 self.hits.hit(if message.is_some() { Hit::RefusedWithBody } else { Hit::RefusedFromQueue });
@@ -502,19 +502,19 @@ impl World {
 
     // ---- trims ----
 
-    fn acked(&mut self, node: usize, peer: usize, lane: LaneIx, through: Seq) {
+    fn acked(&mut self, node: usize, peer: usize, lane: LaneIx, through: Seq, has_rows: bool) {
         self.hits.hit(Hit::Acked);
         let Some(side) = self.peer(node, peer).and_then(|p| p.side_of(lane)) else { return };
         side.trim = side.trim.max(Some(through));
         let no = side.no;
         if !std::mem::replace(&mut side.trimming, true) {
-            self.trim_later(node, peer, no);
+            self.trim_later(node, peer, no, has_rows);
         }
     }
 
-    fn trim_later(&mut self, node: usize, peer: usize, lane: LaneNo) {
+    fn trim_later(&mut self, node: usize, peer: usize, lane: LaneNo, has_rows: bool) {
         let process = self.process_no(node);
-        let wait = self.rng.millis(0, 15);
+        let wait = self.rng.millis(0, if has_rows { 15 } else { 1000 });
         self.after(wait, Coming::Trim { node, process, peer, lane });
     }
 
@@ -533,7 +533,7 @@ impl World {
         };
         side.trim = side.trim.max(failed);
         if side.trim.is_some() {
-            self.trim_later(node, peer, lane);
+            self.trim_later(node, peer, lane, true);
         } else {
             side.trimming = false;
         }

@@ -50,7 +50,7 @@ pub(crate) enum Coming {
 /// Everything there is.
 pub(crate) struct World {
     pub(crate) now: Duration,
-    base: Instant,
+    pub(crate) base: Instant,
     pub(crate) rng: Rng,
     pub(crate) hits: Counters,
     pub(crate) plan: Plan,

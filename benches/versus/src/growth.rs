@@ -26,8 +26,20 @@ type Scenario = fn(&Options) -> Facts;
 const SCENARIOS: [(&str, Scenario); 5] =
     [("million", million), ("absent", absent), ("fan", fan), ("idle", idle), ("topics", topics)];
 
+/// What `--only` calls the scenarios.
+pub fn names() -> impl Iterator<Item = String> {
+    SCENARIOS.iter().map(|(name, _)| called(name))
+}
+
+fn called(name: &str) -> String {
+    format!("growth-{name}")
+}
+
 pub fn run(options: &Options, results: &mut Results) {
     for (name, scenario) in SCENARIOS {
+        if !options.wants(&called(name)) {
+            continue;
+        }
         eprintln!("growth: {name}");
         match scenario(options) {
             Ok(facts) => results.facts.extend(facts),

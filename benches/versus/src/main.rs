@@ -65,7 +65,7 @@ fn compare(options: &Options) -> Result<(), Failure> {
     }
     let mut results = Results::default();
     plan::run(options, &mut results);
-    if !options.quick && options.wants("growth") {
+    if !options.quick {
         growth::run(options, &mut results);
     }
     let targets = targets::all(&results);

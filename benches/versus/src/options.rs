@@ -1,5 +1,6 @@
 //! The command line.
 
+use crate::growth;
 use crate::rows::ROWS;
 use std::path::PathBuf;
 use versus_work::Failure;
@@ -9,7 +10,8 @@ pub const USAGE: &str =
              [--broker PROGRAM] [--missing NAME=REASON]…
 
   --quick     the headline rows, two short rounds, in less than a minute
-  --only      the rows of this name or starting with it, or `growth`; may be repeated
+  --only      the rows of this name or starting with it, or `growth`, or one scenario of it as in `growth-fan`; may be
+              repeated
   --rounds    how often each row is measured
   --json      writes all figures there
   --chart     draws the rates there, as SVG
@@ -65,6 +67,6 @@ impl Options {
 }
 
 fn known(name: String) -> Result<String, Failure> {
-    let known = name == "growth" || ROWS.iter().any(|row| row.name.starts_with(&name));
+    let known = growth::names().any(|of| of.starts_with(&name)) || ROWS.iter().any(|row| row.name.starts_with(&name));
     if known { Ok(name) } else { Err(format!("no row is called {name}; --list shows them").into()) }
 }

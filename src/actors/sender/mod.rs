@@ -9,6 +9,7 @@ use crate::actors::link::{Drive, Link};
 use crate::actors::messages::MeshEvent;
 use crate::actors::node::{Node, count, random, wall_ms};
 use crate::actors::store::{Commit, Load};
+use crate::actors::timer::Timer;
 use crate::stores::{DeadLetter, DeadLetterOrigin, PageLimit, StoreError, Stored, Write};
 use crate::types::{Incarnation, Message as Body, MessageId, NodeId, Seq, StoreId, Topic};
 use crate::wire::backoff::Backoff;
@@ -77,7 +78,7 @@ pub(in crate::actors) struct Sender {
     state: State,
     backoff: Backoff,
     redial: Option<SpawnHandle>,
-    timer: Option<(Instant, SpawnHandle)>,
+    timer: Timer,
     /// Counts connections, so that news of an old one is recognised.
     generation: u64,
 }
@@ -86,7 +87,16 @@ impl Sender {
     pub(in crate::actors) fn new(node: Arc<Node>, link: Arc<Link>, peers: SenderPeers) -> Self {
         let timing = &node.config.timing;
         let backoff = Backoff::new(timing.redial_first, timing.redial_cap);
-        Sender { node, link, peers, state: State::Waiting, backoff, redial: None, timer: None, generation: 0 }
+        Sender {
+            node,
+            link,
+            peers,
+            state: State::Waiting,
+            backoff,
+            redial: None,
+            timer: Timer::default(),
+            generation: 0,
+        }
     }
 
     // ---- the connection ----
@@ -211,23 +221,9 @@ impl Sender {
                 self.peers.resting.do_send(Resting(self.link.peer.clone()));
             }
         }
-        self.arm(ctx, deadline);
-    }
-
-    fn arm(&mut self, ctx: &mut Context<Self>, deadline: Option<Instant>) {
-        if self.timer.is_some_and(|(at, _)| Some(at) == deadline) {
-            return;
-        }
-        if let Some((_, timer)) = self.timer.take() {
-            ctx.cancel_future(timer);
-        }
-        self.timer = deadline.map(|at| {
-            let wait = at.saturating_duration_since(Instant::now());
-            let timer = ctx.run_later(wait, |actor, ctx| {
-                actor.timer = None;
-                actor.drive(ctx);
-            });
-            (at, timer)
+        self.timer.arm(ctx, deadline, |actor, ctx| {
+            actor.timer.fired();
+            actor.drive(ctx);
         });
     }
 
@@ -237,9 +233,9 @@ impl Sender {
         match event {
             Event::Append { lane, messages, synced } => self.append(ctx, lane, messages, synced),
             Event::Load { lane, id, after } => self.load(ctx, lane, id, after),
-            Event::Acked { lane, through, amount } => {
+            Event::Acked { lane, through, amount, has_rows } => {
                 count(&self.node.counters.acked, amount.messages);
-                return self.link.lane(lane).0.map(|lane| Acked { lane, through });
+                return self.link.lane(lane).0.map(|lane| Acked { lane, through, has_rows });
             }
             Event::Refused { lane, seq, incarnation, message, code, text } => {
                 self.refused(ctx, lane, Refusal { seq, incarnation, message, code, text });
@@ -336,7 +332,7 @@ impl Supervised for Sender {
             self.link.disconnected();
         }
         self.state = State::Waiting;
-        self.timer = None;
+        self.timer.fired();
         self.redial = None;
     }
 }
@@ -378,9 +374,10 @@ impl Handler<Stop> for Sender {
             tasks.iter().for_each(JoinHandle::abort);
             self.link.disconnected();
         }
-        for timer in [self.redial.take(), self.timer.take().map(|(_, timer)| timer)].into_iter().flatten() {
-            ctx.cancel_future(timer);
+        if let Some(redial) = self.redial.take() {
+            ctx.cancel_future(redial);
         }
+        self.timer.stop(ctx);
         self.generation += 1;
         self.state = State::Stopped;
         self.link.attach(None);

@@ -21,6 +21,7 @@ use crate::actors::messages::{MeshEvent, Sink};
 use crate::actors::node::{Node, count, random, wall_ms};
 use crate::actors::sender::PeerNews;
 use crate::actors::store::{Commit, OpenInbox};
+use crate::actors::timer::Timer;
 use crate::stores::{DeadLetter, DeadLetterOrigin, LaneKey, Write};
 use crate::types::{Cursor, Incarnation, LaneId, Message, MessageId, NodeId, Seq, Topic};
 use crate::wire::codec;
@@ -64,7 +65,7 @@ pub(in crate::actors) struct Session {
     outlet: Option<Rc<Outlet>>,
     tasks: Vec<JoinHandle<()>>,
     generation: u64,
-    timer: Option<(Instant, SpawnHandle)>,
+    timer: Timer,
     drained: Vec<futures::channel::oneshot::Sender<()>>,
     /// The session is closing; whoever waits for that hears when this is dropped.
     closing: Option<futures::channel::oneshot::Sender<()>>,
@@ -117,7 +118,7 @@ impl Session {
             outlet: None,
             tasks: Vec::new(),
             generation: 0,
-            timer: None,
+            timer: Timer::default(),
             drained: Vec::new(),
             closing: None,
             connected,
@@ -181,20 +182,10 @@ impl Session {
     }
 
     fn arm(&mut self, ctx: &mut Context<Self>) {
-        let deadline = self.inbound.poll_timeout();
-        if self.timer.is_some_and(|(at, _)| Some(at) == deadline) {
-            return;
-        }
-        if let Some((_, timer)) = self.timer.take() {
-            ctx.cancel_future(timer);
-        }
-        self.timer = deadline.map(|at| {
-            let timer = ctx.run_later(at.saturating_duration_since(Instant::now()), |actor, ctx| {
-                actor.timer = None;
-                actor.inbound.handle_timeout(Instant::now(), random());
-                actor.drive(ctx);
-            });
-            (at, timer)
+        self.timer.arm(ctx, self.inbound.poll_timeout(), |actor, ctx| {
+            actor.timer.fired();
+            actor.inbound.handle_timeout(Instant::now(), random());
+            actor.drive(ctx);
         });
     }
 

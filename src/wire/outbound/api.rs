@@ -61,6 +61,8 @@ pub struct OutboundConfig {
     pub part_bytes: usize,
     /// See [`Heartbeat`](crate::wire::heartbeat::Heartbeat).
     pub heartbeat: Duration,
+    /// The same for all links of a node: see [`Heartbeat::dialled`](crate::wire::heartbeat::Heartbeat::dialled).
+    pub rounds: Instant,
     /// How long to leave the store alone after it failed.
     pub store_retry: Duration,
 }
@@ -223,6 +225,8 @@ pub enum Event {
         through: Seq,
         /// What was acked since the last such event, as far as it was sent by this process.
         amount: Amount,
+        /// Whether there are rows to go, as far as this end knows. If not, the new floor may wait.
+        has_rows: bool,
     },
     /// The receiver will never take this message: keep it as a dead letter, remove its row, then call
     /// [`Outbound::handle_refused`](super::Outbound::handle_refused).

@@ -20,7 +20,7 @@ impl Outbound {
 
     /// A connection is up and the handshake is done. Lanes with work are resumed.
     pub fn handle_connected(&mut self, now: Instant, peer: PeerLimits) {
-        self.link = Link::Up { peer, heartbeat: Heartbeat::dialled(self.config.heartbeat, now) };
+        self.link = Link::Up { peer, heartbeat: Heartbeat::dialled(self.config.heartbeat, self.config.rounds, now) };
         let max_message = usize::try_from(peer.max_message).unwrap_or(usize::MAX);
         self.plain_bytes = self.part_bytes().min(self.config.compress_threshold).min(max_message);
         let busy = self.lanes.iter().flatten().filter(|l| l.has_work() || l.is_behind_acks());
@@ -168,15 +168,17 @@ impl Outbound {
         l.cached = l.cached.max(through);
         let (amount, held) = let_go(&mut self.segments, &mut self.transmit, &mut l.inflight, through);
         self.memory.remove_all(held);
+        let mut has_rows = held != amount || l.appending.is_some();
         while let Some(item) = l.ready.pop_front_if(|i| i.seq <= through) {
             l.ready_bytes -= item.message.size();
+            has_rows = true;
         }
         l.pending.remove_all(amount);
         l.forget_spans(through);
         if !l.refusals.is_empty() {
             l.refusals = l.refusals.split_off(&through.next());
         }
-        self.events.push_back(Event::Acked { lane, through, amount });
+        self.events.push_back(Event::Acked { lane, through, amount, has_rows });
         self.note_unstored(lane);
         self.make_room();
         self.enqueue(lane);

@@ -32,6 +32,7 @@ fn config() -> OutboundConfig {
         compress_threshold: 200,
         part_bytes: 64,
         heartbeat: Duration::from_secs(3600),
+        rounds: Instant::now(),
         store_retry: RETRY,
     }
 }

@@ -1,0 +1,39 @@
+//! The one timer of an actor that drives a machine.
+//!
+//! Deadlines mostly move away: each sign of life of a peer moves that of its silence. A timer that is too early is left
+//! alone, and set again when it fires; only an earlier deadline sets it anew.
+
+use actix::prelude::*;
+use std::time::Instant;
+
+/// See the [module](self).
+#[derive(Debug, Default)]
+pub(super) struct Timer(Option<(Instant, SpawnHandle)>);
+
+impl Timer {
+    /// Has `due` called at `deadline`, or before: it must arm the timer again.
+    pub(super) fn arm<A: Actor<Context = Context<A>>>(
+        &mut self,
+        ctx: &mut Context<A>,
+        deadline: Option<Instant>,
+        due: fn(&mut A, &mut Context<A>),
+    ) {
+        let Some(deadline) = deadline else { return self.stop(ctx) };
+        if self.0.is_some_and(|(at, _)| at <= deadline) {
+            return;
+        }
+        self.stop(ctx);
+        self.0 = Some((deadline, ctx.run_later(deadline.saturating_duration_since(Instant::now()), due)));
+    }
+
+    /// It has fired.
+    pub(super) fn fired(&mut self) {
+        self.0 = None;
+    }
+
+    pub(super) fn stop<A: Actor<Context = Context<A>>>(&mut self, ctx: &mut Context<A>) {
+        if let Some((_, timer)) = self.0.take() {
+            ctx.cancel_future(timer);
+        }
+    }
+}
