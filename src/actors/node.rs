@@ -10,13 +10,16 @@ use actix::Recipient;
 use std::net::SocketAddr;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::Notify;
 
 /// The transmit buffer of a link: enough to fill the socket while the next one is written.
 const TRANSMIT_BYTES: usize = 1 << 20;
 /// Large payloads are cut into parts of this size, so that they hold up neither other lanes nor heartbeats.
 const PART_BYTES: usize = 1 << 20;
+/// How long an ack may wait for others: a fraction of the default of `max_delay`, after half of which the sender stores what is
+/// not acked.
+const ACK_DELAY: Duration = Duration::from_millis(5);
 /// Rows of one append, and messages of one load. Larger ones gain little and hold the store for longer.
 const APPEND_MESSAGES: usize = 4096;
 const PAGE_MESSAGES: u64 = 2048;
@@ -130,6 +133,7 @@ impl Node {
             nack_first: timing.nack_first,
             nack_cap: timing.nack_cap,
             max_delay: timing.max_delay,
+            ack_delay: ACK_DELAY.min(timing.max_delay / 10),
             heartbeat: timing.heartbeat,
             record_attempts: self.unclean,
         }

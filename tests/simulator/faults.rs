@@ -176,6 +176,7 @@ fn inbound(rng: &mut Rng) -> InboundConfig {
         nack_first: Duration::from_millis(4),
         nack_cap: Duration::from_millis(40),
         max_delay: MAX_DELAY,
+        ack_delay: rng.micros(0, 4000),
         heartbeat: Duration::from_millis(100),
         record_attempts: false,
     }

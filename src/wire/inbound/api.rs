@@ -25,6 +25,8 @@ pub struct InboundConfig {
     pub nack_cap: Duration,
     /// How far the cursor of a write-behind lane may be behind, in time.
     pub max_delay: Duration,
+    /// How long an ack may wait for others to go with it.
+    pub ack_delay: Duration,
     /// See [`Heartbeat`](crate::wire::heartbeat::Heartbeat).
     pub heartbeat: Duration,
     /// Record attempts before redelivered messages are handed over: the last process of this node died.

@@ -27,6 +27,7 @@ impl Inbound {
                 lane.consume(size);
                 self.counts.duplicates += u64::from(duplicate);
                 self.lanes[slot.0].note_change(slot, &mut self.changed);
+                self.ack_now = true;
             }
             return Ok(());
         }
@@ -136,6 +137,7 @@ impl Inbound {
         if !more {
             lane.consume(size);
             lane.note_change(slot, &mut self.changed);
+            self.ack_now = true;
         }
         let Some(session) = &mut lane.session else { return };
         session.partial = None;

@@ -132,6 +132,7 @@ impl Inbound {
     pub(super) fn left(&mut self, now: Instant, slot: Slot) {
         let lane = &mut self.lanes[slot.0];
         lane.note_change(slot, &mut self.changed);
+        self.ack_due.get_or_insert(now + self.config.ack_delay);
         if lane.strict || self.draining {
             self.committing.insert(slot);
         } else if lane.commit_due.is_none() && lane.handled != lane.committed {
@@ -157,6 +158,7 @@ impl Inbound {
             self.committing.insert(slot);
         }
         lane.note_change(slot, &mut self.changed);
+        self.ack_now = true;
     }
 
     // ---- outputs ----
@@ -185,15 +187,29 @@ impl Inbound {
             for slot in self.changed.drain(..) {
                 self.lanes[slot.0].changed = false;
             }
+            (self.ack_due, self.ack_now) = (None, false);
             return None;
         }
-        self.write_acks();
+        if self.ack_now || self.draining || !self.tx.is_empty() || self.has_news() {
+            self.write_acks();
+        }
         (!self.tx.is_empty()).then(|| self.tx.split().freeze())
     }
 
+    fn has_news(&self) -> bool {
+        let window = (self.config.window_messages, self.config.window_bytes);
+        let sessions = self.changed.iter().filter_map(|slot| self.lanes[slot.0].session.as_ref());
+        sessions.into_iter().any(|session| session.has_news(window))
+    }
+
     pub(super) fn write_acks(&mut self) {
+        (self.ack_due, self.ack_now) = (None, false);
         while let Some(slot) = self.changed.pop() {
-            self.lanes[slot.0].changed = false;
+            let lane = &mut self.lanes[slot.0];
+            lane.changed = false;
+            if let Some(session) = &mut lane.session {
+                session.told = session.consumed;
+            }
             self.write_ack(slot);
             self.write_credit(slot);
         }
@@ -236,7 +252,8 @@ impl Inbound {
     pub fn poll_timeout(&self) -> Option<Instant> {
         let lanes = self.timed.iter().filter_map(|slot| self.deadline(*slot)).min();
         let heartbeat = self.heartbeat.as_ref().map(Heartbeat::deadline);
-        [lanes, heartbeat].into_iter().flatten().min()
+        let acks = self.ack_due.filter(|_| heartbeat.is_some());
+        [lanes, heartbeat, acks].into_iter().flatten().min()
     }
 
     fn deadline(&self, slot: Slot) -> Option<Instant> {
@@ -265,6 +282,7 @@ impl Inbound {
                 Silence::Dead => self.events.push_back(Event::Silent),
             }
         }
+        self.ack_now |= self.ack_due.take_if(|due| *due <= now).is_some();
         let due: Vec<_> = self.timed.iter().copied().filter(|s| self.deadline(*s).is_some_and(|d| d <= now)).collect();
         for slot in due {
             self.expire_handlers(now, slot, random);

@@ -18,6 +18,12 @@ use std::cmp::Ordering;
 use std::collections::VecDeque;
 use std::time::Instant;
 
+/// What is handled is acked at once when it is as much as one write of the sender mostly has, so that its memory is free
+/// again; less waits a moment for more.
+const ACK_BYTES: u64 = 64 * 1024;
+/// The same for small messages.
+const ACK_MESSAGES: u64 = 1024;
+
 /// Where a message stands between arrival and ack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum State {
@@ -105,6 +111,8 @@ pub(super) struct Session {
     pub(super) ack_again: bool,
     /// Messages and bytes that left the queue since the lane was resumed.
     pub(super) consumed: (u64, u64),
+    /// The same when the sender was last told.
+    pub(super) told: (u64, u64),
     /// Messages and bytes that waited already when the lane was resumed: they take their part of the window.
     pub(super) waited: (u64, u64),
     /// Credit as last announced.
@@ -116,6 +124,12 @@ impl Session {
     pub(super) fn credit(&self, window: (u64, u64)) -> (u64, u64) {
         let of = |window: u64, consumed: u64, waited: u64| (window + consumed).saturating_sub(waited);
         (of(window.0, self.consumed.0, self.waited.0), of(window.1, self.consumed.1, self.waited.1))
+    }
+
+    /// Whether enough has left the queue for the sender to be told at once, out of this window.
+    pub(super) fn has_news(&self, window: (u64, u64)) -> bool {
+        let (messages, bytes) = (self.consumed.0 - self.told.0, self.consumed.1 - self.told.1);
+        messages >= (window.0 / 8).min(ACK_MESSAGES) || bytes >= (window.1 / 8).min(ACK_BYTES)
     }
 
     /// Whether nothing is half here, and nothing is to be dropped.

@@ -60,6 +60,10 @@ pub struct Inbound {
     committing: BTreeSet<Slot>,
     /// Lanes whose ack or credit may have changed.
     changed: Vec<Slot>,
+    /// When they are written at the latest.
+    ack_due: Option<Instant>,
+    /// They are to be written at once.
+    ack_now: bool,
     /// Lanes with messages that share the buffer they arrived in.
     attached: Vec<Slot>,
     /// Lanes with a deadline.
@@ -86,6 +90,8 @@ impl Inbound {
             turn: VecDeque::new(),
             committing: BTreeSet::new(),
             changed: Vec::new(),
+            ack_due: None,
+            ack_now: false,
             attached: Vec::new(),
             timed: BTreeSet::new(),
             draining: false,
@@ -135,6 +141,7 @@ impl Inbound {
             lane.handler = Some(handler);
             lane.ahead = 0;
             lane.note_change(slot, &mut self.changed);
+            self.ack_now = true;
             self.enqueue(slot);
         }
         self.handlers.insert(topic, handler);
@@ -151,6 +158,7 @@ impl Inbound {
     /// Hands nothing over any more and commits all cursors at once, for a shutdown.
     pub fn drain(&mut self) {
         self.draining = true;
+        self.ack_now = true;
         let open = self.lanes.iter().enumerate().filter(|(_, l)| l.handled != l.committed);
         self.committing.extend(open.map(|(at, _)| Slot(at)));
     }
@@ -322,6 +330,7 @@ impl Inbound {
             acked: None,
             ack_again: false,
             consumed: (0, 0),
+            told: (0, 0),
             waited,
             granted,
         });

@@ -18,6 +18,27 @@ fn a_write_behind_message_is_acked_when_handled_and_its_cursor_follows() {
 }
 
 #[test]
+fn an_ack_waits_a_moment_for_others_unless_it_is_for_much() {
+    let mut link = Link::with(InboundConfig { window_messages: 80, window_bytes: 1 << 20, ..config() });
+    link.subscribe(100);
+    link.resume(0, &[(A, 1)], None);
+    link.said();
+    link.plain(1);
+    link.handed();
+    link.answer(0, done());
+    assert!(link.said().is_empty());
+    assert_eq!(link.inn.poll_timeout(), Some(link.now + ACK_DELAY));
+    link.wait(ACK_DELAY);
+    assert_eq!(link.said(), ["ack 1"]);
+    for n in 2..=11 {
+        link.plain(n);
+        link.handed();
+        link.answer(n - 1, done());
+    }
+    assert_eq!(link.said(), ["ack 11"], "a tenth of the window is handled");
+}
+
+#[test]
 fn a_strict_message_is_acked_only_when_its_cursor_is_committed() {
     let mut link = Link::new(10);
     link.strict(1);

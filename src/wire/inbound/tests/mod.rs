@@ -10,6 +10,7 @@ use std::time::Duration;
 const A: Incarnation = Incarnation::new(0xa);
 const B: Incarnation = Incarnation::new(0xb);
 const IX: LaneIx = LaneIx(7);
+const ACK_DELAY: Duration = Duration::from_millis(5);
 const SLOT: Slot = Slot(0);
 const MAX_DELAY: Duration = Duration::from_millis(50);
 
@@ -31,6 +32,7 @@ fn config() -> InboundConfig {
         nack_cap: Duration::from_secs(5),
         max_delay: MAX_DELAY,
         heartbeat: Duration::from_secs(3600),
+        ack_delay: ACK_DELAY,
         record_attempts: false,
     }
 }
