@@ -133,7 +133,7 @@ impl Board {
     }
 
     /// Offers a message to the next target, those with a live link first.
-    #[inline]
+    #[inline(always)]
     pub(super) fn offer(&self, offer: &mut Offer<'_>) -> Result<Offered, Blocked> {
         let targets = self.targets.load();
         match usable(&targets, offer.mode) {
@@ -169,6 +169,8 @@ fn usable(targets: &[Target], mode: Mode) -> &[Target] {
 }
 
 impl Target {
+    // What it answers is large, and mostly looked at at once.
+    #[inline(always)]
     pub(super) fn offer(&self, offer: &mut Offer<'_>) -> Result<Offered, Blocked> {
         let (headers, body) = (offer.headers, offer.body);
         let taken = match offer.mode {

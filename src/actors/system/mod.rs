@@ -26,11 +26,13 @@ use crate::wire::inbound::Handler as Spec;
 use crate::wire::outbound::Body;
 use actix::dev::{MessageResponse, OneshotSender};
 use actix::prelude::*;
-use futures::FutureExt;
 use futures::channel::{mpsc, oneshot};
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt, StreamExt};
 use send::{Flush, Replies};
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -70,7 +72,7 @@ pub struct LinerSystem {
     last_board: Option<Arc<Board>>,
     /// Links with something to transmit that do not know it yet.
     to_wake: Vec<Arc<Link>>,
-    replies: Replies,
+    replies: Rc<Replies>,
     /// Messages taken since the mailbox was empty.
     unflushed: usize,
 }
@@ -115,7 +117,7 @@ impl LinerSystem {
             next_thread: 0,
             last_board: None,
             to_wake: Vec::new(),
-            replies: Replies::default(),
+            replies: Rc::default(),
             unflushed: 0,
         }
     }
@@ -267,6 +269,7 @@ impl Actor for LinerSystem {
 
     fn stopped(&mut self, _: &mut Self::Context) {
         self.flush();
+        self.replies.close();
         self.threads.stop();
     }
 }

@@ -8,9 +8,52 @@ const FLUSH_EVERY: usize = 64;
 /// What a [`SendTo`] is answered.
 type SendResult = Result<Receipt, SendError>;
 
-/// Replies that are known and not given yet, with those who wait for them: to wake another thread costs more than to take
-/// a message, so they are given together.
-pub(super) type Replies = Rc<RefCell<Vec<(OneshotSender<SendResult>, SendResult)>>>;
+/// Those who wait for the replies to their sends. To wake another thread costs more than to take a message, so they are
+/// given together.
+#[derive(Default)]
+pub(super) struct Replies {
+    /// Known, and not given yet.
+    known: RefCell<Vec<(OneshotSender<SendResult>, SendResult)>>,
+    late: RefCell<FuturesUnordered<Late>>,
+}
+
+/// A reply that is not known yet: given when it is.
+struct Late {
+    answer: oneshot::Receiver<SendResult>,
+    reply: Option<OneshotSender<SendResult>>,
+}
+
+impl Late {
+    fn give(&mut self, result: SendResult) {
+        if let Some(reply) = self.reply.take() {
+            let _ = reply.send(result);
+        }
+    }
+}
+
+impl Future for Late {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<()> {
+        self.answer.poll_unpin(cx).map(|result| self.give(result.unwrap_or_else(|_| SendResult::closed())))
+    }
+}
+
+impl Replies {
+    fn give_known(&self) {
+        for (reply, result) in self.known.borrow_mut().drain(..) {
+            let _ = reply.send(result);
+        }
+    }
+
+    /// The system ends: what is not known by now will not be.
+    pub(super) fn close(&self) {
+        for mut late in self.late.take() {
+            let result = late.answer.try_recv().ok().flatten();
+            late.give(result.unwrap_or_else(SendResult::closed));
+        }
+    }
+}
 
 /// Wakes the links that have something to transmit, and gives the replies. A future of the actor, and as such polled
 /// whenever its mailbox is empty.
@@ -23,10 +66,11 @@ impl ActorFuture<LinerSystem> for Flush {
         self: Pin<&mut Self>,
         system: &mut LinerSystem,
         _: &mut Context<LinerSystem>,
-        _: &mut task::Context<'_>,
+        cx: &mut task::Context<'_>,
     ) -> Poll<()> {
         system.unflushed = 0;
         system.flush();
+        while let Poll::Ready(Some(())) = system.replies.late.borrow_mut().poll_next_unpin(cx) {}
         Poll::Pending
     }
 }
@@ -112,9 +156,7 @@ impl LinerSystem {
         for link in self.to_wake.drain(..) {
             link.flow.wake();
         }
-        for (reply, result) in self.replies.borrow_mut().drain(..) {
-            let _ = reply.send(result);
-        }
+        self.replies.give_known();
     }
 
     pub(super) fn later<T>(
@@ -174,18 +216,19 @@ where
     }
 }
 
-/// The answer to a [`SendTo`]. One that is there is given together with others.
+/// The answer to a [`SendTo`], to be given together with others.
 #[allow(unreachable_pub)]
 pub struct Gathered {
     answer: Answer<SendResult>,
-    replies: Replies,
+    replies: Rc<Replies>,
 }
 
 impl MessageResponse<LinerSystem, SendTo> for Gathered {
-    fn handle(self, ctx: &mut Context<LinerSystem>, reply: Option<OneshotSender<SendResult>>) {
-        match (self.answer, reply) {
-            (Answer::Now(result), Some(reply)) => self.replies.borrow_mut().push((reply, result)),
-            (answer, reply) => MessageResponse::<LinerSystem, SendTo>::handle(answer, ctx, reply),
+    fn handle(self, _: &mut Context<LinerSystem>, reply: Option<OneshotSender<SendResult>>) {
+        let Some(reply) = reply else { return };
+        match self.answer {
+            Answer::Now(result) => self.replies.known.borrow_mut().push((reply, result)),
+            Answer::Later(answer) => self.replies.late.borrow_mut().push(Late { answer, reply: Some(reply) }),
         }
     }
 }
@@ -260,4 +303,25 @@ impl Handler<GetPublisher> for LinerSystem {
 
 fn publisher(system: &mut LinerSystem, ctx: &Context<LinerSystem>, topic: &Topic, options: Options) -> Publisher {
     Publisher::new(system.node.clone(), system.board(ctx, topic), ctx.address().recipient(), options)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::sync::oneshot as replying;
+
+    #[test]
+    fn nobody_waits_for_a_system_that_ended() {
+        let replies = Replies::default();
+        let late = || {
+            let ((answer, waits), (reply, heard)) = (oneshot::channel(), replying::channel());
+            replies.late.borrow_mut().push(Late { answer: waits, reply: Some(reply) });
+            (answer, heard)
+        };
+        let ((answer, mut answered), (_pending, mut pending)) = (late(), late());
+        answer.send(Err(SendError::Deadline)).expect("is waited for");
+        replies.close();
+        assert!(matches!(answered.try_recv(), Ok(Err(SendError::Deadline))));
+        assert!(matches!(pending.try_recv(), Ok(Err(SendError::Indeterminate))));
+    }
 }
