@@ -132,7 +132,9 @@ impl Inbound {
     pub(super) fn left(&mut self, now: Instant, slot: Slot) {
         let lane = &mut self.lanes[slot.0];
         lane.note_change(slot, &mut self.changed);
-        self.ack_due.get_or_insert(now + self.config.ack_delay);
+        if self.ack_due.is_none() {
+            self.ack_due = Some(now + self.config.ack_delay);
+        }
         if lane.strict || self.draining {
             self.committing.insert(slot);
         } else if lane.commit_due.is_none() && lane.handled != lane.committed {

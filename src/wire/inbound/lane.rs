@@ -163,7 +163,11 @@ impl Session {
 
     /// The incarnation of a number of this session.
     pub(super) fn cursor(&self, seq: Seq) -> Option<Cursor> {
-        let (incarnation, _) = self.spans.iter().rev().find(|(_, first)| *first <= seq).or(self.spans.first())?;
+        // Nearly always it is of the last one.
+        let (incarnation, _) = match self.spans.last()? {
+            last if last.1 <= seq => last,
+            _ => self.spans.iter().rev().find(|(_, first)| *first <= seq).or(self.spans.first())?,
+        };
         Some(Cursor { incarnation: *incarnation, seq })
     }
 
