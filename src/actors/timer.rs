@@ -1,10 +1,14 @@
 //! The one timer of an actor that drives a machine.
 //!
-//! Deadlines mostly move away: each sign of life of a peer moves that of its silence. A timer that is too early is left
-//! alone, and set again when it fires; only an earlier deadline sets it anew.
+//! Deadlines mostly move away: each sign of life of a peer moves that of its silence. A timer that is a little early is left
+//! alone, and set again when it fires; only an earlier deadline, or one much later, sets it anew. So neither a busy link
+//! sets it all the time, nor does an idle one wake up for nothing.
 
 use actix::prelude::*;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// How early a timer may be.
+const EARLY: Duration = Duration::from_millis(500);
 
 /// See the [module](self).
 #[derive(Debug, Default)]
@@ -19,7 +23,7 @@ impl Timer {
         due: fn(&mut A, &mut Context<A>),
     ) {
         let Some(deadline) = deadline else { return self.stop(ctx) };
-        if self.0.is_some_and(|(at, _)| at <= deadline) {
+        if self.0.is_some_and(|(at, _)| at <= deadline && deadline - at < EARLY) {
             return;
         }
         self.stop(ctx);
