@@ -126,7 +126,7 @@ pub extern "C" fn lnr_is_running(client: Handle) -> Bool {
 pub extern "C" fn lnr_delete_client(client: Handle) -> Bool {
     guarded(FALSE, || {
         let Some(entry) = remove(client as usize) else { return FALSE };
-        entry.core.stop();
+        entry.core.delete();
         TRUE
     })
 }
