@@ -263,7 +263,8 @@ typedef struct lnr_delivery {
     uint64_t seq;
     /** How often it was handed over, this time included. */
     uint32_t attempt;
-    /** It may have been handed over before, for example by a process that crashed. */
+    /** It may have been handed over before, for example by a process that crashed. Set on all that was read from the sender's
+     *  store, also where it comes for the first time. */
     BOOL redelivered;
 } lnr_delivery;
 

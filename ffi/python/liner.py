@@ -116,7 +116,8 @@ class Delivery(NamedTuple):
     attempt: int
     """How often it was handed over, this time included."""
     redelivered: bool
-    """It may have been handed over before, for example by a process that crashed."""
+    """It may have been handed over before, for example by a process that crashed. Set on all that was read from the sender's store,
+    also where it comes for the first time."""
 
 
 class DeadLetter(NamedTuple):
