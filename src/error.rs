@@ -38,7 +38,8 @@ pub enum SpawnError {
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum SendError {
-    /// Nobody serves the topic, as the store said just now; at most once, nobody but nodes that were released.
+    /// Nobody serves the topic, as the store said just now, and this node has no lane to it; at most once, nobody but nodes
+    /// that were released. It is answered at once, whatever the deadline: send again later.
     #[error("no route: nobody serves {0:?}")]
     NoRoute(Topic),
     /// The topic is this node's own: it hands itself nothing over.
@@ -64,7 +65,7 @@ pub enum SendError {
     /// A bound is reached, and the configuration says not to wait ([`OnFull`](crate::OnFull)), or waiting is not possible.
     #[error("queue is full")]
     QueueFull,
-    /// The deadline passed while the message waited for a route, for room or for the store.
+    /// The deadline passed while a route was looked up, or the message waited for room or for the store.
     #[error("deadline passed before the message was accepted")]
     Deadline,
     /// The store refused the message, until the deadline or for good.

@@ -9,8 +9,8 @@
 //! [`Receipt`] is the promise: the message is accepted at the level of its [`Mode`], which by default is committed to the
 //! sender's store. An accepted message is sent until a subscriber answers `Ok`, or has failed it so often
 //! ([`Limits::max_attempts`]) that it is kept as a [`DeadLetter`]. First deliveries of a lane come in the order of acceptance.
-//! A message may come twice around a crash or a lost link; [`Delivery::redelivered`] says so, and [`Delivery::id`] stays the
-//! same. An error means that the message will never be delivered; only [`SendError::Indeterminate`] leaves it open.
+//! A message may come twice around a crash or a lost link; [`Delivery::id`] is the same both times, and tells a duplicate.
+//! [`Delivery::redelivered`] marks what may be one: also what waited in the sender's store and comes for the first time. An error means that the message will never be delivered; only [`SendError::Indeterminate`] leaves it open.
 //!
 //! # Example
 //!
@@ -89,6 +89,11 @@ pub use types::*;
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// Those of the guide, too.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/rust.md")]
+struct Guide;
 
 /// Those for operators compile.
 #[cfg(doctest)]

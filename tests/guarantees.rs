@@ -3,6 +3,8 @@
 
 mod support;
 
+#[path = "guarantees/closing.rs"]
+mod closing;
 #[path = "guarantees/handling.rs"]
 mod handling;
 #[path = "guarantees/interface.rs"]

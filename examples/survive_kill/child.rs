@@ -60,7 +60,7 @@ fn store(options: &Options, name: &str, topic: &str) -> Config {
         Kind::Postgres => Config::postgres(name, topic, options.url_of(name)),
         #[cfg(feature = "redis")]
         Kind::Redis => Config::redis(name, topic, options.url_of(name)),
-        _ => file(options, name, topic),
+        Kind::Sqlite => file(options, name, topic),
     }
 }
 

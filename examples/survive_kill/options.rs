@@ -41,7 +41,9 @@ pub(crate) struct Options {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Sqlite,
+    #[cfg(feature = "postgres")]
     Postgres,
+    #[cfg(feature = "redis")]
     Redis,
 }
 
@@ -119,7 +121,9 @@ impl Options {
     /// The store of a node: the one of both, or a schema or database of its own.
     pub(crate) fn url_of(&self, node: &str) -> String {
         match self.store {
+            #[cfg(feature = "postgres")]
             Kind::Postgres if self.isolated => format!("{}?schema={node}", self.url),
+            #[cfg(feature = "redis")]
             Kind::Redis if self.isolated && node == "receiver" => self.url.replace("?db=0", "?db=1"),
             _ => self.url.clone(),
         }
@@ -138,10 +142,11 @@ fn durability(word: &str) -> Result<Durability, String> {
 fn kind(word: &str) -> Result<Kind, String> {
     match word {
         "sqlite" => Ok(Kind::Sqlite),
-        "postgres" if cfg!(feature = "postgres") => Ok(Kind::Postgres),
-        "redis" if cfg!(feature = "redis") => Ok(Kind::Redis),
-        "postgres" | "redis" => Err(format!("built without it: add --features {word}")),
-        _ => Err(format!("{word:?} is not sqlite, postgres or redis")),
+        #[cfg(feature = "postgres")]
+        "postgres" => Ok(Kind::Postgres),
+        #[cfg(feature = "redis")]
+        "redis" => Ok(Kind::Redis),
+        _ => Err(format!("{word:?} is not sqlite, nor postgres or redis built with the feature of that name")),
     }
 }
 

@@ -28,7 +28,7 @@ impl Server {
                 options.url = server.url(0);
                 Server::Redis(server)
             }
-            _ => Server::None,
+            Kind::Sqlite => Server::None,
         }
     }
 

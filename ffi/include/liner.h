@@ -14,7 +14,8 @@
  * given out twice, so a stale one stays harmless.
  *
  * ERRORS. A function that fails leaves a code and a text with its client, for `lnr_last_error_code` and
- * `lnr_last_error_message`; one that succeeds sets LNR_OK. Reading either does not change it.
+ * `lnr_last_error_message`; one that succeeds sets LNR_OK. Reading either does not change it. Threads that share a client see
+ * each other's. What creating a client leaves is found under NULL, by each thread its own.
  *
  * THREADS. Any thread may call any function at any time; calls for one client may overlap.
  *
@@ -98,10 +99,17 @@ enum {
     LNR_ERR_BUSY = 11
 };
 
-/** Why the client's last call failed, or LNR_OK; 0 for a handle that is none. */
+/**
+ * Why the client's last call failed, or LNR_OK; whichever thread made that call. 0 for a handle that is none.
+ * For NULL: why this thread's last `lnr_new_client_*` gave none, or LNR_OK.
+ */
 LINER_API int lnr_last_error_code(lnr_hClient client);
 
-/** The same in words: "" when there was no error, NULL for a handle that is none. Valid until the client's next call. */
+/**
+ * The same in words: "" when there was no error, NULL for a handle that is none, and for NULL when there is a client.
+ * The text is a copy for the calling thread, valid until that thread calls this function again or ends. Calls of other threads
+ * and deleting the client leave it as it is.
+ */
 LINER_API const char* lnr_last_error_message(lnr_hClient client);
 
 /* ---- creating, running, ending ---- */
@@ -164,7 +172,10 @@ LINER_API BOOL lnr_stop(lnr_hClient client);
 /** Whether the client runs: from a successful `lnr_run` to `lnr_stop`, or until a newer process took its name. */
 LINER_API BOOL lnr_is_running(lnr_hClient client);
 
-/** Stops the client and frees it. The handle is no longer valid. */
+/**
+ * Stops the client and frees it. The handle is no longer valid. A SQLite file is closed when this returns: if nobody else has it
+ * open, "-wal" and "-shm" beside it are gone, and all is in the file itself. Inside a callback, that follows.
+ */
 LINER_API BOOL lnr_delete_client(lnr_hClient client);
 
 /* ---- sending ---- */
@@ -252,7 +263,8 @@ typedef struct lnr_delivery {
     uint64_t seq;
     /** How often it was handed over, this time included. */
     uint32_t attempt;
-    /** It may have been handed over before, for example by a process that crashed. */
+    /** It may have been handed over before, for example by a process that crashed. Set on all that was read from the sender's
+     *  store, also where it comes for the first time. */
     BOOL redelivered;
 } lnr_delivery;
 
@@ -342,7 +354,7 @@ LINER_API const char* lnr_published_addr(lnr_hClient client);
 /**
  * What the client counts and holds, as a JSON object: accepted, delivered, handled, acked, redelivered, nacked, dead_lettered,
  * dropped, duplicates, pending and more, and its links by peer. Counters run from `lnr_run`. NULL on error, with
- * LNR_ERR_NOT_RUNNING for a client that does not run. Valid until the client's next call of this function.
+ * LNR_ERR_NOT_RUNNING for a client that does not run. Valid until the calling thread calls this function again or ends.
  */
 LINER_API const char* lnr_stats_json(lnr_hClient client);
 

@@ -116,7 +116,8 @@ class Delivery(NamedTuple):
     attempt: int
     """How often it was handed over, this time included."""
     redelivered: bool
-    """It may have been handed over before, for example by a process that crashed."""
+    """It may have been handed over before, for example by a process that crashed. Set on all that was read from the sender's store,
+    also where it comes for the first time."""
 
 
 class DeadLetter(NamedTuple):
@@ -321,9 +322,15 @@ def _str(text: Optional[bytes]) -> str:
     return text.decode("utf-8") if text else ""
 
 
-def _bytes(data: Data) -> bytes:
+def _bytes(data: Data, what: str = "data") -> bytes:
     """A payload as the library takes it."""
-    return data if isinstance(data, bytes) else bytes(memoryview(data))
+    if isinstance(data, bytes):
+        return data
+    try:
+        return bytes(memoryview(data))
+    except TypeError:
+        given = type(data).__name__
+        raise TypeError(f"{what} must be bytes, bytearray or memoryview, not {given}") from None
 
 
 def _headers(array: Any, count: int) -> Tuple[Tuple[str, bytes], ...]:
@@ -541,7 +548,9 @@ class Client:
         """The node's unique name."""
         handle = getattr(self._lib, constructor)(_text(name), *map(_text, arguments))
         if not handle:
-            raise LinerError(f"cannot create client {name!r}: the log says why")
+            # Without a client the library tells of this thread's last attempt to create one.
+            why = _str(self._lib.lnr_last_error_message(None)) or "the log says why"
+            raise LinerError(f"cannot create client {name!r}: {why}")
         self._handle = handle
         _clients[handle] = self
         self._lib.lnr_set_receive_ex(handle, _on_delivery, handle)
@@ -553,7 +562,10 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """Stops the client and frees it; every call from then on fails. Repeating it is fine."""
+        """Stops the client and frees it; every call from then on fails. Repeating it is fine.
+
+        A SQLite file is closed when this returns, unless a callback of the client calls it: then that follows.
+        """
         handle, self._handle = self._handle, None
         if handle is not None:
             self._lib.lnr_delete_client(handle)
@@ -620,7 +632,8 @@ class Client:
         """Sends with headers (keys of at most 255 bytes, 64 KiB in all), or with a durability of its own (0: the client's)."""
         pairs = headers.items() if isinstance(headers, Mapping) else headers or ()
         values = [
-            (_text(key), value.encode("utf-8") if isinstance(value, str) else _bytes(value)) for key, value in pairs
+            (_text(key), value.encode("utf-8") if isinstance(value, str) else _bytes(value, "a header's value"))
+            for key, value in pairs
         ]
         # The array points into `values`, which stay until the call is over.
         array = (_Header * len(values))(
@@ -732,11 +745,15 @@ class Client:
         return done
 
     def last_error_code(self) -> int:
-        """Why the client's last call failed: `ERR_...`, or `OK`."""
+        """Why the client's last call failed, whichever thread made it: `ERR_...`, or `OK`."""
+        if self._handle is None:
+            return OK
         return int(self._lib.lnr_last_error_code(self._handle))
 
     def last_error_message(self) -> str:
         """The same in words; "" when there was no error."""
+        if self._handle is None:
+            return ""
         return _str(self._lib.lnr_last_error_message(self._handle))
 
 

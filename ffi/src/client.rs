@@ -17,7 +17,8 @@ pub type ReceiveCallback = dyn FnMut(&str, &str, &[u8]) + Send;
 
 /// One node of the mesh, driven from any thread.
 ///
-/// Methods that fail answer `false` or `None`, and leave the reason in [`Client::last_error`]. Dropping a client stops it.
+/// Methods that fail answer `false` or `None`, and leave the reason in [`Client::last_error`]. Dropping a client stops it and
+/// closes its store.
 ///
 /// ```
 /// use liner_broker::Client;
@@ -224,6 +225,6 @@ impl Client {
 
 impl Drop for Client {
     fn drop(&mut self) {
-        self.core.stop();
+        self.core.delete();
     }
 }

@@ -3,7 +3,7 @@
 use crate::callbacks::{Callbacks, Receive, Status};
 use crate::error::{ErrorCode, Failure};
 use crate::running::Running;
-use crate::wait::ask;
+use crate::wait::{STORE_PATIENCE, ask, wait_for};
 use crate::waits::leave_to_wait_for;
 use arc_swap::{ArcSwapOption, Guard};
 use liner::stores::SharedStore;
@@ -11,7 +11,7 @@ use liner::{Durability, NodeId, Topic, WatchTopic};
 use parking_lot::{Condvar, Mutex};
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 
 /// Whether a client runs.
 enum Phase {
@@ -46,6 +46,8 @@ pub(crate) struct Core {
     /// What the phase says, to be read without a lock.
     running: ArcSwapOption<Running>,
     durability: AtomicU8,
+    /// It does not run again: its store is closed when it has stopped.
+    deleted: AtomicBool,
 }
 
 /// Numbers of clients are as wide as a pointer, so that they serve as handles, and far from what a program has by mistake.
@@ -77,6 +79,7 @@ impl Core {
             phase_changed: Condvar::new(),
             running: ArcSwapOption::empty(),
             durability: AtomicU8::new(LEVELS[0].0),
+            deleted: AtomicBool::new(false),
         }
     }
 
@@ -199,6 +202,26 @@ impl Core {
     fn end(&self, running: &Running) {
         running.end();
         self.set_phase(Phase::Idle);
+        if self.deleted.load(Ordering::SeqCst) {
+            self.close();
+        }
+    }
+
+    /// Stops the client for good and closes its store. Waits as [`Core::stop`] does.
+    pub(crate) fn delete(self: &Arc<Self>) {
+        self.deleted.store(true, Ordering::SeqCst);
+        self.stop();
+        // Where this is called in a callback, whoever stops the client closes the store.
+        let idle = matches!(*self.phase.lock(), Phase::Idle);
+        if idle {
+            self.close();
+        }
+    }
+
+    fn close(&self) {
+        if wait_for(self.store.end(), Some(STORE_PATIENCE)).is_none() {
+            crate::log::line(&format!("{}: the store could not be closed in time", self.node));
+        }
     }
 
     /// Does something that a running client must not do meanwhile, if it does not run.

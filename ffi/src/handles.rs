@@ -4,16 +4,13 @@
 use crate::callbacks::Receive;
 use crate::core::Core;
 use crate::error::{ErrorCode, Failure};
+use crate::kept::c_string;
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
-use std::collections::{BTreeSet, HashMap, VecDeque};
-use std::ffi::{CStr, CString, c_char};
+use std::collections::{BTreeSet, HashMap};
+use std::ffi::{CString, c_char};
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, LazyLock};
-
-/// Texts of failures, and reports, that stay valid after they were replaced: a program of many threads may still be reading
-/// one when the next is made.
-const KEPT: usize = 16;
 
 /// Makes the callback for the messages of one run.
 pub(crate) type MakeReceive = dyn Fn() -> Box<Receive> + Send + Sync;
@@ -24,8 +21,8 @@ pub(crate) struct Entry {
     /// Takes messages in place of what `lnr_run` is given.
     pub(crate) receive_ex: Mutex<Option<Arc<MakeReceive>>>,
     code: AtomicI32,
-    texts: Mutex<VecDeque<CString>>,
-    reports: Mutex<VecDeque<CString>>,
+    /// Why the last call that failed did.
+    message: Mutex<String>,
     /// Addresses that were given out.
     addresses: Mutex<BTreeSet<CString>>,
 }
@@ -39,8 +36,7 @@ pub(crate) fn add(core: Arc<Core>) -> usize {
         core,
         receive_ex: Mutex::default(),
         code: AtomicI32::new(0),
-        texts: Mutex::default(),
-        reports: Mutex::default(),
+        message: Mutex::default(),
         addresses: Mutex::default(),
     });
     HANDLES.rcu(|handles| {
@@ -66,21 +62,6 @@ pub(crate) fn remove(handle: usize) -> Option<Arc<Entry>> {
     before.get(&handle).cloned()
 }
 
-/// As C reads it. A NUL within ends a text there, so it is left out.
-pub(crate) fn c_string(text: &str) -> CString {
-    CString::new(text).unwrap_or_else(|_| CString::new(text.replace('\0', "")).unwrap_or_default())
-}
-
-fn keep(kept: &Mutex<VecDeque<CString>>, text: CString) -> *const c_char {
-    let mut kept = kept.lock();
-    if kept.len() >= KEPT {
-        kept.pop_front();
-    }
-    let pointer = text.as_ptr();
-    kept.push_back(text);
-    pointer
-}
-
 impl Entry {
     /// The last call succeeded.
     pub(crate) fn succeeded(&self) {
@@ -91,7 +72,7 @@ impl Entry {
 
     /// The last call failed.
     pub(crate) fn failed(&self, failure: &Failure) {
-        keep(&self.texts, c_string(&failure.message));
+        self.message.lock().clone_from(&failure.message);
         self.code.store(failure.code.as_i32(), Ordering::Relaxed);
         crate::log::line(&format!("{}: {}", self.core.node, failure.message));
     }
@@ -100,18 +81,9 @@ impl Entry {
         self.code.load(Ordering::Relaxed)
     }
 
-    /// Why the last call failed.
-    pub(crate) fn text(&self) -> *const c_char {
-        let empty: &'static CStr = c"";
-        match self.texts.lock().back() {
-            Some(text) if self.code() != ErrorCode::Ok.as_i32() => text.as_ptr(),
-            _ => empty.as_ptr(),
-        }
-    }
-
-    /// Keeps a report for its reader.
-    pub(crate) fn report(&self, text: &str) -> *const c_char {
-        keep(&self.reports, c_string(text))
+    /// Why the last call failed; nothing if it did not.
+    pub(crate) fn message(&self) -> String {
+        if self.code() == ErrorCode::Ok.as_i32() { String::new() } else { self.message.lock().clone() }
     }
 
     /// Keeps an address for as long as the client is there.

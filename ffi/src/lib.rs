@@ -22,6 +22,7 @@ mod core;
 mod desk;
 mod error;
 mod handles;
+mod kept;
 mod liner_type;
 mod log;
 mod open;

@@ -120,6 +120,7 @@ async fn register(config: Config, names: &Names, store: SharedStore, bound: Sock
         counters: Counters::default(),
         uses_catalogue: Notify::new(),
         closing: AtomicBool::new(false),
+        ended: AtomicBool::new(false),
         events: OnceLock::new(),
     })
 }
@@ -279,15 +280,24 @@ impl LinerSystem {
 
     // ---- the end ----
 
-    /// Ends the other actors, then this one.
+    /// Ends the other actors, then closes the store, then ends this actor.
     fn close(&mut self) -> impl ActorFuture<Self, Output = ()> + use<> {
         self.close_queues();
         for peer in self.peers.values() {
             peer.sender.do_send(Stop);
         }
         let closed = self.listener.send(Close);
-        // A listener that is gone already has nothing to close.
-        closed.into_actor(self).map(|_, _, ctx: &mut Context<Self>| ctx.stop())
+        let node = self.node.clone();
+        let ending = async move {
+            // A listener that is gone already has nothing to close.
+            let _ = closed.await;
+            node.ended.store(true, Ordering::Release);
+            // A store that was given to the node belongs to who gave it.
+            if !matches!(node.config.store, StoreConfig::Custom(_)) {
+                node.store.end().await;
+            }
+        };
+        ending.into_actor(self).map(|(), _, ctx: &mut Context<Self>| ctx.stop())
     }
 
     /// A newer process has the name: nothing may be written any more.

@@ -62,6 +62,8 @@ pub(crate) struct Node {
     pub(crate) uses_catalogue: Notify,
     /// No new sends.
     pub(crate) closing: AtomicBool,
+    /// The store is closed, or about to be: what fails from here on is no news.
+    pub(crate) ended: AtomicBool,
     /// Where events go: the system, which hands them on to watchers.
     pub(crate) events: OnceLock<Recipient<MeshEvent>>,
 }
@@ -75,6 +77,9 @@ impl Node {
     }
 
     pub(crate) fn store_failed(&self, error: &StoreError) {
+        if self.has_ended() {
+            return;
+        }
         tracing::warn!(node = %self.id, %error, "store operation failed");
         match error {
             StoreError::Fenced => self.event(MeshEvent::Fenced),
@@ -84,6 +89,9 @@ impl Node {
 
     /// The same for what is received.
     pub(crate) fn inbox_failed(&self, error: &StoreError) {
+        if self.has_ended() {
+            return;
+        }
         tracing::warn!(node = %self.id, %error, "store operation failed while receiving");
         match error {
             StoreError::Fenced => self.event(MeshEvent::Fenced),
@@ -93,6 +101,10 @@ impl Node {
 
     pub(crate) fn is_closing(&self) -> bool {
         self.closing.load(Ordering::Acquire)
+    }
+
+    fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
     }
 
     /// The largest message that can be sent with this durability, in bytes.

@@ -70,7 +70,7 @@ pub struct Timing {
     /// How long a write-behind message may be in memory only: it is appended after half of it, so that the other half is left
     /// for the commit. Also how far the cursor of such messages may be behind at their receiver. Default 50 ms.
     pub max_delay: Duration,
-    /// How long a send waits for a route, for room and for its commit. Default 30 s.
+    /// How long a send waits for the look-up of a route, for room and for its commit. Default 30 s.
     pub send_deadline: Duration,
     /// Silence after which a peer is asked; after three it counts as dead. Default 2 s.
     pub heartbeat: Duration,

@@ -2,6 +2,7 @@
 
 use super::{Fence, StoreFuture};
 use crate::types::{Epoch, NodeId, StoreId, Topic};
+use futures::future::BoxFuture;
 use std::time::Duration;
 
 /// A node's start, as the directory sees it.
@@ -154,4 +155,11 @@ pub trait Directory: Send + Sync {
 
     /// The peers remembered by this node, with their last address. Reads only.
     fn peers<'a>(&'a self, node: &'a NodeId) -> StoreFuture<'a, Vec<(NodeId, String)>>;
+
+    /// Finishes what is queued on this handle and closes what would otherwise be cut off by the end of the process. What
+    /// is asked afterwards answers [`StoreError::Unavailable`](super::StoreError::Unavailable). Other handles on the same
+    /// store go on. By default, and on a server, there is nothing to close.
+    fn end(&self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
 }

@@ -1,6 +1,10 @@
 """What the functions of the module answer, where the store makes no difference."""
 
+import contextlib
+import json
 import re
+import shutil
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -42,9 +46,14 @@ def test_a_file_that_is_no_database_creates_no_client_and_stays_as_it_is(tmp_pat
     path = tmp_path / "mesh.sqlite"
     path.write_bytes(b"something else entirely, and long enough to be looked at" * 100)
     before = path.read_bytes()
-    with pytest.raises(liner.LinerError):
+    with pytest.raises(liner.LinerError, match="mesh.sqlite"):
         liner.Client.new_sqlite("node", "orders", "127.0.0.1:0", str(path))
     assert path.read_bytes() == before
+
+
+def test_the_exception_says_why_there_is_no_client(tmp_path):
+    with pytest.raises(liner.LinerError, match="cannot create client 'node': topic: "):
+        liner.Client.new_sqlite("node", "__#mine", "127.0.0.1:0", str(tmp_path / "mesh.sqlite"))
 
 
 @pytest.mark.parametrize("peers", ["", "   ", "\n\t", "[]", " [ ] "])
@@ -219,9 +228,11 @@ def test_payloads_may_be_any_bytes(sqlite, kind):
 def test_what_is_no_payload_and_no_name_is_an_error_in_python(sqlite):
     sqlite.member("node", "orders")
     client = sqlite.start("node").client
-    for data in ("text", 5, None):
-        with pytest.raises(TypeError):
+    for data, given in (("text", "str"), (5, "int"), (None, "NoneType")):
+        with pytest.raises(TypeError, match=f"^data must be bytes, bytearray or memoryview, not {given}$"):
             client.send_to("billing", data)
+        with pytest.raises(TypeError, match="^data must be bytes"):
+            client.send_ex("billing", data)
     with pytest.raises(ValueError):
         client.send_to("bill\0ing", b"x")
     with pytest.raises(AttributeError):
@@ -258,6 +269,20 @@ def test_a_with_block_closes_its_client(sqlite, tmp_path):
         assert client.run(lambda *_: None)
     assert not client.is_running()
     assert sqlite.views()[0].routes("orders") == {}
+
+
+def test_when_close_returns_the_file_is_closed_and_has_everything(tmp_path):
+    directory = tmp_path / "mesh"
+    directory.mkdir()
+    peers = json.dumps([{"topic": "billing", "addr": "127.0.0.1:1", "client_name": "billing-1"}])
+    client = liner.Client.new_sqlite("node", "orders", "127.0.0.1:0", str(directory / "mesh.sqlite"), peers)
+    assert client.run(lambda *_: None)
+    assert client.send_to("billing", b"x")
+    client.close()
+    assert [path.name for path in directory.iterdir()] == ["mesh.sqlite"]
+    shutil.copy(directory / "mesh.sqlite", tmp_path / "copy.sqlite")
+    with contextlib.closing(sqlite3.connect(tmp_path / "copy.sqlite")) as copy:
+        assert copy.execute("SELECT count(*) FROM conn_messages").fetchone() == (1,)
 
 
 def test_a_newer_process_takes_the_name_at_once(sqlite):

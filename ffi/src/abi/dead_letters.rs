@@ -2,7 +2,7 @@
 
 use super::topics::number;
 use super::*;
-use crate::handles::c_string;
+use crate::kept::c_string;
 use liner::{DeadLetter, DeadLetterId, DeadLetterOrigin};
 use std::ffi::c_longlong;
 

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::callbacks::Status;
-use crate::handles::c_string;
+use crate::kept::c_string;
 use crate::log::{self, LogCallback};
 
 /// `lnr_status_cb`.

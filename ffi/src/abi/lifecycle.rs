@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::handles::{add, remove};
+use crate::kept;
 use crate::open::{Identity, Place, open};
 use std::ptr;
 
@@ -30,7 +31,9 @@ unsafe fn new_client<'a>(
     };
     guarded(ptr::null_mut(), || {
         crate::log::capture();
-        create().unwrap_or_else(|failure: Failure| {
+        let created: Result<Handle, Failure> = create();
+        kept::set_creation(created.as_ref().err().cloned());
+        created.unwrap_or_else(|failure| {
             crate::log::line(&format!("no client: {}", failure.message));
             ptr::null_mut()
         })
@@ -126,7 +129,7 @@ pub extern "C" fn lnr_is_running(client: Handle) -> Bool {
 pub extern "C" fn lnr_delete_client(client: Handle) -> Bool {
     guarded(FALSE, || {
         let Some(entry) = remove(client as usize) else { return FALSE };
-        entry.core.stop();
+        entry.core.delete();
         TRUE
     })
 }
@@ -134,13 +137,19 @@ pub extern "C" fn lnr_delete_client(client: Handle) -> Bool {
 /// See `liner.h`.
 #[unsafe(no_mangle)]
 pub extern "C" fn lnr_last_error_code(client: Handle) -> c_int {
+    if client.is_null() {
+        return guarded(0, || kept::creation().map_or(0, |failure| failure.code.as_i32()));
+    }
     read(client, 0, |entry| entry.code())
 }
 
 /// See `liner.h`.
 #[unsafe(no_mangle)]
 pub extern "C" fn lnr_last_error_message(client: Handle) -> *const c_char {
-    read(client, ptr::null(), |entry| entry.text())
+    if client.is_null() {
+        return guarded(ptr::null(), || kept::creation().map_or(ptr::null(), |failure| kept::error(&failure.message)));
+    }
+    read(client, ptr::null(), |entry| kept::error(&entry.message()))
 }
 
 /// See `liner.h`.
@@ -194,5 +203,5 @@ pub extern "C" fn lnr_published_addr(client: Handle) -> *const c_char {
 /// See `liner.h`.
 #[unsafe(no_mangle)]
 pub extern "C" fn lnr_stats_json(client: Handle) -> *const c_char {
-    call(client, ptr::null(), |entry| Ok(entry.report(&entry.core.stats()?)))
+    call(client, ptr::null(), |entry| Ok(kept::report(&entry.core.stats()?)))
 }

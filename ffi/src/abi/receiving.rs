@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::callbacks::Receive;
-use crate::handles::{MakeReceive, c_string};
+use crate::handles::MakeReceive;
+use crate::kept::c_string;
 use liner::{Delivery, LaneId, Nack};
 use std::ffi::{CString, c_longlong};
 use std::time::Duration;

@@ -87,10 +87,14 @@ static void clients_that_cannot_be_are_not_created(void) {
 #if defined(__GNUC__)
 #pragma GCC diagnostic pop
 #endif
+    CHECK(lnr_last_error_code(NULL) == LNR_ERR_STORE && strlen(lnr_last_error_message(NULL)) > 0);
+    CHECK(lnr_new_client_sqlite("n", "", "localhost:0", path, "") == NULL);
+    CHECK(lnr_last_error_code(NULL) == LNR_ERR_INVALID_ARG && strstr(lnr_last_error_message(NULL), "topic") != NULL);
     const char* nothing[] = {NULL, "", "  ", "[]"};
     for (size_t at = 0; at < 4; at++) {
         lnr_hClient client = lnr_new_client_sqlite("n", "t", "localhost:0", path, nothing[at]);
         CHECK(client != NULL);
+        CHECK(lnr_last_error_code(NULL) == LNR_OK && lnr_last_error_message(NULL) == NULL);
         CHECK(lnr_delete_client(client) == TRUE);
     }
 }
@@ -283,6 +287,49 @@ static void what_fails_is_logged(lnr_hClient client) {
     CHECK(logged[0] == '\0');
 }
 
+static void* fail_often(void* client) {
+    for (int at = 0; at < 100; at++) {
+        FAILS(client, lnr_subscribe(client, "__#internal_channel"), LNR_ERR_INTERNAL_TOPIC);
+        if (at % 2 == 0) lnr_stats_json(client);
+    }
+    CHECK(lnr_new_client_sqlite("", "t", "localhost:0", "x", "") == NULL);
+    return NULL;
+}
+
+static void a_text_stays_whatever_other_threads_do_and_when_its_client_is_gone(void) {
+    lnr_hClient client = client_on(dir, "texts.sqlite", "me", "own", "");
+    SUCCEEDS(client, lnr_run(client, ignore, NULL));
+    FAILS(client, lnr_subscribe(client, "own"), LNR_ERR_SELF_TOPIC);
+    const char* why = lnr_last_error_message(client);
+    const char* stats = lnr_stats_json(client);
+    char why_then[1024], stats_then[4096];
+    snprintf(why_then, sizeof why_then, "%s", why);
+    snprintf(stats_then, sizeof stats_then, "%s", stats);
+    pthread_t other;
+    CHECK(pthread_create(&other, NULL, fail_often, client) == 0 && pthread_join(other, NULL) == 0);
+    CHECK(lnr_delete_client(client) == TRUE);
+    CHECK(strcmp(why, why_then) == 0 && strcmp(stats, stats_then) == 0);
+    CHECK(lnr_last_error_code(NULL) == LNR_OK);
+}
+
+static BOOL is_there(const char* name) {
+    char path[1024];
+    snprintf(path, sizeof path, "%s/%s", dir, name);
+    FILE* file = fopen(path, "rb");
+    if (file != NULL) fclose(file);
+    return file != NULL;
+}
+
+static void a_deleted_client_has_closed_its_file(void) {
+    for (int runs = 0; runs < 2; runs++) {
+        lnr_hClient client = client_on(dir, "closed.sqlite", "me", "own", "");
+        if (runs) SUCCEEDS(client, lnr_run(client, ignore, NULL));
+        CHECK(is_there("closed.sqlite-wal"));
+        CHECK(lnr_delete_client(client) == TRUE);
+        CHECK(is_there("closed.sqlite") && !is_there("closed.sqlite-wal") && !is_there("closed.sqlite-shm"));
+    }
+}
+
 static void a_network_is_opened_with_a_warning_or_not_at_all(void) {
     char path[1024];
     snprintf(path, sizeof path, "%s/open.sqlite", dir);
@@ -316,6 +363,8 @@ int main(int argc, char** argv) {
     what_fails_is_logged(client);
     the_same_port_is_free_again_at_once(client);
     a_network_is_opened_with_a_warning_or_not_at_all();
+    a_text_stays_whatever_other_threads_do_and_when_its_client_is_gone();
+    a_deleted_client_has_closed_its_file();
     CHECK(lnr_delete_client(client) == TRUE);
     a_handle_that_is_none_fails_everywhere(client);
     lnr_hClient next = client_on(dir, "contract.sqlite", "me", "own", "");

@@ -310,8 +310,9 @@ pub struct LinkStats {
 }
 
 /// Ends the system: refuses new sends, lets running handlers end, commits cursors, sends acks, waits for the acks of
-/// connected peers, writes the rest to the store, withdraws the routes and closes. A second one answers
-/// [`AdminError::Closed`]. If the caller goes away, it goes on all the same.
+/// connected peers, writes the rest to the store, withdraws the routes and closes. The answer comes when the store is closed,
+/// unless it was given to the node ([`StoreConfig::Custom`](crate::StoreConfig::Custom)): then it is its owner's. A second one
+/// answers [`AdminError::Closed`]. If the caller goes away, it goes on all the same.
 #[derive(Debug, Clone, Copy, ActixMessage)]
 #[rtype(result = "Result<ShutdownReport, AdminError>")]
 pub struct Shutdown {

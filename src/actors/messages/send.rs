@@ -77,7 +77,8 @@ macro_rules! options {
             self
         }
 
-        /// How long to wait for a route, for room and for the commit. Default
+        /// How long the look-up of a route may take, and how long to wait for room and for the commit. A topic that nobody
+        /// serves is [`SendError::NoRoute`](crate::SendError::NoRoute) at once. Default
         /// [`Timing::send_deadline`](crate::Timing::send_deadline).
         #[must_use]
         pub fn deadline(mut self, deadline: Duration) -> Self {

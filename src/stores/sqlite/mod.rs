@@ -20,6 +20,7 @@ mod journal;
 mod lanes;
 mod outbox;
 mod schema;
+mod thread;
 mod watcher;
 mod worker;
 mod writer;
@@ -27,9 +28,11 @@ mod writer;
 use super::*;
 use crate::types::Topic;
 use error::{Outcome, open_error};
+use futures::future::BoxFuture;
+use parking_lot::Mutex;
 use rusqlite::Connection;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 use watcher::Watcher;
@@ -56,17 +59,24 @@ impl Default for SqliteOptions {
 }
 
 /// A handle on an SQLite file. Dropping it lets its threads finish what is queued and end on their own;
-/// [`SqliteStore::close`] waits for them.
+/// [`Directory::end`] and [`SqliteStore::close`] wait for them.
 pub struct SqliteStore {
     file: PathBuf,
     options: SqliteOptions,
     facts: StoreFacts,
     writer: Worker,
     reader: Worker,
-    /// Started by the first call of `changed`.
-    watcher: OnceLock<Watcher>,
+    watcher: Mutex<Watching>,
     /// The catalogue version the last resolved `changed` saw.
     seen: AtomicI64,
+}
+
+enum Watching {
+    /// The first call of `changed` starts it.
+    NotYet,
+    Started(Arc<Watcher>),
+    /// The handle has ended.
+    Ended,
 }
 
 impl std::fmt::Debug for SqliteStore {
@@ -100,17 +110,19 @@ impl SqliteStore {
         let started = |worker: std::io::Result<Worker>| worker.map_err(|error| OpenError::Store(no_thread(&error)));
         let writer = started(Worker::start("liner-write", move |queue| writing.serve(&queue)))?;
         let reader = started(Worker::start("liner-read", move |queue| worker::serve_reads(&reading, queue)))?;
-        let seen = AtomicI64::new(seen);
-        Ok(SqliteStore { file, options, facts, writer, reader, watcher: OnceLock::new(), seen })
+        let (watcher, seen) = (Mutex::new(Watching::NotYet), AtomicI64::new(seen));
+        Ok(SqliteStore { file, options, facts, writer, reader, watcher, seen })
     }
 
     /// Finishes what is queued and closes the file. Blocks until that is done.
     pub fn close(self) {
-        self.writer.close();
-        self.reader.close();
-        if let Some(watcher) = self.watcher.into_inner() {
+        if let Watching::Started(watcher) = self.watcher.into_inner()
+            && let Some(watcher) = Arc::into_inner(watcher)
+        {
             watcher.close();
         }
+        self.reader.close();
+        self.writer.close();
     }
 
     fn read<T: Send + 'static>(
@@ -154,15 +166,19 @@ impl SqliteStore {
         Ok(total)
     }
 
-    fn watcher(&self) -> Result<&Watcher, StoreError> {
-        if let Some(watcher) = self.watcher.get() {
-            return Ok(watcher);
+    fn watcher(&self) -> Result<Arc<Watcher>, StoreError> {
+        // Kept, so that a handle that ends meets a watcher that is started or none.
+        let mut watching = self.watcher.lock();
+        match &*watching {
+            Watching::Started(watcher) => return Ok(watcher.clone()),
+            Watching::Ended => return Err(StoreError::Unavailable("store has ended".into())),
+            Watching::NotYet => {}
         }
         let db = connect::reader(&self.file, &self.options);
         let db = db.map_err(|error| StoreError::Unavailable(error.to_string().into()))?;
-        let watcher = Watcher::start(db).map_err(|error| no_thread(&error))?;
-        // Of two that come first at once, one watcher stays and the other ends.
-        Ok(self.watcher.get_or_init(|| watcher))
+        let watcher = Arc::new(Watcher::start(db).map_err(|error| no_thread(&error))?);
+        *watching = Watching::Started(watcher.clone());
+        Ok(watcher)
     }
 }
 
@@ -349,6 +365,19 @@ impl Directory for SqliteStore {
             // Here and not in the watcher, so that a future dropped before this line has seen nothing.
             self.seen.store(version, Ordering::Relaxed);
             Ok(())
+        })
+    }
+
+    fn end(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            let watching = std::mem::replace(&mut *self.watcher.lock(), Watching::Ended);
+            if let Watching::Started(watcher) = watching {
+                watcher.end().await;
+            }
+            // One after the other: of two connections that close at once, neither finds itself the last, and it is the last
+            // that brings the log home and removes it.
+            self.reader.end().await;
+            self.writer.end().await;
         })
     }
 

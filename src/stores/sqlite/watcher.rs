@@ -4,11 +4,11 @@
 //! process; only then is the catalogue's version read.
 
 use super::directory;
+use super::thread::Thread;
 use crate::stores::StoreError;
 use futures::channel::oneshot;
 use rusqlite::Connection;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
-use std::thread::JoinHandle;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 /// Half of the 100 ms within which a change is promised to be seen.
@@ -21,34 +21,32 @@ struct Waiter {
 }
 
 /// The thread and the way to it; it ends when this is dropped.
-pub(super) struct Watcher {
-    waiters: Sender<Waiter>,
-    thread: JoinHandle<()>,
-}
+pub(super) struct Watcher(Thread<Waiter>);
 
 impl Watcher {
     pub(super) fn start(db: Connection) -> std::io::Result<Watcher> {
-        let (waiters, arriving) = mpsc::channel();
-        let thread = std::thread::Builder::new()
-            .name("liner-watch".to_owned())
-            .spawn(move || Watch { db, data_version: None, waiters: Vec::new() }.serve(&arriving))?;
-        Ok(Watcher { waiters, thread })
+        let watch = Watch { db, data_version: None, waiters: Vec::new() };
+        Ok(Watcher(Thread::start("liner-watch", move |arriving| watch.serve(&arriving))?))
     }
 
     /// Waits until the catalogue's version is another than `since`, and answers it.
     pub(super) async fn changed(&self, since: i64) -> Result<i64, StoreError> {
         let gone = || StoreError::Unavailable("store thread has ended".into());
         let (reply, answer) = oneshot::channel();
-        self.waiters.send(Waiter { since, reply }).map_err(|_| gone())?;
+        if !self.0.send(Waiter { since, reply }) {
+            return Err(gone());
+        }
         answer.await.unwrap_or_else(|_| Err(gone()))
     }
 
-    /// Waits until the thread has closed its connection.
+    /// Resolves when the thread has closed its connection.
+    pub(super) async fn end(&self) {
+        self.0.end().await;
+    }
+
+    /// The same, blocking.
     pub(super) fn close(self) {
-        drop(self.waiters);
-        if self.thread.join().is_err() {
-            tracing::error!("the store's watcher panicked");
-        }
+        self.0.close();
     }
 }
 

@@ -8,11 +8,11 @@
 //! queued leaves nothing behind; afterwards the operation runs, and the answer is thrown away.
 
 use super::error::Outcome;
+use super::thread::Thread;
 use crate::stores::StoreError;
 use futures::channel::oneshot;
 use rusqlite::Connection;
 use std::sync::{Arc, mpsc};
-use std::thread::JoinHandle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Operations that may wait at one thread. Each can hold a batch, so this bounds memory; a node has a handful of actors,
@@ -62,9 +62,8 @@ impl<T: Send, F: FnMut(&Connection) -> Outcome<T> + Send> Job for Task<T, F> {
 
 /// A thread and the way to it. The thread ends once the worker is dropped and everything queued is done.
 pub(super) struct Worker {
-    jobs: mpsc::Sender<Box<dyn Job>>,
+    thread: Thread<Box<dyn Job>>,
     room: Arc<Semaphore>,
-    thread: JoinHandle<()>,
 }
 
 impl Worker {
@@ -73,9 +72,7 @@ impl Worker {
         name: &str,
         serve: impl FnOnce(mpsc::Receiver<Box<dyn Job>>) + Send + 'static,
     ) -> std::io::Result<Worker> {
-        let (jobs, queue) = mpsc::channel();
-        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || serve(queue))?;
-        Ok(Worker { jobs, room: Arc::new(Semaphore::new(QUEUE)), thread })
+        Ok(Worker { thread: Thread::start(name, serve)?, room: Arc::new(Semaphore::new(QUEUE)) })
     }
 
     /// Has the thread run `operation` and waits for its result.
@@ -88,16 +85,20 @@ impl Worker {
         let room = Arc::clone(&self.room).acquire_owned().await.map_err(|_| gone())?;
         let (reply, answer) = oneshot::channel();
         let task = Task { operation, synced, result: None, reply, _room: room };
-        self.jobs.send(Box::new(task)).map_err(|_| gone())?;
+        if !self.thread.send(Box::new(task)) {
+            return Err(gone());
+        }
         answer.await.unwrap_or_else(|_| Err(StoreError::Unknown("store thread ended".into())))
     }
 
-    /// Waits until everything queued is done and the thread has closed its connection.
+    /// Resolves when everything queued is done and the thread has closed its connection.
+    pub(super) async fn end(&self) {
+        self.thread.end().await;
+    }
+
+    /// The same, blocking.
     pub(super) fn close(self) {
-        drop(self.jobs);
-        if self.thread.join().is_err() {
-            tracing::error!("a store thread panicked");
-        }
+        self.thread.close();
     }
 }
 

@@ -55,8 +55,12 @@ impl Writer {
                     self.checkpoint();
                     dirty = false;
                 }
-                Err(RecvTimeoutError::Disconnected) => return,
+                Err(RecvTimeoutError::Disconnected) => break,
             }
+        }
+        if dirty {
+            // The last connection to a file does it in closing; where two close at once, neither is the last.
+            self.checkpoint();
         }
     }
 
