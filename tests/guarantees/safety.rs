@@ -80,11 +80,12 @@ async fn g03_what_was_rejected_never_arrives_and_what_may_arrive_is_indeterminat
     let mut inbox = Inbox::at(&billing).await;
     orders.send("billing", "first").await;
     assert_eq!(inbox.text().await, "first");
-    orders.settled().await;
+    // The store would hang with the trim of the first, and the append wait behind it.
+    store.trimmed().await;
     store.set(Health::Hang);
     let brief = |text: &'static str| SendTo::new("billing", text).deadline(Duration::from_millis(200));
     let given = orders.addr.send(brief("given"));
-    store.commit_hangs().await;
+    store.append_hangs().await;
     let waiting = orders.addr.send(brief("late"));
     let (given, waiting) = futures::join!(given, waiting);
     assert!(matches!(given, Ok(Err(SendError::Indeterminate))), "{given:?}");

@@ -24,13 +24,16 @@ pub(crate) enum Health {
 pub(crate) struct FaultyStore {
     inner: SharedStore,
     health: Arc<watch::Sender<Health>>,
-    /// Commits that met a store that hangs.
+    /// Appends that met a store that hangs.
     hung: Arc<watch::Sender<u64>>,
+    /// Trims that were committed.
+    trims: Arc<watch::Sender<u64>>,
 }
 
 impl FaultyStore {
     pub(crate) fn around(inner: SharedStore) -> Self {
-        FaultyStore { inner, health: Arc::new(watch::channel(Health::Up).0), hung: Arc::default() }
+        let health = Arc::new(watch::channel(Health::Up).0);
+        FaultyStore { inner, health, hung: Arc::default(), trims: Arc::default() }
     }
 
     /// As a node takes it.
@@ -42,10 +45,16 @@ impl FaultyStore {
         self.health.send_replace(health);
     }
 
-    /// Waits until a commit hangs.
-    pub(crate) async fn commit_hangs(&self) {
+    /// Waits until an append hangs.
+    pub(crate) async fn append_hangs(&self) {
         let mut hung = self.hung.subscribe();
-        super::soon("a commit", hung.wait_for(|n| *n > 0)).await.expect("the sender lives in self");
+        super::soon("an append", hung.wait_for(|n| *n > 0)).await.expect("the sender lives in self");
+    }
+
+    /// Waits until a trim was committed.
+    pub(crate) async fn trimmed(&self) {
+        let mut trims = self.trims.subscribe();
+        super::soon("a trim", trims.wait_for(|n| *n > 0)).await.expect("the sender lives in self");
     }
 
     /// Waits until the store answers, or refuses.
@@ -59,11 +68,17 @@ impl FaultyStore {
 impl Journal for FaultyStore {
     fn commit<'a>(&'a self, fence: &'a Fence, batch: Batch) -> StoreFuture<'a, Committed> {
         async move {
-            if *self.health.borrow() == Health::Hang {
+            let has = |of: fn(&Write) -> bool| batch.writes.iter().any(of);
+            let (appends, trims) =
+                (has(|w| matches!(w, Write::Append { .. })), has(|w| matches!(w, Write::Trim { .. })));
+            if appends && *self.health.borrow() == Health::Hang {
                 self.hung.send_modify(|n| *n += 1);
             }
             let health = self.gate().await?;
             let committed = self.inner.commit(fence, batch).await?;
+            if trims {
+                self.trims.send_modify(|n| *n += 1);
+            }
             if health == Health::LoseReplies { Err(StoreError::Unknown("reply lost".into())) } else { Ok(committed) }
         }
         .boxed()
