@@ -132,7 +132,7 @@ impl Inbound {
     pub(super) fn left(&mut self, now: Instant, slot: Slot) {
         let lane = &mut self.lanes[slot.0];
         lane.note_change(slot, &mut self.changed);
-        if self.ack_due.is_none() {
+        if self.ack_due.is_none() && lane.is_ack_due() {
             self.ack_due = Some(now + self.config.ack_delay);
         }
         if lane.strict || self.draining {

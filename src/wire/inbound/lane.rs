@@ -381,6 +381,11 @@ impl Lane {
         sizes.fold((0, 0), |(messages, bytes), size| (messages + 1, bytes + size as u64))
     }
 
+    /// Whether the sender does not know yet how far it may be acked.
+    pub(super) fn is_ack_due(&self) -> bool {
+        self.session.as_ref().is_some_and(|session| session.acked != self.ack_floor())
+    }
+
     /// Whether everything handled is committed and nothing is with a subscriber.
     pub(super) fn is_settled(&self) -> bool {
         self.handed == 0 && self.committing.is_none() && self.handled == self.committed
