@@ -20,7 +20,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// Most answers gathered before the session is woken. Waking another thread costs more than handling a message.
+/// Most answers gathered before their owner is woken. Waking another thread costs more than handling a message.
 const MAX_GATHERED: usize = 64;
 /// How long the oldest answer may lie while others are gathered.
 const GATHER_TIME: Duration = Duration::from_millis(1);
@@ -58,7 +58,7 @@ struct Queues {
     gathering: Option<Pin<Box<Sleep>>>,
 }
 
-/// The answers owed to one session. Clones share them.
+/// The answers owed to a session, or to a feeder. Clones share them.
 #[derive(Clone, Default)]
 pub(super) struct Answers(Rc<RefCell<Queues>>);
 
@@ -120,10 +120,10 @@ impl Answers {
     }
 
     /// Nothing is owed for this message any more: it must not hold up those behind it.
-    pub(super) fn forget(&self, slot: Slot, token: u64) {
+    pub(super) fn forget(&self, slot: Slot, ticket: Ticket) {
         let mut queues = self.0.borrow_mut();
         if let Some(lane) = queues.lanes.get_mut(&slot) {
-            lane.forget(token);
+            lane.forget(ticket);
         }
         // The one that was to wake the owner may be gone.
         queues.wake();
@@ -196,11 +196,11 @@ impl Stream for Answers {
 }
 
 impl Lane {
-    fn forget(&mut self, token: u64) {
+    fn forget(&mut self, ticket: Ticket) {
         self.owed.retain_mut(|owed| match owed {
-            Owed::One(of, _) => of.token != token,
+            Owed::One(of, _) => *of != ticket,
             Owed::Many(of, _) | Owed::Handoff(of, _) => {
-                let mut part = of.iter_mut().filter(|of| of.is_some_and(|of| of.token == token));
+                let mut part = of.iter_mut().filter(|of| **of == Some(ticket));
                 part.next().map(Option::take);
                 of.iter().any(Option::is_some)
             }
@@ -209,7 +209,7 @@ impl Lane {
         });
     }
 
-    /// Takes what is there, and has the session woken when the next answers are. Answers whether that may be later than
+    /// Takes what is there, and has the owner woken when the next answers are. Answers whether that may be later than
     /// the first of them.
     fn poll(&mut self, slot: Slot, cx: &mut Context<'_>, timed_out: bool, answered: &mut Vec<Answered>) -> bool {
         loop {

@@ -24,7 +24,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
-use tokio::time::{sleep, timeout_at};
+use tokio::time::{sleep, timeout, timeout_at};
 
 /// The lease is renewed, and topics in use are read again, so often within one lease.
 const RENEWALS: u32 = 3;
@@ -294,7 +294,10 @@ impl LinerSystem {
             node.ended.store(true, Ordering::Release);
             // A store that was given to the node belongs to who gave it.
             if !matches!(node.config.store, StoreConfig::Custom(_)) {
-                node.store.end().await;
+                // A store that hangs must not keep a node that was told to end.
+                if timeout(PERSIST_PATIENCE, node.store.end()).await.is_err() {
+                    tracing::warn!(node = %node.id, "the store does not close");
+                }
             }
         };
         ending.into_actor(self).map(|(), _, ctx: &mut Context<Self>| ctx.stop())

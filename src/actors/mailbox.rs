@@ -1,6 +1,6 @@
 //! A subscriber's mailbox: putting messages into it, and waiting for the answers.
 
-use super::feeder::Home;
+use super::feed::Home;
 use actix::dev::RecipientRequest;
 use actix::prelude::{MailboxError, Message, Recipient};
 use futures::ready;

@@ -25,6 +25,7 @@ mod admin;
 mod answers;
 mod catalogue;
 mod connection;
+mod feed;
 mod feeder;
 mod lifecycle;
 mod link;

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::actors::answers::{Ticket, answer};
-use crate::actors::feeder::{AHEAD, Feed, Parcel, is_failure};
+use crate::actors::feed::{AHEAD, Feed, Parcel, Stage, is_failure};
 use crate::actors::mailbox::Mailbox;
 use crate::actors::messages::{BatchReply, Callback, Delivery, DeliveryBatch, Handoff, Nack};
 use bytes::Bytes;
@@ -26,6 +26,17 @@ impl Taker {
             Sink::Callback(callback) => Taker::Callback(callback),
         }
     }
+
+    fn is_fed(&self) -> bool {
+        matches!(self, Taker::Actor(feed) if feed.is_fed())
+    }
+}
+
+/// A subscriber that does not take messages any more, and has not answered all it was given.
+pub(super) struct Retired {
+    topic: Topic,
+    /// What was held ready for it has come back.
+    gave_back: bool,
 }
 
 /// Messages of one lane for its subscriber's mailbox.
@@ -168,7 +179,9 @@ impl Session {
         let topic = self.inbound.lane(slot).topic().clone();
         match self.takers.get_mut(&topic) {
             Some(Taker::Actor(feed)) if feed.connected() => {
-                if feed.has_feeder() && self.answers.owed(slot) == 0 {
+                let is_alone =
+                    self.answers.owed(slot) == 0 && self.retired.values().all(|retired| retired.topic != topic);
+                if feed.has_feeder() && is_alone {
                     self.inbound.hand_ahead(slot, AHEAD);
                 }
                 feed.feed(slot, parcels, &self.answers);
@@ -191,27 +204,43 @@ impl Session {
         }
     }
 
-    /// Has what waits for a mailbox given back.
-    pub(super) fn give_back(&self) {
-        for taker in self.takers.values() {
-            if let Taker::Actor(feed) = taker {
-                feed.give_back();
-            }
+    /// The subscribers that may have a feeder.
+    pub(super) fn feeds(&self) -> impl Iterator<Item = &Feed> {
+        self.takers.values().filter_map(|taker| match taker {
+            Taker::Actor(feed) => Some(feed),
+            _ => None,
+        })
+    }
+
+    /// A subscriber does not take messages any more. What its feeder holds ready goes to the next one, and first.
+    pub(super) fn retire(&mut self, topic: &Topic, taker: Option<Taker>) {
+        if let Some(Taker::Actor(feed)) = taker.filter(Taker::is_fed) {
+            self.retired.insert(feed.id, Retired { topic: topic.clone(), gave_back: false });
+            self.inbound.hold_up(topic, true);
         }
     }
 
     /// A feeder has gathered answers.
-    pub(super) fn take_fed(&mut self, now: Instant, Fed { feed, answered, ended }: Fed) {
+    pub(super) fn take_fed(&mut self, now: Instant, Fed { feed, answered, stage }: Fed) {
         let fed_by = |taker: &Taker| matches!(taker, Taker::Actor(current) if current.id == feed);
         if let Some((topic, Taker::Actor(feed))) = self.takers.iter_mut().find(|(_, taker)| fed_by(taker)) {
             answered.iter().filter(|a| is_failure(&a.answer)).for_each(|a| feed.failed(a.slot));
-            if ended {
+            if stage == Stage::Ended {
                 feed.feeder_ended();
                 self.inbound.hand_none_ahead(topic);
             }
         }
         for answered in answered {
             self.answered(now, answered);
+        }
+        if stage != Stage::Feeding
+            && let Some(Retired { topic, .. }) = self.retired.remove(&feed)
+        {
+            let is_held_up = self.retired.values().any(|retired| retired.topic == topic && !retired.gave_back);
+            self.inbound.hold_up(&topic, is_held_up);
+            if stage == Stage::GivenBack {
+                self.retired.insert(feed, Retired { topic, gave_back: true });
+            }
         }
     }
 
@@ -224,15 +253,19 @@ impl Session {
     }
 
     pub(super) fn answered(&mut self, now: Instant, Answered { slot, tokens, attempt, answer }: Answered) {
-        match answer {
-            Answer::Done => {
-                self.uncounted.handled += tokens.end - tokens.start;
-                return self.inbound.handle_handled(now, slot, tokens, attempt);
-            }
-            Answer::Failed { ref reason, .. } => note_nack(&self.node, self.inbound.lane(slot), reason),
-            Answer::Untried => {}
+        if answer == Answer::Done {
+            self.uncounted.handled += self.inbound.handle_handled(now, slot, tokens, attempt);
+            return;
         }
-        self.inbound.handle_answer(now, slot, tokens.start, attempt, answer, random);
+        let reason = match &answer {
+            Answer::Failed { reason, .. } => Some(reason.clone()),
+            Answer::Done | Answer::Untried => None,
+        };
+        if self.inbound.handle_answer(now, slot, tokens.start, attempt, answer, random)
+            && let Some(reason) = reason
+        {
+            note_nack(&self.node, self.inbound.lane(slot), &reason);
+        }
     }
 }
 

@@ -11,12 +11,12 @@ mod persist;
 
 pub(in crate::actors) use messages::{Announce, Attach, Close, Drain, SetHandler};
 
-use hand_over::{Handed, Taker};
+use hand_over::{Handed, Retired, Taker};
 use messages::{Arrived, Ended, Outlet, Writable};
 
-use crate::actors::answers::{Answered, Answers};
+use crate::actors::answers::{Answered, Answers, Ticket};
 use crate::actors::connection::{Connection, ConnectionError, read_loop, write_loop};
-use crate::actors::feeder::{Fed, FeedId};
+use crate::actors::feed::{Fed, Feed, FeedId};
 use crate::actors::messages::{MeshEvent, Sink};
 use crate::actors::node::{Node, count, random, wall_ms};
 use crate::actors::sender::PeerNews;
@@ -60,6 +60,8 @@ pub(in crate::actors) struct Session {
     answers: Answers,
     /// Messages on their way to mailboxes.
     handed: Vec<Handed>,
+    /// Former subscribers.
+    retired: HashMap<FeedId, Retired>,
     /// How many a lane had at a time when last it had some.
     typical: usize,
     outlet: Option<Rc<Outlet>>,
@@ -76,6 +78,7 @@ pub(in crate::actors) struct Session {
     next_feed: FeedId,
     duplicates: u64,
     dropped: u64,
+    untried: (u64, u64),
     uncounted: Uncounted,
 }
 
@@ -114,6 +117,7 @@ impl Session {
             withdrawn: HashSet::new(),
             answers: Answers::default(),
             handed: Vec::new(),
+            retired: HashMap::new(),
             typical: 0,
             outlet: None,
             tasks: Vec::new(),
@@ -126,6 +130,7 @@ impl Session {
             next_feed: FeedId(0),
             duplicates: 0,
             dropped: 0,
+            untried: (0, 0),
             uncounted: Uncounted::default(),
         };
         for handler in handlers {
@@ -139,11 +144,13 @@ impl Session {
             Some((spec, sink)) => {
                 self.next_feed.0 += 1;
                 let taker = Taker::new(sink, spec.in_flight, self.next_feed, self.fed.clone());
-                self.takers.insert(topic.clone(), taker);
+                let before = self.takers.insert(topic.clone(), taker);
+                self.retire(&topic, before);
                 self.inbound.subscribe(topic, spec);
             }
             None => {
-                self.takers.remove(&topic);
+                let before = self.takers.remove(&topic);
+                self.retire(&topic, before);
                 self.inbound.unsubscribe(&topic);
             }
         }
@@ -176,8 +183,11 @@ impl Session {
         count(&self.node.counters.dropped, counts.dropped - self.dropped);
         (self.duplicates, self.dropped) = (counts.duplicates, counts.dropped);
         let Uncounted { delivered, bytes, handled } = std::mem::take(&mut self.uncounted);
-        count(&self.node.counters.delivered, delivered);
-        count(&self.node.counters.bytes_delivered, bytes);
+        // What came back untried was not delivered. It may be more than was delivered since: counters wrap.
+        let (messages, untried_bytes) = (counts.untried - self.untried.0, counts.untried_bytes - self.untried.1);
+        self.untried = (counts.untried, counts.untried_bytes);
+        count(&self.node.counters.delivered, delivered.wrapping_sub(messages));
+        count(&self.node.counters.bytes_delivered, bytes.wrapping_sub(untried_bytes));
         count(&self.node.counters.handled, handled);
     }
 
@@ -215,11 +225,12 @@ impl Session {
                 };
                 self.dead_letter(ctx, slot, token, letter, advance.map(|expected| (expected, place)));
             }
-            Event::Overdue { slot, token } => {
+            Event::Overdue { slot, token, attempt } => {
+                let ticket = Ticket { token, attempt };
                 count(&self.node.counters.nacked, 1);
-                self.answers.forget(slot, token);
+                self.answers.forget(slot, ticket);
                 if let Some(Taker::Actor(feed)) = self.takers.get(self.inbound.lane(slot).topic()) {
-                    feed.forget(slot, token);
+                    feed.forget(slot, ticket);
                 }
             }
             Event::LaneRestarted(lane) => self.node.event(MeshEvent::LaneRestarted(lane)),
@@ -245,6 +256,10 @@ impl Actor for Session {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.add_stream(self.answers.clone());
+    }
+
+    fn stopped(&mut self, _: &mut Self::Context) {
+        self.feeds().for_each(Feed::abandon);
     }
 }
 
@@ -338,7 +353,7 @@ impl Handler<Drain> for Session {
         let (waiter, drained) = futures::channel::oneshot::channel();
         self.drained.push(waiter);
         self.inbound.drain();
-        self.give_back();
+        self.feeds().for_each(Feed::give_back);
         self.drive(ctx);
         Box::pin(async move {
             let _ = drained.await;

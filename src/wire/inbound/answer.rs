@@ -11,10 +11,10 @@ impl Inbound {
         }
     }
 
-    /// The subscriber handled some messages in a row, each at this attempt.
-    pub fn handle_handled(&mut self, now: Instant, slot: Slot, tokens: Range<u64>, attempt: u32) {
+    /// The subscriber handled some messages in a row, each at this attempt. Answers for how many that was new.
+    pub fn handle_handled(&mut self, now: Instant, slot: Slot, tokens: Range<u64>, attempt: u32) -> u64 {
         let lane = &mut self.lanes[slot.0];
-        let before = lane.base;
+        let (before, with_subscriber) = (lane.base, lane.handed);
         for token in tokens {
             // Mostly they are the first in the queue, and leave it.
             if token == lane.base
@@ -29,13 +29,15 @@ impl Inbound {
             }
         }
         lane.advance();
+        let handled = u64::from(with_subscriber - lane.handed);
         if lane.base != before {
             self.left(now, slot);
         }
         self.enqueue(slot);
+        handled
     }
 
-    /// The subscriber answered to one attempt. `random` gives any 64 random bits, for a backoff.
+    /// The subscriber answered to one attempt. `random` gives any 64 random bits, for a backoff. Answers whether that was new.
     pub fn handle_answer(
         &mut self,
         now: Instant,
@@ -44,10 +46,10 @@ impl Inbound {
         attempt: u32,
         answer: Answer,
         random: impl FnOnce() -> u64,
-    ) {
+    ) -> bool {
         let record = self.config.record_attempts;
         let lane = &mut self.lanes[slot.0];
-        let Some(entry) = lane.entry(token).filter(|e| e.is_with_subscriber(attempt)) else { return };
+        let Some(entry) = lane.entry(token).filter(|e| e.is_with_subscriber(attempt)) else { return false };
         match answer {
             Answer::Done => {
                 entry.message = None;
@@ -56,11 +58,18 @@ impl Inbound {
             }
             Answer::Untried => {
                 entry.handed -= 1;
+                self.counts.untried += 1;
+                self.counts.untried_bytes += entry.size.unwrap_or_default() as u64;
                 let redelivered = entry.flags.has(DataFlags::REDELIVERED) || entry.handed > 0;
                 let recorded = record && redelivered && entry.place.is_some();
                 entry.state = if recorded { State::Recorded } else { State::Waiting };
                 lane.handed -= 1;
                 lane.next = lane.next.min(token);
+                // It waits again, and may share the buffer it arrived in.
+                if lane.attached.is_none() {
+                    self.attached.push(slot);
+                }
+                lane.attached = Some(lane.attached.map_or(token, |first| first.min(token)));
             }
             Answer::Failed { delay, reason } => {
                 lane.handed -= 1;
@@ -68,6 +77,7 @@ impl Inbound {
             }
         }
         self.moved(now, slot);
+        true
     }
 
     fn failed(&mut self, now: Instant, slot: Slot, token: u64, delay: Option<Duration>, reason: String, random: u64) {

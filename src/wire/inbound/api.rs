@@ -138,6 +138,8 @@ pub enum Event {
         slot: Slot,
         /// The message.
         token: u64,
+        /// Which hand-over of it.
+        attempt: u32,
     },
     /// The sender's numbering is not the one this node knew: delivery starts at what the sender still has.
     LaneRestarted(LaneId),
@@ -160,4 +162,8 @@ pub struct Counts {
     pub dropped: u64,
     /// Messages refused for good.
     pub refused: u64,
+    /// Messages that were handed over and came back untried.
+    pub untried: u64,
+    /// Bytes in them.
+    pub untried_bytes: u64,
 }

@@ -38,6 +38,9 @@ impl Inbound {
         if lane.blocked.is_some_and(|until| lane.handed > 0 || until > now) || lane.handed >= limit {
             return None;
         }
+        if lane.held_up {
+            return None;
+        }
         if lane.whole && lane.handed > 0 {
             return None;
         }
@@ -103,6 +106,15 @@ impl Inbound {
     /// subscription. Behind one that failed, it must give those back as [`Answer::Untried`].
     pub fn hand_ahead(&mut self, slot: Slot, messages: u32) {
         self.lanes[slot.0].ahead = messages;
+    }
+
+    /// What was held ready for an earlier subscriber of `topic` has not come back yet, or it has: until then nothing is handed
+    /// over, so that nothing overtakes it.
+    pub fn hold_up(&mut self, topic: &Topic, held_up: bool) {
+        for slot in self.lanes_of(topic) {
+            self.lanes[slot.0].held_up = held_up;
+            self.enqueue(slot);
+        }
     }
 
     /// The owner holds nothing ready any more for the subscriber of `topic`.
@@ -313,7 +325,7 @@ impl Inbound {
         let entries = (lane.base..).zip(&lane.queue).filter(|(_, e)| late(e));
         let overdue: Vec<_> = entries.map(|(token, e)| (token, e.handed)).collect();
         for (token, attempt) in overdue {
-            self.events.push_back(Event::Overdue { slot, token });
+            self.events.push_back(Event::Overdue { slot, token, attempt });
             let reason = format!("no answer within {timeout:?}");
             self.handle_answer(now, slot, token, attempt, Answer::Failed { delay: None, reason }, || random);
         }

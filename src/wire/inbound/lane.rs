@@ -18,8 +18,7 @@ use std::cmp::Ordering;
 use std::collections::VecDeque;
 use std::time::Instant;
 
-/// What is handled is acked at once when it is as much as one write of the sender mostly has, so that its memory is free
-/// again; less waits a moment for more.
+/// As much is acked at once: what one write of the sender mostly has, so that its memory is free again.
 const ACK_BYTES: u64 = 64 * 1024;
 /// The same for small messages.
 const ACK_MESSAGES: u64 = 1024;
@@ -255,6 +254,8 @@ pub(super) struct Lane {
     pub(super) ahead: u32,
     /// The one handed over last must be answered before the next.
     pub(super) alone: bool,
+    /// Nothing is handed over for now.
+    pub(super) held_up: bool,
     /// Those handed over are a whole: all must be answered before the next.
     pub(super) whole: bool,
     /// After a nack: not before this, and not before all that were handed over are answered.
@@ -288,6 +289,7 @@ impl Lane {
             handed: 0,
             ahead: 0,
             alone: false,
+            held_up: false,
             whole: false,
             blocked: None,
             recorded: Vec::new(),
@@ -322,7 +324,11 @@ impl Lane {
     pub(super) fn may_hand_over_next(&self) -> bool {
         let Some(Handler { in_flight, timeout: None, borrows: false }) = self.handler else { return false };
         let nothing_waits = self.next == self.base + self.queue.len() as u64;
-        nothing_waits && !self.alone && !self.whole && self.handed < in_flight.saturating_add(self.ahead)
+        nothing_waits
+            && !self.alone
+            && !self.whole
+            && !self.held_up
+            && self.handed < in_flight.saturating_add(self.ahead)
     }
 
     /// Takes what is done off the front of the queue. Answers whether anything was.

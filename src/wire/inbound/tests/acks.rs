@@ -35,7 +35,7 @@ fn an_ack_waits_a_moment_for_others_unless_it_is_for_much() {
         link.handed();
         link.answer(n - 1, done());
     }
-    assert_eq!(link.said(), ["ack 11"], "a tenth of the window is handled");
+    assert_eq!(link.said(), ["ack 11"], "an eighth of the window is handled");
 }
 
 #[test]

@@ -131,6 +131,21 @@ fn messages_may_be_held_ready_for_a_subscriber_until_one_fails() {
 }
 
 #[test]
+fn nothing_overtakes_what_was_held_ready_for_an_earlier_subscriber() {
+    let mut link = Link::new(3);
+    link.plain(1);
+    link.plain(2);
+    assert_eq!(link.handed(), [1, 2]);
+    link.inn.hold_up(&topic("to"), true);
+    link.subscribe(3);
+    assert!(link.take_now(3, DataFlags::empty()).is_none());
+    assert!(link.handed().is_empty());
+    link.answer(1, Answer::Untried);
+    link.inn.hold_up(&topic("to"), false);
+    assert_eq!(link.handed(), [2, 3]);
+}
+
+#[test]
 fn an_answer_to_an_earlier_attempt_means_nothing() {
     let mut link = Link::new(1);
     link.plain(1);
