@@ -23,7 +23,7 @@ def test_four_nodes_that_are_told_of_each_other_deliver_at_least_once(isolated):
                     (f"to-{receiver}", f"to-{sender}", f"{sender} {number}".encode()) for number in range(10)
                 ]
     isolated.wait_until_drained()
-    assert all(node.client.pending_count() == 0 for node in nodes.values())
+    wait_until(lambda: all(node.client.pending_count() == 0 for node in nodes.values()), "the last acks")
 
 
 def test_send_all_reaches_three_seeded_nodes_that_come_later(isolated):
