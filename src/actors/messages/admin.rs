@@ -49,7 +49,8 @@ pub struct Address {
     pub live: bool,
 }
 
-/// How many at-least-once messages of this node were accepted and not acked, in memory or stored. Asks the store.
+/// How many at-least-once messages of this node were accepted and not acked, in memory or stored. Asks the store. An ack may
+/// come some milliseconds after its message was handled.
 #[derive(Debug, Clone, Copy, ActixMessage)]
 #[rtype(result = "Result<u64, AdminError>")]
 pub struct PendingCount;
