@@ -51,11 +51,7 @@ impl Inbound {
         let lane = &mut self.lanes[slot.0];
         let Some(entry) = lane.entry(token).filter(|e| e.is_with_subscriber(attempt)) else { return false };
         match answer {
-            Answer::Done => {
-                entry.message = None;
-                entry.state = State::Done;
-                lane.handed -= 1;
-            }
+            Answer::Done => return self.handle_handled(now, slot, token..token + 1, attempt) > 0,
             Answer::Untried => {
                 entry.handed -= 1;
                 self.counts.untried += 1;

@@ -32,16 +32,7 @@ impl Inbound {
         let max_attempts = self.config.max_attempts;
         let lane = &mut self.lanes[slot.0];
         let handler = lane.handler?;
-        // What waits for the subscriber would use up its time; and an attempt is recorded when it is made.
-        let ahead = if record || handler.timeout.is_some() { 0 } else { lane.ahead };
-        let limit = handler.in_flight.saturating_add(ahead);
-        if lane.blocked.is_some_and(|until| lane.handed > 0 || until > now) || lane.handed >= limit {
-            return None;
-        }
-        if lane.held_up {
-            return None;
-        }
-        if lane.whole && lane.handed > 0 {
+        if lane.blocked.is_some_and(|until| lane.handed > 0 || until > now) || !lane.has_room(handler, record) {
             return None;
         }
         (lane.blocked, lane.whole) = (None, false);

@@ -320,15 +320,12 @@ impl Lane {
         self.queue.get_mut(at).map(|entry| (token, entry))
     }
 
-    /// Whether the next message that arrives may go to the subscriber at once, which does not borrow.
-    pub(super) fn may_hand_over_next(&self) -> bool {
-        let Some(Handler { in_flight, timeout: None, borrows: false }) = self.handler else { return false };
-        let nothing_waits = self.next == self.base + self.queue.len() as u64;
-        nothing_waits
-            && !self.alone
-            && !self.whole
-            && !self.held_up
-            && self.handed < in_flight.saturating_add(self.ahead)
+    /// Whether the subscriber may have one more message, or it may be held ready for it.
+    pub(super) fn has_room(&self, handler: Handler, records: bool) -> bool {
+        // What waits for the subscriber would use up its time; and an attempt is recorded when it is made.
+        let ahead = if records || handler.timeout.is_some() { 0 } else { self.ahead };
+        let whole = self.whole && self.handed > 0;
+        !self.held_up && !whole && self.handed < handler.in_flight.saturating_add(ahead)
     }
 
     /// Takes what is done off the front of the queue. Answers whether anything was.

@@ -114,3 +114,12 @@ impl Inbound {
         Ok(Some((slot, place, Message { headers, payload })))
     }
 }
+
+impl Lane {
+    /// Whether the next message that arrives may go to the subscriber at once, which does not borrow.
+    fn may_hand_over_next(&self) -> bool {
+        let Some(handler) = self.handler.filter(|h| h.timeout.is_none() && !h.borrows) else { return false };
+        let nothing_waits = self.next == self.base + self.queue.len() as u64;
+        nothing_waits && !self.alone && !self.whole && self.has_room(handler, false)
+    }
+}

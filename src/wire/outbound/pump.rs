@@ -45,9 +45,7 @@ impl Outbound {
             l.pending.add(size);
             if fits && l.sends_at_once() {
                 // The hot path: the message is encoded straight into the transmit buffer, where it is also kept.
-                if self.transmit.is_full_for(size) {
-                    seal(&mut self.segments, &mut self.transmit);
-                }
+                make_transmit_room(&mut self.segments, &mut self.transmit, size);
                 let buffer = self.transmit.buffer();
                 skip_to(lane, l.sent, seq, buffer);
                 let frame = self.segments.keep(buffer.len(), now);
@@ -81,9 +79,7 @@ impl Outbound {
         let open = l.connection == Connection::Open && l.direct.is_empty() && l.rest.is_none();
         if open && fits && l.credit.allows() {
             l.credit.use_for(size);
-            if self.transmit.is_full_for(size) {
-                seal(&mut self.segments, &mut self.transmit);
-            }
+            make_transmit_room(&mut self.segments, &mut self.transmit, size);
             let data = data_frame(lane, DataFlags::DIRECT, Seq::ZERO, headers, body.bytes());
             codec::encode_data(&data, self.transmit.buffer());
             return Ok(());
@@ -113,13 +109,6 @@ impl Outbound {
 
     fn has_transmit_room(&self) -> bool {
         self.transmit.len() < self.config.transmit_bytes
-    }
-
-    /// Makes sure that the transmit buffer does not become much larger with a message of this size.
-    fn make_transmit_room(&mut self, size: usize) {
-        if self.transmit.is_full_for(size) {
-            self.seal();
-        }
     }
 
     fn queue(&mut self, lane: LaneIx, seq: Seq, message: Message, promise: Promise, now: impl FnOnce() -> Instant) {
@@ -240,9 +229,7 @@ impl Outbound {
             self.refuse(lane, seq, RefuseCode::TooLarge, format!("larger than the peer's {max_message} bytes"));
             return false;
         }
-        if self.transmit.is_full_for(size) {
-            seal(&mut self.segments, &mut self.transmit);
-        }
+        make_transmit_room(&mut self.segments, &mut self.transmit, size);
         let buffer = self.transmit.buffer();
         skip_to(l.ix, l.sent, seq, buffer);
         l.sent = seq;
@@ -281,7 +268,7 @@ impl Outbound {
             self.events.push_back(Event::Dropped(1));
             return;
         }
-        self.make_transmit_room(message.size());
+        make_transmit_room(&mut self.segments, &mut self.transmit, message.size());
         let Some(l) = lane_mut(&mut self.lanes, lane) else { return };
         l.credit.use_for(message.size());
         if message.payload.len() <= self.plain_bytes {
@@ -296,7 +283,7 @@ impl Outbound {
     /// Encodes the next part of a large message.
     fn send_part(&mut self, lane: LaneIx) {
         let part_bytes = self.part_bytes();
-        self.make_transmit_room(part_bytes);
+        make_transmit_room(&mut self.segments, &mut self.transmit, part_bytes);
         let Some(l) = lane_mut(&mut self.lanes, lane) else { return };
         let Some(mut rest) = l.rest.take() else { return };
         let payload = rest.message.payload.as_bytes();
@@ -336,6 +323,14 @@ impl Outbound {
         l.load_through = l.stored;
         let after = l.covered().max(l.acked);
         self.events.push_back(Event::Load { lane, id, after });
+    }
+}
+
+/// Makes sure that the transmit buffer does not become much larger with a message of this size.
+#[inline]
+fn make_transmit_room(segments: &mut Segments, transmit: &mut Transmit, size: usize) {
+    if transmit.is_full_for(size) {
+        seal(segments, transmit);
     }
 }
 
