@@ -1,6 +1,6 @@
 //! The catalogue half of the medium in memory: nodes and their leases, routes, tombstones, remembered peers.
 
-use crate::stores::directory::MAX_LEASE;
+use crate::stores::MAX_LEASE;
 use crate::stores::{Fence, Registration, Route, StoreError, TopicEntry};
 use crate::types::{Epoch, NodeId, Topic};
 use std::collections::BTreeMap;

@@ -13,8 +13,8 @@
 mod catalogue;
 mod queues;
 
-use super::*;
-use crate::types::{StoreId, Topic};
+use crate::stores::*;
+use crate::types::{Incarnation, LaneId, LaneName, NodeId, Seq, StoreId, Topic};
 use catalogue::Catalogue;
 use parking_lot::Mutex;
 use queues::Queues;

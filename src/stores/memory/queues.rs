@@ -1,7 +1,8 @@
 //! The queue half of the medium in memory: lanes with their queues, cursors and attempts, and the dead letters.
 
-use crate::stores::chain::Chain;
+use crate::stores::shared::chain::Chain;
 use crate::stores::*;
+use crate::types::{Cursor, Incarnation, LaneId, LaneName, NodeId, Seq};
 use std::collections::BTreeMap;
 
 #[derive(Debug, Default)]

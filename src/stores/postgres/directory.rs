@@ -7,8 +7,8 @@
 use super::error::Outcome;
 use super::lanes::{self, only};
 use super::session::{Session, boolean, int8, text};
-use crate::stores::directory::{MAX_LEASE, RouteRow};
 use crate::stores::{Fence, Registration, TopicEntry};
+use crate::stores::{MAX_LEASE, RouteRow};
 use crate::types::{Epoch, NodeId, Topic};
 use std::collections::HashMap;
 use std::time::Duration;

@@ -4,8 +4,10 @@ use super::error::{Failure, Outcome};
 use super::pool::{Attempts, NodeRow};
 use super::session::{int8, text, texts};
 use super::{OPERATION, PostgresStore, adopt, dead_letters, directory, inbox, lanes, outbox};
-use crate::stores::{group, *};
-use crate::types::Topic;
+use crate::stores::server::group;
+use crate::stores::*;
+use crate::types::{Incarnation, LaneId, LaneName, NodeId, Seq, Topic};
+
 use std::future::Future;
 use std::time::Duration;
 

@@ -35,10 +35,10 @@ mod writer;
 
 pub use options::PostgresOptions;
 
-use super::group::{self, Job};
-use super::runtime::Runtime;
-use super::told::Told;
-use super::{OpenError, StoreError, StoreFacts};
+use crate::stores::server::group::{self, Job};
+use crate::stores::server::runtime::Runtime;
+use crate::stores::server::told::Told;
+use crate::stores::{OpenError, StoreError, StoreFacts};
 use error::Failure;
 use options::Target;
 use pool::Sessions;

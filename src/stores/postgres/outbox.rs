@@ -3,8 +3,9 @@
 use super::error::Outcome;
 use super::lanes::{self, incarnation, lane_id, names, seq, sql_incarnation, sql_seq};
 use super::session::{Param, Session, int8, int8s, text};
-use crate::stores::chain::Chain;
-use crate::stores::{Amount, LaneKey, OutboxLane, Page, PageLimit, Span, StoreError, naming, row};
+use crate::stores::shared::chain::Chain;
+use crate::stores::shared::{naming, row};
+use crate::stores::{Amount, LaneKey, OutboxLane, Page, PageLimit, Span, StoreError};
 use crate::types::{Incarnation, LaneId, LaneName, NodeId, Seq};
 use bytes::Bytes;
 use tokio_postgres::Row;

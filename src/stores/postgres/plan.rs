@@ -6,7 +6,8 @@
 
 use super::dead_letters::Kept;
 use super::lanes::{sql_incarnation, sql_seq};
-use crate::stores::{Batch, LaneKey, Stored, Write, row};
+use crate::stores::shared::row;
+use crate::stores::{Batch, LaneKey, Stored, Write};
 use crate::types::{Cursor, Incarnation};
 use std::collections::{BTreeMap, BTreeSet};
 

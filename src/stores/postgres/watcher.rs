@@ -9,7 +9,7 @@ use super::error::Outcome;
 use super::lanes::only;
 use super::session::{Connector, Session, unreachable};
 use super::{OPERATION, error};
-use crate::stores::told::tell;
+use crate::stores::server::told::tell;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch::Sender;

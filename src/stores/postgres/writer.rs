@@ -4,7 +4,8 @@
 use super::error::{Failure, Outcome, overdue};
 use super::session::{Connector, Session, unreachable};
 use super::{OPERATION, PATIENCE, journal};
-use crate::stores::{Batch, Committed, Fence, StoreError, group};
+use crate::stores::server::group;
+use crate::stores::{Batch, Committed, Fence, StoreError};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};

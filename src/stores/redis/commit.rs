@@ -2,7 +2,8 @@
 
 use super::error::Outcome;
 use super::script::{Answer, COMMIT, Call};
-use crate::stores::{Batch, Committed, DeadLetter, DeadLetterOrigin, Fence, LaneKey, Stored, Write, naming, row};
+use crate::stores::shared::{naming, row};
+use crate::stores::{Batch, Committed, DeadLetter, DeadLetterOrigin, Fence, LaneKey, Stored, Write};
 use crate::types::{Incarnation, Seq};
 use parking_lot::Mutex;
 use std::collections::HashMap;

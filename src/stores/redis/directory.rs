@@ -3,8 +3,8 @@
 use super::connection::Connection;
 use super::error::Outcome;
 use super::script::{Answer, Call, DIRECTORY, TOPICS};
-use crate::stores::directory::{MAX_LEASE, RouteRow};
 use crate::stores::{Fence, Registration, StoreError, TopicEntry};
+use crate::stores::{MAX_LEASE, RouteRow};
 use crate::types::{Epoch, NodeId, Topic};
 use redis::Value;
 use std::time::Duration;

@@ -3,8 +3,10 @@
 use super::error::Outcome;
 use super::lanes::Lanes;
 use super::{RedisStore, adopt, dead_letters, directory};
-use crate::stores::{group, *};
-use crate::types::Topic;
+use crate::stores::server::group;
+use crate::stores::*;
+use crate::types::{Incarnation, LaneId, LaneName, NodeId, Seq, Topic};
+
 use std::future::Future;
 use std::time::Duration;
 

@@ -4,10 +4,9 @@ use super::commit::{Known, capped};
 use super::connection::Connection;
 use super::error::Outcome;
 use super::script::{Answer, CLEAR, FORGET, LANE, LANES, LOAD, OPEN};
-use crate::stores::chain::Chain;
-use crate::stores::{
-    Amount, Fence, InboxLane, LaneKey, OutboxLane, Page, PageLimit, PendingLane, Span, StoreError, naming, row,
-};
+use crate::stores::shared::chain::Chain;
+use crate::stores::shared::{naming, row};
+use crate::stores::{Amount, Fence, InboxLane, LaneKey, OutboxLane, Page, PageLimit, PendingLane, Span, StoreError};
 use crate::types::{Cursor, Incarnation, LaneId, LaneName, NodeId, Seq, Topic};
 
 /// How often an opening is tried again because its sender appends meanwhile, which it does not.

@@ -29,10 +29,10 @@ mod writer;
 
 pub use options::RedisOptions;
 
-use super::group::{self, Job};
-use super::runtime::Runtime;
-use super::told::Told;
-use super::{OpenError, StoreError, StoreFacts};
+use crate::stores::server::group::{self, Job};
+use crate::stores::server::runtime::Runtime;
+use crate::stores::server::told::Told;
+use crate::stores::{OpenError, StoreError, StoreFacts};
 use crate::types::StoreId;
 use commit::Known;
 use connection::Connection;

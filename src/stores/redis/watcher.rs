@@ -7,7 +7,7 @@ use super::connection::{CONNECT, Connection};
 use super::error::{Access, Outcome, failure};
 use super::options::Target;
 use crate::stores::StoreError;
-use crate::stores::told::tell;
+use crate::stores::server::told::tell;
 use futures::{FutureExt as _, StreamExt as _};
 use redis::{RedisError, Value};
 use std::sync::Arc;

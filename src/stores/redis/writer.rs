@@ -2,7 +2,8 @@
 
 use super::commit::{self, Known};
 use super::connection::Connection;
-use crate::stores::{Batch, Committed, Fence, StoreError, group};
+use crate::stores::server::group;
+use crate::stores::{Batch, Committed, Fence, StoreError};
 use std::sync::Arc;
 
 pub(super) struct Writer {

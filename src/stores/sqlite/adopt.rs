@@ -4,8 +4,9 @@
 use super::error::Outcome;
 use super::lanes::{sql_incarnation, sql_seq};
 use super::{MAX_MESSAGE, dead_letters, journal, lanes, outbox};
-use crate::stores::adoption::{ADOPTED, Fate, Means, Noted, Split, Target, Traces};
-use crate::stores::{Adopted, LaneKey, row};
+use crate::stores::legacy::adoption::{ADOPTED, Fate, Means, Noted, Split, Target, Traces};
+use crate::stores::shared::row;
+use crate::stores::{Adopted, LaneKey};
 use crate::types::{NodeId, Seq, Topic};
 use rusqlite::{Connection, OptionalExtension as _};
 use std::collections::BTreeMap;

@@ -5,7 +5,7 @@
 
 use super::error::Outcome;
 use super::lanes;
-use crate::stores::directory::MAX_LEASE;
+use crate::stores::MAX_LEASE;
 use crate::stores::{Fence, Registration, Route, StoreError, TopicEntry};
 use crate::types::{Epoch, NodeId, Topic};
 use rusqlite::{Connection, OptionalExtension as _};

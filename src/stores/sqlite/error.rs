@@ -3,7 +3,7 @@
 //! Operations here return [`Failure`], so that `?` works on both kinds of error and rusqlite stays out of the public
 //! interface.
 
-use crate::stores::row::RowError;
+use crate::stores::shared::row::RowError;
 use crate::stores::{OpenError, StoreError};
 use crate::types::{EmptyPayload, HeadersError, NameError};
 use rusqlite::ErrorCode;

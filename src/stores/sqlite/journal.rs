@@ -3,7 +3,8 @@
 use super::dead_letters;
 use super::error::Outcome;
 use super::lanes::{incarnation, seq, sql_incarnation, sql_seq};
-use crate::stores::{Batch, Committed, LaneKey, StoreError, Stored, Write, row};
+use crate::stores::shared::row;
+use crate::stores::{Batch, Committed, LaneKey, StoreError, Stored, Write};
 use crate::types::{Cursor, Incarnation, NodeId, Seq};
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{CachedStatement, Connection, OptionalExtension as _, ToSql};

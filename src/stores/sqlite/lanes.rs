@@ -3,7 +3,8 @@
 //! Sender and receiver find or create the same row by the same rule, so on a shared file they meet in it.
 
 use super::error::Outcome;
-use crate::stores::{LaneKey, naming};
+use crate::stores::LaneKey;
+use crate::stores::shared::naming;
 use crate::types::{Incarnation, LaneId, LaneName, NodeId, Seq, Topic};
 use rusqlite::{Connection, OptionalExtension as _, Row};
 

@@ -25,8 +25,8 @@ mod watcher;
 mod worker;
 mod writer;
 
-use super::*;
-use crate::types::Topic;
+use crate::stores::*;
+use crate::types::{Incarnation, LaneId, LaneName, NodeId, Seq, Topic};
 use error::{Outcome, open_error};
 use futures::future::BoxFuture;
 use parking_lot::Mutex;

@@ -2,8 +2,9 @@
 
 use super::error::Outcome;
 use super::lanes::{self, incarnation, lane_id, names, seq, sql_incarnation, sql_seq};
-use crate::stores::chain::Chain;
-use crate::stores::{Amount, LaneKey, OutboxLane, Page, PageLimit, Span, naming, row};
+use crate::stores::shared::chain::Chain;
+use crate::stores::shared::{naming, row};
+use crate::stores::{Amount, LaneKey, OutboxLane, Page, PageLimit, Span};
 use crate::types::{Incarnation, LaneId, LaneName, NodeId, Seq};
 use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension as _};

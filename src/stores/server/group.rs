@@ -1,7 +1,7 @@
 //! Batches that wait for a server are committed together, so that one exchange and one sync of its log pay for all; when one
 //! of them is refused, each is committed alone, so that it fails nobody else.
 
-use super::{Batch, Committed, Fence, StoreError};
+use crate::stores::{Batch, Committed, Fence, StoreError};
 use futures::channel::oneshot;
 use std::future::Future;
 use tokio::sync::mpsc::{Receiver, Sender};
@@ -10,14 +10,14 @@ use tokio::sync::mpsc::{Receiver, Sender};
 const GROUP: usize = 64;
 
 /// A batch on its way to the server and back.
-pub(super) struct Job {
+pub(crate) struct Job {
     fence: Fence,
     batch: Batch,
     reply: oneshot::Sender<Result<Committed, StoreError>>,
 }
 
 /// Has a batch committed, and waits for that.
-pub(super) async fn submit(queue: &Sender<Job>, fence: Fence, batch: Batch) -> Result<Committed, StoreError> {
+pub(crate) async fn submit(queue: &Sender<Job>, fence: Fence, batch: Batch) -> Result<Committed, StoreError> {
     let (reply, answer) = oneshot::channel();
     let gone = || StoreError::Unavailable("the store's thread has ended".into());
     queue.send(Job { fence, batch, reply }).await.map_err(|_| gone())?;
@@ -25,7 +25,7 @@ pub(super) async fn submit(queue: &Sender<Job>, fence: Fence, batch: Batch) -> R
 }
 
 /// Commits on one connection.
-pub(super) trait Writer: Send {
+pub(crate) trait Writer: Send {
     /// How much of a commit's limit a batch takes; by default there is none.
     fn weight(_: &Batch) -> usize {
         0
@@ -43,7 +43,7 @@ pub(super) trait Writer: Send {
 }
 
 /// Serves until the last handle is gone and everything queued is done.
-pub(super) async fn serve<W: Writer>(mut writer: W, mut queue: Receiver<Job>) {
+pub(crate) async fn serve<W: Writer>(mut writer: W, mut queue: Receiver<Job>) {
     let mut next = None;
     loop {
         let first = match next.take() {

@@ -8,14 +8,14 @@
 //! finds its place by the number that the reference noted there, and so does one that shares the store.
 
 use super::reference;
-use super::{Adopted, DeadLetter, DeadLetterOrigin, LaneKey, OutboxLane, StoreError, Stored};
+use crate::stores::{Adopted, DeadLetter, DeadLetterOrigin, LaneKey, OutboxLane, StoreError, Stored};
 use crate::types::{Headers, Incarnation, LaneId, LaneName, Message, MessageId, NodeId, Payload, Seq, Topic};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The incarnation of everything that was numbered by the reference, on both sides of a lane.
-pub(super) const ADOPTED: Incarnation = Incarnation::new(u64::from_be_bytes(*b"liner1.4"));
+pub(crate) const ADOPTED: Incarnation = Incarnation::new(u64::from_be_bytes(*b"liner1.4"));
 
 /// The topic of messages of the reference to itself.
 const INTERNAL: &str = "__#internal_channel";
@@ -31,51 +31,51 @@ const NO_NAME: &str = "?";
 
 /// What the database says beside the queues.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Traces {
+pub(crate) struct Traces {
     /// The topics by the reference's numbers. Files that were told of their peers have one number for several.
-    pub(super) topics: BTreeMap<i64, Vec<String>>,
+    pub(crate) topics: BTreeMap<i64, Vec<String>>,
     /// Where this node remembers to have sent.
-    pub(super) remembered: Vec<Remembered>,
+    pub(crate) remembered: Vec<Remembered>,
     /// The catalogue: topics and who serves them.
-    pub(super) served: Vec<(String, String)>,
+    pub(crate) served: Vec<(String, String)>,
     /// Another node has sent from this store: it is shared.
-    pub(super) others_send: bool,
+    pub(crate) others_send: bool,
 }
 
 /// A row of `sender_listener`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Remembered {
-    pub(super) source: String,
-    pub(super) topic: String,
-    pub(super) receiver: String,
+pub(crate) struct Remembered {
+    pub(crate) source: String,
+    pub(crate) topic: String,
+    pub(crate) receiver: String,
 }
 
 /// A connection key and what is noted of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Connection {
-    pub(super) key: i64,
-    pub(super) source: String,
-    pub(super) receiver: String,
+pub(crate) struct Connection {
+    pub(crate) key: i64,
+    pub(crate) source: String,
+    pub(crate) receiver: String,
     /// The highest number that was handled.
-    pub(super) handled: u64,
+    pub(crate) handled: u64,
 }
 
 /// A row of `conn_key_map` and what stands beside it.
 #[derive(Debug, Clone)]
-pub(super) struct Noted {
-    pub(super) key: i64,
-    pub(super) composite: String,
+pub(crate) struct Noted {
+    pub(crate) key: i64,
+    pub(crate) composite: String,
     /// The sender, its topic and the receiver, where the key is a lane's.
-    pub(super) lane: Option<[String; 3]>,
+    pub(crate) lane: Option<[String; 3]>,
     /// The sender's topic, from `conn_sender`.
-    pub(super) source: Option<String>,
+    pub(crate) source: Option<String>,
     /// From `conn_mess_number`, where no incarnation stands beside it.
-    pub(super) handled: i64,
+    pub(crate) handled: i64,
 }
 
 impl Noted {
     /// `None` if it is another node's.
-    pub(super) fn connection(self, node: &NodeId, traces: &Traces) -> Option<Connection> {
+    pub(crate) fn connection(self, node: &NodeId, traces: &Traces) -> Option<Connection> {
         let (source, receiver) = match &self.lane {
             Some([sender, source, receiver]) => {
                 (sender == node.as_str()).then_some((source.as_str(), receiver.as_str()))?
@@ -131,12 +131,12 @@ enum Addressed {
 
 impl Traces {
     /// A row of `topic_key`.
-    pub(super) fn number(&mut self, topic: String, key: i64) {
+    pub(crate) fn number(&mut self, topic: String, key: i64) {
         self.topics.entry(key).or_default().push(topic);
     }
 
     /// A row of `sender_listener`, if it is this node's: its `sender_key` is `{node}:{source}` with nothing escaped.
-    pub(super) fn remember(&mut self, node: &NodeId, sender_key: &str, topic: String, receiver: Option<String>) {
+    pub(crate) fn remember(&mut self, node: &NodeId, sender_key: &str, topic: String, receiver: Option<String>) {
         let source = sender_key.strip_prefix(node.as_str()).and_then(|rest| rest.strip_prefix(':'));
         if let (Some(source), Some(receiver)) = (source, receiver) {
             self.remembered.push(Remembered { source: source.to_owned(), topic, receiver });
@@ -193,7 +193,7 @@ impl Traces {
 
 /// What becomes of a row.
 #[derive(Debug)]
-pub(super) enum Fate {
+pub(crate) enum Fate {
     /// It goes: it was handled, or was no message of a user's.
     Gone,
     /// It goes to the lane for this topic; see [`Target::take`].
@@ -204,28 +204,28 @@ pub(super) enum Fate {
 
 /// A lane that rows go to.
 #[derive(Debug, Clone)]
-pub(super) struct Target {
-    pub(super) key: LaneKey,
+pub(crate) struct Target {
+    pub(crate) key: LaneKey,
     incarnation: Incarnation,
     next: Seq,
 }
 
 impl Target {
     /// A lane that was opened under [`ADOPTED`].
-    pub(super) fn new(lane: &OutboxLane) -> Target {
+    pub(crate) fn new(lane: &OutboxLane) -> Target {
         let incarnation = lane.spans.last().map_or(ADOPTED, |span| span.incarnation);
         Target { key: lane.key, incarnation, next: lane.next }
     }
 
     /// A lane that is going to be made, with nothing queued up to `acked`.
     #[cfg(feature = "redis")]
-    pub(super) fn coming(key: LaneKey, acked: Seq) -> Target {
+    pub(crate) fn coming(key: LaneKey, acked: Seq) -> Target {
         Target { key, incarnation: ADOPTED, next: acked.next() }
     }
 
     /// Gives a message its number: the reference's if it is free. A number that is raised stays at or above the
     /// reference's, so nobody who has handled fewer takes it for handled.
-    pub(super) fn take(&mut self, number: u64, payload: Payload, now_ms: u64) -> Stored {
+    pub(crate) fn take(&mut self, number: u64, payload: Payload, now_ms: u64) -> Stored {
         let seq = if number > LARGEST { self.next } else { self.next.max(Seq::new(number)) };
         self.next = seq.next();
         let message = Message { headers: Headers::EMPTY, payload };
@@ -235,18 +235,18 @@ impl Target {
 
 /// What a backend knows beside the traces.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Means {
+pub(crate) struct Means {
     /// The largest message of the store.
-    pub(super) max_message: usize,
+    pub(crate) max_message: usize,
     /// The incarnation of the letters: random, so that no two adoptions write letters of one name.
-    pub(super) letters: Incarnation,
+    pub(crate) letters: Incarnation,
     /// Milliseconds since 1970, for people to read.
-    pub(super) now_ms: u64,
+    pub(crate) now_ms: u64,
 }
 
 impl Means {
     /// The only thing here that is not decided by what it is given.
-    pub(super) fn new(max_message: usize) -> Result<Means, StoreError> {
+    pub(crate) fn new(max_message: usize) -> Result<Means, StoreError> {
         let letters = getrandom::u64().map_err(|error| StoreError::Unavailable(error.to_string().into()))?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let now_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
@@ -256,7 +256,7 @@ impl Means {
 
 /// The rows of one connection key on their way.
 #[derive(Debug)]
-pub(super) struct Split<'a> {
+pub(crate) struct Split<'a> {
     traces: &'a Traces,
     connection: &'a Connection,
     sender: NodeId,
@@ -266,11 +266,11 @@ pub(super) struct Split<'a> {
     flaw: Option<String>,
     means: Means,
     rows: u64,
-    pub(super) adopted: Adopted,
+    pub(crate) adopted: Adopted,
 }
 
 impl<'a> Split<'a> {
-    pub(super) fn new(node: &NodeId, traces: &'a Traces, connection: &'a Connection, means: Means) -> Self {
+    pub(crate) fn new(node: &NodeId, traces: &'a Traces, connection: &'a Connection, means: Means) -> Self {
         let (source, receiver) = (Topic::new(&connection.source), NodeId::new(&connection.receiver));
         let flaw = source.as_ref().err().or(receiver.as_ref().err()).map(|error| {
             format!("it was sent from topic {:?} to node {:?}: {error}", connection.source, connection.receiver)
@@ -289,34 +289,34 @@ impl<'a> Split<'a> {
         }
     }
 
-    pub(super) fn lane(&self, topic: Topic) -> LaneName {
+    pub(crate) fn lane(&self, topic: Topic) -> LaneName {
         LaneName { sender: self.sender.clone(), source: self.source.clone(), receiver: self.receiver.clone(), topic }
     }
 
     /// When the messages are said to have been accepted: nobody knows.
-    pub(super) fn now_ms(&self) -> u64 {
+    pub(crate) fn now_ms(&self) -> u64 {
         self.means.now_ms
     }
 
     /// The topics of remembered routes: lanes, whether or not anything waits.
-    pub(super) fn remembered(&self) -> BTreeSet<Topic> {
+    pub(crate) fn remembered(&self) -> BTreeSet<Topic> {
         let topics = self.traces.remembered_to(self.connection).filter(|topic| *topic != self.connection.source);
         let topics = topics.filter_map(|topic| Topic::new(topic).ok());
         if self.flaw.is_none() { topics.collect() } else { BTreeSet::new() }
     }
 
     /// Up to where a lane that is made of this key is acked.
-    pub(super) fn acked(&self) -> Seq {
+    pub(crate) fn acked(&self) -> Seq {
         if self.traces.is_shared() { self.handled() } else { Seq::ZERO }
     }
 
     /// The number at which receivers of such a lane stand, if they share the store.
-    pub(super) fn handled(&self) -> Seq {
+    pub(crate) fn handled(&self) -> Seq {
         Seq::new(self.connection.handled.min(LARGEST))
     }
 
     /// Where the number noted is this node's own place as a receiver: the lanes it may receive on from the only peer.
-    pub(super) fn received(&self) -> Vec<LaneName> {
+    pub(crate) fn received(&self) -> Vec<LaneName> {
         let isolated = !self.traces.is_shared() && self.connection.key == ISOLATED_KEY && self.handled() > Seq::ZERO;
         if !isolated || self.flaw.is_some() || self.traces.only_peer(&self.sender) != Some(self.receiver.as_str()) {
             return Vec::new();
@@ -333,7 +333,7 @@ impl<'a> Split<'a> {
     }
 
     /// Decides on the next row, in the order in which they were queued.
-    pub(super) fn row(&mut self, row: &[u8]) -> Fate {
+    pub(crate) fn row(&mut self, row: &[u8]) -> Fate {
         self.rows += 1;
         if row.is_empty() {
             return self.gone();
@@ -390,7 +390,7 @@ impl<'a> Split<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stores::reference::tests::row;
+    use crate::stores::legacy::reference::tests::row;
     use proptest::prelude::*;
 
     const AT_LEAST_ONCE: u8 = 2;

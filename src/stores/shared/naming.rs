@@ -5,17 +5,17 @@
 use crate::types::LaneName;
 
 /// `{sender}:{source}:{receiver}`, the form a lane takes unless another lane has it or it is a subscription.
-pub(super) fn plain(lane: &LaneName) -> String {
+pub(crate) fn plain(lane: &LaneName) -> String {
     format!("{}:{}", sender_key(lane), escaped(lane.receiver.as_str()))
 }
 
 /// The plain form with `:{topic}` appended: unique for every lane.
-pub(super) fn with_topic(lane: &LaneName) -> String {
+pub(crate) fn with_topic(lane: &LaneName) -> String {
     format!("{}:{}", plain(lane), escaped(lane.topic.as_str()))
 }
 
 /// `{sender}:{source}`, under which a sender's remembered routes stand.
-pub(super) fn sender_key(lane: &LaneName) -> String {
+pub(crate) fn sender_key(lane: &LaneName) -> String {
     format!("{}:{}", escaped(lane.sender.as_str()), escaped(lane.source.as_str()))
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Pure: every backend loads a chain, lets it open an incarnation and stores it again.
 
-use super::Span;
+use crate::stores::Span;
 use crate::types::{Incarnation, Seq};
 
 /// Incarnations kept that have given no number the store knows of. A process that sent only write-behind messages and
@@ -12,15 +12,15 @@ const MAX_EMPTY: usize = 8;
 
 /// The spans of a lane, oldest first, and the incarnation before them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Chain {
-    pub(super) spans: Vec<Span>,
-    pub(super) predecessor: Option<Incarnation>,
+pub(crate) struct Chain {
+    pub(crate) spans: Vec<Span>,
+    pub(crate) predecessor: Option<Incarnation>,
 }
 
 impl Chain {
     /// Adds `incarnation` as the newest span, starting at `next`, unless it is there; spans that cannot have anything
     /// queued go. Nothing is queued up to `floor`, nothing at or above `next`.
-    pub(super) fn open(&mut self, incarnation: Incarnation, floor: Seq, next: Seq) {
+    pub(crate) fn open(&mut self, incarnation: Incarnation, floor: Seq, next: Seq) {
         if self.spans.iter().any(|span| span.incarnation == incarnation) {
             return;
         }

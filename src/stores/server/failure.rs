@@ -1,18 +1,18 @@
 //! What an operation on a server fails with, for the backends that have one.
 
-use super::StoreError;
-use super::row::RowError;
+use crate::stores::StoreError;
+use crate::stores::shared::row::RowError;
 use crate::types::{EmptyPayload, HeadersError, NameError};
 
 /// The error of an operation.
 #[derive(Debug, Clone)]
-pub(super) struct Failure {
-    pub(super) error: StoreError,
+pub(crate) struct Failure {
+    pub(crate) error: StoreError,
     /// Another attempt may well succeed soon: a deadlock, a connection that was lost, a server that is starting.
-    pub(super) again: bool,
+    pub(crate) again: bool,
 }
 
-pub(super) type Outcome<T> = Result<T, Failure>;
+pub(crate) type Outcome<T> = Result<T, Failure>;
 
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {

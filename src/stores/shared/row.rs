@@ -3,7 +3,7 @@
 //! Knows bytes only: no database, no lane. Rows of the reference implementation start with a byte below 0x80 (the high
 //! byte of a message number) and are recognised, not read.
 
-use super::Stored;
+use crate::stores::Stored;
 use crate::types::{Headers, HeadersError, Incarnation, Message, Payload, Seq};
 use bytes::Bytes;
 
@@ -15,11 +15,11 @@ const VERSION: u8 = 1;
 
 /// Bytes of a row that are neither headers nor payload. The same for all rows, so that a backend can count a queue's
 /// bytes from the lengths of its rows alone.
-pub(super) const OVERHEAD: usize = 1 + 8 + 8 + 8 + 4;
+pub(crate) const OVERHEAD: usize = 1 + 8 + 8 + 8 + 4;
 
 /// Why a row could not be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(super) enum RowError {
+pub(crate) enum RowError {
     /// The row is in the reference implementation's encoding.
     #[error("row is in the encoding of the reference implementation")]
     Reference,
@@ -48,7 +48,7 @@ pub(super) enum RowError {
 /// ```
 ///
 /// Integers are little-endian; `headers` is the wire form of [`Headers`].
-pub(super) fn encode_into(buf: &mut Vec<u8>, stored: &Stored) {
+pub(crate) fn encode_into(buf: &mut Vec<u8>, stored: &Stored) {
     let headers = stored.message.headers.encoded();
     // Headers are at most 64 KiB by construction, so the cast keeps the value.
     let headers_len = headers.len() as u32;
@@ -63,7 +63,7 @@ pub(super) fn encode_into(buf: &mut Vec<u8>, stored: &Stored) {
 }
 
 /// Reads a row. Headers and payload share its buffer.
-pub(super) fn decode(row: Bytes) -> Result<Stored, RowError> {
+pub(crate) fn decode(row: Bytes) -> Result<Stored, RowError> {
     match row.first() {
         None => return Err(RowError::Truncated),
         Some(first) if first & MARK == 0 => return Err(RowError::Reference),

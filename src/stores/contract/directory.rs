@@ -40,12 +40,12 @@ pub struct TopicEntry {
 
 /// A row of a topic: its node, whether it has no lease, its address, whether it is live, and whether it is a subscription.
 #[cfg(any(feature = "postgres", feature = "redis"))]
-pub(super) type RouteRow = (NodeId, bool, String, bool, bool);
+pub(crate) type RouteRow = (NodeId, bool, String, bool, bool);
 
 impl TopicEntry {
     /// What the rows and tombstones of a topic say, in whatever order they come.
     #[cfg(any(feature = "postgres", feature = "redis"))]
-    pub(super) fn gather(mut rows: Vec<RouteRow>, mut tombstones: Vec<NodeId>) -> TopicEntry {
+    pub(crate) fn gather(mut rows: Vec<RouteRow>, mut tombstones: Vec<NodeId>) -> TopicEntry {
         tombstones.sort();
         // By name, published addresses before those without a lease.
         rows.sort();
@@ -78,7 +78,7 @@ pub struct StoreFacts {
 }
 
 /// The longest lease a store gives; longer ones are cut to it. A year is for ever, and fits every clock.
-pub(super) const MAX_LEASE: Duration = Duration::from_secs(365 * 24 * 3600);
+pub(crate) const MAX_LEASE: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// Who serves which topic where.
 pub trait Directory: Send + Sync {

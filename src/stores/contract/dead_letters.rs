@@ -5,7 +5,7 @@ use crate::types::{Message, MessageId, NodeId, Topic};
 
 /// A dead letter's number in its store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct DeadLetterId(pub(super) i64);
+pub struct DeadLetterId(pub(crate) i64);
 
 impl DeadLetterId {
     /// The letter with this number in the store's table.
@@ -66,7 +66,7 @@ pub struct DeadLetterFilter {
 }
 
 impl DeadLetterFilter {
-    pub(super) fn matches(&self, id: DeadLetterId, letter: &DeadLetter) -> bool {
+    pub(crate) fn matches(&self, id: DeadLetterId, letter: &DeadLetter) -> bool {
         let named = self.ids.is_empty() || self.ids.contains(&id);
         named && self.topic.as_ref().is_none_or(|topic| letter.id.lane.topic() == topic)
     }

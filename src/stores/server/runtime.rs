@@ -9,26 +9,26 @@ use std::thread::JoinHandle;
 use tokio::runtime::{Builder, Handle};
 
 /// The thread and the way to its runtime.
-pub(super) struct Runtime {
+pub(crate) struct Runtime {
     handle: Handle,
     thread: JoinHandle<()>,
 }
 
 impl Runtime {
     /// Starts a thread that runs `main`, and everything spawned, until `main` ends.
-    pub(super) fn start<F: Future<Output = ()> + Send + 'static>(name: &str, main: F) -> std::io::Result<Runtime> {
+    pub(crate) fn start<F: Future<Output = ()> + Send + 'static>(name: &str, main: F) -> std::io::Result<Runtime> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let handle = runtime.handle().clone();
         let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || runtime.block_on(main))?;
         Ok(Runtime { handle, thread })
     }
 
-    pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.handle.spawn(task);
     }
 
     /// Polls a future on the caller's thread with this runtime's timers and sockets.
-    pub(super) async fn enter<F: Future>(&self, future: F) -> F::Output {
+    pub(crate) async fn enter<F: Future>(&self, future: F) -> F::Output {
         let mut future = pin!(future);
         std::future::poll_fn(|cx| {
             let _context = self.handle.enter();
@@ -38,7 +38,7 @@ impl Runtime {
     }
 
     /// Waits until the thread has ended.
-    pub(super) fn join(self) {
+    pub(crate) fn join(self) {
         if self.thread.join().is_err() {
             tracing::error!("the store's thread panicked");
         }

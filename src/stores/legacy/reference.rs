@@ -17,21 +17,21 @@ const HEAD: usize = 4 + 8 + 4 + 4 + 1 + 4;
 
 /// A row that was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct ReferenceRow {
+pub(crate) struct ReferenceRow {
     /// Counted by connection key, from 1. Several addresses of one receiver count for themselves, so rows of a key need
     /// not rise.
-    pub(super) number: u64,
-    pub(super) connection_key: i32,
+    pub(crate) number: u64,
+    pub(crate) connection_key: i32,
     /// The topic addressed, by its number.
-    pub(super) topic_key: i32,
-    pub(super) at_least_once: bool,
+    pub(crate) topic_key: i32,
+    pub(crate) at_least_once: bool,
     /// As it was sent; never empty.
-    pub(super) payload: Bytes,
+    pub(crate) payload: Bytes,
 }
 
 /// Why a row could not be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(super) enum ReferenceError {
+pub(crate) enum ReferenceError {
     /// The row ends before its fields do.
     #[error("it is truncated")]
     Truncated,
@@ -58,7 +58,7 @@ pub(super) enum ReferenceError {
 /// ```
 ///
 /// Integers are big-endian. No length reaches 2 GiB, so the first byte is below 0x80.
-pub(super) fn decode(row: &[u8], max: usize) -> Result<ReferenceRow, ReferenceError> {
+pub(crate) fn decode(row: &[u8], max: usize) -> Result<ReferenceRow, ReferenceError> {
     let length = u32_at(row, 0)? as usize;
     let body = row.get(4..).and_then(|rest| rest.get(..length)).ok_or(ReferenceError::Truncated)?;
     let number = body.first_chunk().map(|b| u64::from_be_bytes(*b)).ok_or(ReferenceError::Truncated)?;
@@ -92,7 +92,7 @@ fn decompressed(payload: &[u8], max: usize) -> Result<Bytes, ReferenceError> {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::*;
     use proptest::prelude::*;
 

@@ -1,0 +1,5 @@
+//! What every backend shares: how a lane is named, how a message lies in a row, which incarnations a lane has.
+
+pub(crate) mod chain;
+pub(crate) mod naming;
+pub(crate) mod row;
