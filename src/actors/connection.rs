@@ -1,6 +1,6 @@
 //! Sockets: dialling, the handshake on both sides, and the read and write loops. No protocol beyond the first frames.
 
-use super::node::{Node, random};
+use crate::actors::node::{Node, random};
 use crate::types::NodeId;
 use crate::wire::codec::{self, Decoder};
 use crate::wire::error::{LinkError, WireError};
@@ -16,7 +16,7 @@ use tokio::time::timeout;
 
 /// Why a connection could not be made, or ended.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum ConnectionError {
+pub(crate) enum ConnectionError {
     #[error("no address is known")]
     NoAddress,
     #[error("{0}")]
@@ -42,9 +42,9 @@ impl From<WireError> for ConnectionError {
 }
 
 /// A connection whose handshake is done, with what was read beyond it.
-pub(super) struct Connection {
-    pub(super) stream: TcpStream,
-    pub(super) decoder: Decoder,
+pub(crate) struct Connection {
+    pub(crate) stream: TcpStream,
+    pub(crate) decoder: Decoder,
 }
 
 fn local(node: &Node) -> Local {
@@ -108,7 +108,7 @@ async fn first_chunk(stream: &mut TcpStream, decoder: &mut Decoder) -> Result<By
 }
 
 /// Dials `peer` at each of its addresses, and each address a name resolves to, until one answers as that peer.
-pub(super) async fn dial(
+pub(crate) async fn dial(
     node: &Node,
     peer: &NodeId,
     addrs: &[String],
@@ -158,7 +158,7 @@ async fn greet(node: &Node, peer: &NodeId, mut stream: TcpStream) -> Result<(Con
 }
 
 /// Reads the first frame of an accepted connection.
-pub(super) async fn read_hello(node: &Node, mut stream: TcpStream) -> Result<(Connection, Hello), ConnectionError> {
+pub(crate) async fn read_hello(node: &Node, mut stream: TcpStream) -> Result<(Connection, Hello), ConnectionError> {
     prepare(&stream)?;
     let mut decoder = Decoder::new(node.config.limits.max_frame);
     let chunk = first_chunk(&mut stream, &mut decoder).await?;
@@ -169,7 +169,7 @@ pub(super) async fn read_hello(node: &Node, mut stream: TcpStream) -> Result<(Co
 }
 
 /// Answers a hello, with a welcome or with the reason why not.
-pub(super) async fn answer_hello(
+pub(crate) async fn answer_hello(
     node: &Node,
     connection: &mut Connection,
     hello: &Hello,
@@ -186,7 +186,7 @@ pub(super) async fn answer_hello(
 
 /// Reads until the connection ends, handing on chunks of whole frames. The next read starts when the last chunk is
 /// dealt with, so that a slow consumer is felt by the peer's socket, not in memory here.
-pub(super) async fn read_loop<R, F>(
+pub(crate) async fn read_loop<R, F>(
     mut reader: R,
     mut decoder: Decoder,
     mut take: impl FnMut(Bytes) -> F,
@@ -216,7 +216,7 @@ where
 }
 
 /// Writes what `next` yields until the connection ends, and gives it to `done`; `idle` resolves when there may be more.
-pub(super) async fn write_loop<W, F>(
+pub(crate) async fn write_loop<W, F>(
     mut writer: W,
     mut next: impl FnMut() -> Option<Bytes>,
     mut done: impl FnMut(Bytes),

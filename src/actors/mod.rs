@@ -17,32 +17,28 @@
 //!        └──Acked──▶ AckTracker ┘ Commit (trims)
 //! ```
 //!
+//! | module | what it is |
+//! |---|---|
+//! | `messages` | every message of the public interface, with its reply |
+//! | `control` | [`LinerSystem`]: starts, stops, routes, administers |
+//! | `sending` | from a send to the connection: routes, the send queue, links, Sender |
+//! | `receiving` | from a connection to the subscriber: Listener, Session, subscribers |
+//! | `storing` | StoreActor and AckTracker: every change of queues and cursors |
+//! | `connection` | sockets: dialling, the handshake, the read and write loops |
+//! | `node` | what the actors of one system share |
+//!
+//! `sending` and `receiving` do not import each other.
+//!
 //! An actor is a shell: it owns one thing, feeds it inputs and carries out what it asks for. Decisions are made in
 //! [`wire`](crate::wire). State of record is in the store or in a machine, never only in a mailbox.
 
-mod ack_tracker;
-mod admin;
-mod answers;
-mod catalogue;
 mod connection;
-mod feed;
-mod feeder;
-mod lifecycle;
-mod link;
-mod listener;
-mod mailbox;
+mod control;
 pub(crate) mod messages;
 mod node;
-mod publisher;
-mod replay;
-mod routes;
-mod sender;
+mod receiving;
 mod sending;
-mod session;
-mod store;
-mod system;
-mod threads;
-mod timer;
+mod storing;
 
-pub use publisher::{Publisher, Sending};
-pub use system::LinerSystem;
+pub use control::LinerSystem;
+pub use sending::{Publisher, Sending};

@@ -1,15 +1,15 @@
 //! Looking into a system and administering it.
 
-use super::link::Link;
-use super::messages::{
+use crate::actors::control::replay::{FindLane, FindSink, LaneEnd, Replay, replay};
+use crate::actors::control::system::LinerSystem;
+use crate::actors::messages::{
     Address, ClearAddresses, ClearStoredMessages, ForgetLane, ForgetPeer, Forgotten, LinkStats, ListAddresses,
     ListDeadLetters, PeerPending, PendingByPeer, PendingCount, PurgeDeadLetters, RefreshAddresses, ReplayDeadLetters,
     Sink, Stats, StatsReport, WatchTopic, WhereAmI, Whereabouts,
 };
-use super::node::{Node, wall_ms};
-use super::replay::{FindLane, FindSink, LaneEnd, Replay, replay};
-use super::sender::Stop;
-use super::system::LinerSystem;
+use crate::actors::node::{Node, wall_ms};
+use crate::actors::sending::link::Link;
+use crate::actors::sending::sender::Stop;
 use crate::error::AdminError;
 use crate::stores::{Amount, PendingLane, StoreError, TopicEntry};
 use crate::types::{LaneId, NodeId, Topic};
@@ -279,7 +279,7 @@ impl Handler<PurgeDeadLetters> for LinerSystem {
 }
 
 impl Handler<ReplayDeadLetters> for LinerSystem {
-    type Result = Reply<super::messages::Replayed>;
+    type Result = Reply<crate::actors::messages::Replayed>;
 
     fn handle(&mut self, ReplayDeadLetters { filter }: ReplayDeadLetters, ctx: &mut Self::Context) -> Self::Result {
         let context = Replay {

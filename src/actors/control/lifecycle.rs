@@ -1,15 +1,15 @@
 //! How a system starts and ends.
 
-use super::ack_tracker::{AckTracker, AllResting, Settled};
-use super::listener::Listener;
-use super::messages::{MeshEvent, Shutdown, ShutdownReport};
-use super::node::{Counters, Node};
-use super::sender::Stop;
-use super::sending::open_lane;
-use super::session::{Close, Drain, SessionPeers};
-use super::store::StoreActor;
-use super::system::{CatalogueChanged, LinerSystem};
-use super::threads::Threads;
+use crate::actors::control::system::{CatalogueChanged, LinerSystem};
+use crate::actors::control::threads::Threads;
+use crate::actors::messages::{MeshEvent, Shutdown, ShutdownReport};
+use crate::actors::node::{Counters, Node};
+use crate::actors::receiving::listener::Listener;
+use crate::actors::receiving::session::{Close, Drain, SessionPeers};
+use crate::actors::sending::queue::open_lane;
+use crate::actors::sending::sender::Stop;
+use crate::actors::storing::ack_tracker::{AckTracker, AllResting, Settled};
+use crate::actors::storing::store::StoreActor;
 use crate::config::{Config, Names, StoreConfig};
 #[cfg(feature = "redis")]
 use crate::config::{Durability, Mode};
@@ -30,7 +30,7 @@ use tokio::time::{sleep, timeout, timeout_at};
 const RENEWALS: u32 = 3;
 
 /// Opens the store a configuration names. Blocks for as long as that takes.
-pub(super) fn open_store(config: &Config) -> Result<SharedStore, OpenError> {
+pub(crate) fn open_store(config: &Config) -> Result<SharedStore, OpenError> {
     Ok(match &config.store {
         StoreConfig::Memory(store) => Arc::new(store.clone()),
         StoreConfig::Custom(store) => store.clone(),
@@ -175,7 +175,7 @@ async fn queued(node: Arc<Node>) -> Result<Vec<LaneId>, StoreError> {
 
 impl LinerSystem {
     /// Takes up what an earlier process left queued, and keeps the lease and the catalogue current from here on.
-    pub(super) fn begin(&mut self, ctx: &mut Context<Self>) {
+    pub(crate) fn begin(&mut self, ctx: &mut Context<Self>) {
         self.take_up(ctx);
         let interval = self.node.config.timing.lease / RENEWALS;
         ctx.run_interval(interval, |actor, ctx| {
@@ -252,7 +252,7 @@ impl LinerSystem {
     }
 
     /// Remembers where a peer listens, for the next start.
-    pub(super) fn remember(&mut self, ctx: &mut Context<Self>, peer: NodeId, addr: String) {
+    pub(crate) fn remember(&mut self, ctx: &mut Context<Self>, peer: NodeId, addr: String) {
         if addr.is_empty() {
             return;
         }
@@ -266,7 +266,7 @@ impl LinerSystem {
     }
 
     /// Notes in this node's own store that a peer unsubscribed, or serves a topic again.
-    pub(super) fn note_tombstone(&mut self, ctx: &mut Context<Self>, peer: NodeId, topic: Topic, serves: bool) {
+    pub(crate) fn note_tombstone(&mut self, ctx: &mut Context<Self>, peer: NodeId, topic: Topic, serves: bool) {
         let event = if serves { MeshEvent::PeerSubscribed } else { MeshEvent::PeerUnsubscribed };
         self.node.event(event(peer.clone(), topic.clone()));
         let node = self.node.clone();
@@ -304,7 +304,7 @@ impl LinerSystem {
     }
 
     /// A newer process has the name: nothing may be written any more.
-    pub(super) fn stop_fenced(&mut self, ctx: &mut Context<Self>) {
+    pub(crate) fn stop_fenced(&mut self, ctx: &mut Context<Self>) {
         if !self.node.closing.swap(true, Ordering::AcqRel) {
             let closed = self.close();
             ctx.spawn(closed);

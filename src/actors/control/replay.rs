@@ -1,11 +1,12 @@
 //! Trying dead letters again.
 
-use super::link::Link;
-use super::messages::{BatchReply, Delivery, DeliveryBatch, Nack, Replayed, Sink};
-use super::node::Node;
-use super::sender::{gone, stored};
-use super::sending::open_lane;
-use super::store::{Commit, OpenOutbox};
+use crate::actors::messages::{BatchReply, Delivery, DeliveryBatch, Nack, Replayed, Sink};
+use crate::actors::node::Node;
+use crate::actors::sending::link::Link;
+use crate::actors::sending::queue::open_lane;
+use crate::actors::sending::sender::stored;
+use crate::actors::storing::store::store_gone;
+use crate::actors::storing::store::{Commit, OpenOutbox};
 use crate::error::AdminError;
 use crate::stores::{DeadLetter, DeadLetterFilter, DeadLetterId, DeadLetterOrigin, StoreError, Write};
 use crate::types::{LaneId, Topic};
@@ -22,29 +23,29 @@ const PAGE: usize = 256;
 /// Who takes a topic's messages here.
 #[derive(Debug, Message)]
 #[rtype(result = "Option<Sink>")]
-pub(super) struct FindSink(pub(super) Topic);
+pub(crate) struct FindSink(pub(crate) Topic);
 
 /// The link and lane that a message of this node goes on.
 #[derive(Debug, Message)]
 #[rtype(result = "LaneEnd")]
-pub(super) struct FindLane(pub(super) LaneId);
+pub(crate) struct FindLane(pub(crate) LaneId);
 
 /// One end of a lane.
-pub(super) struct LaneEnd {
-    pub(super) link: Arc<Link>,
-    pub(super) lane: LaneIx,
+pub(crate) struct LaneEnd {
+    pub(crate) link: Arc<Link>,
+    pub(crate) lane: LaneIx,
 }
 
 /// What a replay needs.
-pub(super) struct Replay {
-    pub(super) node: Arc<Node>,
-    pub(super) store: Recipient<Commit>,
-    pub(super) open: Recipient<OpenOutbox>,
-    pub(super) system: Addr<super::system::LinerSystem>,
+pub(crate) struct Replay {
+    pub(crate) node: Arc<Node>,
+    pub(crate) store: Recipient<Commit>,
+    pub(crate) open: Recipient<OpenOutbox>,
+    pub(crate) system: Addr<crate::actors::control::system::LinerSystem>,
 }
 
 /// Tries all letters that match, once each.
-pub(super) async fn replay(context: Replay, filter: DeadLetterFilter) -> Result<Replayed, AdminError> {
+pub(crate) async fn replay(context: Replay, filter: DeadLetterFilter) -> Result<Replayed, AdminError> {
     let mut replayed = Replayed::default();
     let mut after = None;
     loop {
@@ -69,7 +70,7 @@ pub(super) async fn replay(context: Replay, filter: DeadLetterFilter) -> Result<
 impl Replay {
     async fn commit(&self, writes: Vec<Write>) -> Result<(), StoreError> {
         let commit = Commit { writes, synced: false, persistent: false };
-        self.store.send(commit).await.unwrap_or_else(|e| Err(gone(&e))).map(|_| ())
+        self.store.send(commit).await.unwrap_or_else(|e| Err(store_gone(&e))).map(|_| ())
     }
 
     /// To the subscriber that failed it. The letter goes once it is handled.

@@ -6,9 +6,9 @@ use futures::channel::oneshot;
 use std::thread;
 
 /// The threads of one system. Dropping it does not stop them; [`Threads::stop`] does.
-pub(super) struct Threads {
-    pub(super) core: ArbiterHandle,
-    pub(super) links: Vec<ArbiterHandle>,
+pub(crate) struct Threads {
+    pub(crate) core: ArbiterHandle,
+    pub(crate) links: Vec<ArbiterHandle>,
     /// The actix system started for it where there was none.
     own: Option<System>,
 }
@@ -20,7 +20,7 @@ fn arbiters(links: usize) -> (ArbiterHandle, Vec<ArbiterHandle>) {
 
 impl Threads {
     /// Starts the threads, in the current actix system or in one of their own.
-    pub(super) async fn start(links: usize) -> Result<Self, SpawnError> {
+    pub(crate) async fn start(links: usize) -> Result<Self, SpawnError> {
         if System::try_current().is_some() {
             let (core, links) = arbiters(links);
             return Ok(Threads { core, links, own: None });
@@ -43,7 +43,7 @@ impl Threads {
     }
 
     /// Stops the threads, after what they are doing now.
-    pub(super) fn stop(&self) {
+    pub(crate) fn stop(&self) {
         for thread in &self.links {
             thread.stop();
         }

@@ -1,6 +1,9 @@
 //! What all actors of one system share: who the node is, its store, its counters. Set up once, read by everybody.
 
-use super::messages::MeshEvent;
+pub(crate) mod peer_news;
+pub(crate) mod timer;
+
+use crate::actors::messages::MeshEvent;
 use crate::config::{Config, Durability};
 use crate::stores::{Fence, SharedStore, StoreError, StoreFacts};
 use crate::types::{NodeId, Topic};

@@ -12,11 +12,11 @@ const EARLY: Duration = Duration::from_millis(500);
 
 /// See the [module](self).
 #[derive(Debug, Default)]
-pub(super) struct Timer(Option<(Instant, SpawnHandle)>);
+pub(crate) struct Timer(Option<(Instant, SpawnHandle)>);
 
 impl Timer {
     /// Has `due` called at `deadline`, or before: it must arm the timer again.
-    pub(super) fn arm<A: Actor<Context = Context<A>>>(
+    pub(crate) fn arm<A: Actor<Context = Context<A>>>(
         &mut self,
         ctx: &mut Context<A>,
         deadline: Option<Instant>,
@@ -31,11 +31,11 @@ impl Timer {
     }
 
     /// It has fired.
-    pub(super) fn fired(&mut self) {
+    pub(crate) fn fired(&mut self) {
         self.0 = None;
     }
 
-    pub(super) fn stop<A: Actor<Context = Context<A>>>(&mut self, ctx: &mut Context<A>) {
+    pub(crate) fn stop<A: Actor<Context = Context<A>>>(&mut self, ctx: &mut Context<A>) {
         if let Some((_, timer)) = self.0.take() {
             ctx.cancel_future(timer);
         }

@@ -1,9 +1,9 @@
 //! Listener: binds, accepts, shakes hands, and gives every connection to the session of its peer.
 
-use super::connection::{Connection, ConnectionError, answer_hello, read_hello};
-use super::node::Node;
-use super::sender::PeerNews;
-use super::session::{Announce, Attach, Close, Drain, Session, SessionPeers, SetHandler};
+use crate::actors::connection::{Connection, ConnectionError, answer_hello, read_hello};
+use crate::actors::node::Node;
+use crate::actors::node::peer_news::PeerNews;
+use crate::actors::receiving::session::{Announce, Attach, Close, Drain, Session, SessionPeers, SetHandler};
 use crate::types::{NodeId, Topic};
 use crate::wire::frame::Hello;
 use crate::wire::handshake::KnownPeer;
@@ -35,7 +35,7 @@ struct Peer {
 }
 
 /// See the [module](self).
-pub(super) struct Listener {
+pub(crate) struct Listener {
     node: Arc<Node>,
     peers: SessionPeers,
     socket: Option<std::net::TcpListener>,
@@ -49,7 +49,7 @@ pub(super) struct Listener {
 }
 
 impl Listener {
-    pub(super) fn new(
+    pub(crate) fn new(
         node: Arc<Node>,
         socket: std::net::TcpListener,
         peers: SessionPeers,

@@ -1,16 +1,16 @@
 //! The topics in use: what the store's catalogue, handshakes and lanes say of each, made into one board per topic.
 
-use super::link::Link;
-use super::node::Node;
-use super::routes::{Board, Standing, Target};
+use crate::actors::node::Node;
+use crate::actors::sending::link::Link;
+use crate::actors::sending::routes::{Board, Standing, Target};
 use crate::stores::TopicEntry;
 use crate::types::{NodeId, Topic};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 /// What is known of one topic.
-pub(super) struct TopicState {
-    pub(super) board: Arc<Board>,
+pub(crate) struct TopicState {
+    pub(crate) board: Arc<Board>,
     /// Somebody here sends to it: its nodes are linked.
     used: bool,
     /// Somebody here wants to hear of changes.
@@ -29,11 +29,11 @@ pub(super) struct TopicState {
 
 /// A look at the store's catalogue; later ones are greater. Answers overtake each other, and an old one says nothing new.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Look(u64);
+pub(crate) struct Look(u64);
 
 /// What a look at the catalogue came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Update {
+pub(crate) enum Update {
     /// It says something new of the topic.
     New,
     /// It says what was known, or a later look was faster.
@@ -44,7 +44,7 @@ pub(super) enum Update {
 
 /// The topics in use, and where peers were met.
 #[derive(Default)]
-pub(super) struct Catalogue {
+pub(crate) struct Catalogue {
     looks: u64,
     topics: HashMap<Topic, TopicState>,
     met: HashMap<NodeId, String>,
@@ -57,7 +57,7 @@ pub(super) struct Catalogue {
 }
 
 impl Catalogue {
-    pub(super) fn topic(&mut self, topic: &Topic) -> &mut TopicState {
+    pub(crate) fn topic(&mut self, topic: &Topic) -> &mut TopicState {
         self.topics.entry(topic.clone()).or_insert_with(|| TopicState {
             board: Arc::new(Board::new(topic.clone())),
             used: false,
@@ -71,39 +71,39 @@ impl Catalogue {
     }
 
     /// Marks a topic as used. Answers whether it is for the first time.
-    pub(super) fn use_topic(&mut self, topic: &Topic) -> bool {
+    pub(crate) fn use_topic(&mut self, topic: &Topic) -> bool {
         !std::mem::replace(&mut self.topic(topic).used, true)
     }
 
     /// What the store's catalogue said of a topic last.
-    pub(super) fn entry(&self, topic: &Topic) -> Option<&TopicEntry> {
+    pub(crate) fn entry(&self, topic: &Topic) -> Option<&TopicEntry> {
         self.topics.get(topic)?.entry.as_ref()
     }
 
-    pub(super) fn get(&self, topic: &Topic) -> Option<&TopicState> {
+    pub(crate) fn get(&self, topic: &Topic) -> Option<&TopicState> {
         self.topics.get(topic)
     }
 
-    pub(super) fn topics(&self) -> Vec<Topic> {
+    pub(crate) fn topics(&self) -> Vec<Topic> {
         self.topics.keys().cloned().collect()
     }
 
     /// Marks a topic as watched.
-    pub(super) fn watch_topic(&mut self, topic: &Topic) {
+    pub(crate) fn watch_topic(&mut self, topic: &Topic) {
         self.topic(topic).watched = true;
     }
 
     /// The topics of which what the catalogue says is kept current: somebody here sends to them, or watches them.
-    pub(super) fn current_topics(&self) -> Vec<Topic> {
+    pub(crate) fn current_topics(&self) -> Vec<Topic> {
         self.topics.iter().filter(|(_, state)| state.used || state.watched).map(|(topic, _)| topic.clone()).collect()
     }
 
-    pub(super) fn boards(&self) -> impl Iterator<Item = &Arc<Board>> {
+    pub(crate) fn boards(&self) -> impl Iterator<Item = &Arc<Board>> {
         self.topics.values().map(|t| &t.board)
     }
 
     /// A peer said where it listens, and which topic is its own.
-    pub(super) fn met(&mut self, node: &NodeId, topic: &Topic, addr: String, shared: bool) {
+    pub(crate) fn met(&mut self, node: &NodeId, topic: &Topic, addr: String, shared: bool) {
         if shared {
             self.shared.insert(node.clone());
         } else {
@@ -116,16 +116,16 @@ impl Catalogue {
     }
 
     /// Where a peer said it listens.
-    pub(super) fn met_at(&self, node: &NodeId) -> Option<&String> {
+    pub(crate) fn met_at(&self, node: &NodeId) -> Option<&String> {
         self.met.get(node)
     }
 
-    pub(super) fn remember(&mut self, node: NodeId, addr: String) {
+    pub(crate) fn remember(&mut self, node: NodeId, addr: String) {
         self.met.entry(node).or_insert(addr);
     }
 
     /// A peer serves a topic, or does not any more.
-    pub(super) fn serves(&mut self, node: &NodeId, topic: &Topic, serves: bool) {
+    pub(crate) fn serves(&mut self, node: &NodeId, topic: &Topic, serves: bool) {
         let shared = self.shared.contains(node);
         let state = self.topic(topic);
         if serves {
@@ -142,13 +142,13 @@ impl Catalogue {
     }
 
     /// The store's catalogue is going to be read.
-    pub(super) fn look(&mut self) -> Look {
+    pub(crate) fn look(&mut self) -> Look {
         self.looks += 1;
         Look(self.looks)
     }
 
     /// The catalogue was read.
-    pub(super) fn update(&mut self, topic: &Topic, entry: TopicEntry, look: Look) -> Update {
+    pub(crate) fn update(&mut self, topic: &Topic, entry: TopicEntry, look: Look) -> Update {
         self.topic(topic);
         let Some(state) = self.topics.get_mut(topic) else { return Update::Outdated };
         if state.found >= look {
@@ -182,12 +182,12 @@ impl Catalogue {
         }
     }
 
-    pub(super) fn has_lane(&mut self, node: &NodeId, topic: &Topic) {
+    pub(crate) fn has_lane(&mut self, node: &NodeId, topic: &Topic) {
         self.topic(topic).lanes.insert(node.clone());
     }
 
     /// Everything known of a node goes.
-    pub(super) fn forget(&mut self, node: &NodeId) {
+    pub(crate) fn forget(&mut self, node: &NodeId) {
         self.met.remove(node);
         self.listed.remove(node);
         self.shared.remove(node);
@@ -199,7 +199,7 @@ impl Catalogue {
     }
 
     /// A topic's messages go to this node no more, until the topic is looked up again.
-    pub(super) fn drop_target(&mut self, topic: &Topic, node: &NodeId) {
+    pub(crate) fn drop_target(&mut self, topic: &Topic, node: &NodeId) {
         if let Some(state) = self.topics.get_mut(topic) {
             // What looks that are under way will say is no longer true.
             state.found = Look(self.looks);
@@ -210,7 +210,7 @@ impl Catalogue {
         }
     }
 
-    pub(super) fn forget_lane(&mut self, node: &NodeId, topic: &Topic) {
+    pub(crate) fn forget_lane(&mut self, node: &NodeId, topic: &Topic) {
         let state = self.topic(topic);
         state.learnt.remove(node);
         state.lanes.remove(node);
@@ -218,12 +218,12 @@ impl Catalogue {
 }
 
 impl TopicState {
-    pub(super) fn was_read(&self) -> bool {
+    pub(crate) fn was_read(&self) -> bool {
         self.entry.is_some()
     }
 
     /// Makes the board anew. `link` finds or starts the link to a node, given the addresses it may have.
-    pub(super) fn rebuild(
+    pub(crate) fn rebuild(
         &mut self,
         node: &Node,
         addrs: impl Fn(&NodeId) -> Vec<String>,
@@ -258,7 +258,7 @@ impl TopicState {
 
 impl Catalogue {
     /// Makes a used topic's board anew. See [`TopicState::rebuild`].
-    pub(super) fn rebuild(&mut self, node: &Node, topic: &Topic, link: impl FnMut(&NodeId, Vec<String>) -> Arc<Link>) {
+    pub(crate) fn rebuild(&mut self, node: &Node, topic: &Topic, link: impl FnMut(&NodeId, Vec<String>) -> Arc<Link>) {
         self.topic(topic);
         let Catalogue { topics, met, listed, .. } = self;
         if let Some(state) = topics.get_mut(topic).filter(|state| state.used) {

@@ -1,9 +1,9 @@
 //! Publisher: the fast path to one topic.
 
-use super::messages::{Options, Outgoing, Receipt};
-use super::node::Node;
-use super::routes::{Board, Fast, Wake, fast};
-use super::sending::{Job, Queue, Waiting};
+use crate::actors::messages::{Options, Outgoing, Receipt};
+use crate::actors::node::Node;
+use crate::actors::sending::queue::{Job, Queue, Waiting};
+use crate::actors::sending::routes::{Board, Fast, Wake, fast};
 use crate::config::OnFull;
 use crate::error::SendError;
 use crate::types::{Headers, Topic};
@@ -41,7 +41,7 @@ pub struct Publisher {
 }
 
 impl Publisher {
-    pub(super) fn new(node: Arc<Node>, board: Arc<Board>, system: Recipient<Queue>, options: Options) -> Self {
+    pub(crate) fn new(node: Arc<Node>, board: Arc<Board>, system: Recipient<Queue>, options: Options) -> Self {
         Publisher { node, board, system, options }
     }
 

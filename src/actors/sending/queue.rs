@@ -3,12 +3,13 @@
 //! Each topic has one queue and one task that works it off in order, so that a send never overtakes an earlier one to
 //! the same topic. Waiting for a commit is not part of it: commits of many sends run together.
 
-use super::link::{Link, Waiter};
-use super::messages::{MeshEvent, Options, Outgoing, Receipt};
-use super::node::{Node, count, random};
-use super::routes::{Blocked, Board, Offer, Offered, Place, Target, Wake};
-use super::sender::{gone, stored};
-use super::store::{Commit, OpenOutbox};
+use crate::actors::messages::{MeshEvent, Options, Outgoing, Receipt};
+use crate::actors::node::{Node, count, random};
+use crate::actors::sending::link::{Link, Waiter};
+use crate::actors::sending::routes::{Blocked, Board, Offer, Offered, Place, Target, Wake};
+use crate::actors::sending::sender::stored;
+use crate::actors::storing::store::store_gone;
+use crate::actors::storing::store::{Commit, OpenOutbox};
 use crate::config::{Durability, Mode, OnFull};
 use crate::error::{SendBatchError, SendError};
 use crate::stores::{StoreError, Write};
@@ -25,27 +26,27 @@ use tokio::time::timeout_at;
 /// Look a topic up in the store, now.
 #[derive(Debug, Message)]
 #[rtype(result = "Result<(), StoreError>")]
-pub(super) struct Resolve(pub(super) Topic);
+pub(crate) struct Resolve(pub(crate) Topic);
 
 type Reply<T> = oneshot::Sender<T>;
 
 /// A send that waits its turn.
-pub(super) struct Waiting {
-    pub(super) job: Job,
-    pub(super) place: Place,
+pub(crate) struct Waiting {
+    pub(crate) job: Job,
+    pub(crate) place: Place,
 }
 
 /// A publisher's send, for the queue of its topic. It has its place already.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(super) struct Queue {
-    pub(super) board: Arc<Board>,
-    pub(super) waiting: Waiting,
+pub(crate) struct Queue {
+    pub(crate) board: Arc<Board>,
+    pub(crate) waiting: Waiting,
 }
 
 impl Waiting {
     /// Answers that it was not sent.
-    pub(super) fn refuse(self, error: SendError) {
+    pub(crate) fn refuse(self, error: SendError) {
         match self.job {
             Job::One(.., reply) => drop(reply.send(Err(error))),
             Job::All(.., reply) => drop(reply.send(Err(error))),
@@ -55,7 +56,7 @@ impl Waiting {
 }
 
 /// What is to be sent.
-pub(super) enum Job {
+pub(crate) enum Job {
     One(Outgoing, Options, Reply<Result<Receipt, SendError>>),
     All(Outgoing, Options, Reply<Result<Vec<Receipt>, SendError>>),
     Batch(Vec<Outgoing>, Options, Reply<Result<Vec<Receipt>, SendBatchError>>),
@@ -71,11 +72,11 @@ impl Job {
 
 /// What the queues of all topics share.
 #[derive(Clone)]
-pub(super) struct SendContext {
-    pub(super) node: Arc<Node>,
-    pub(super) store: Recipient<Commit>,
-    pub(super) open: Recipient<OpenOutbox>,
-    pub(super) resolve: Recipient<Resolve>,
+pub(crate) struct SendContext {
+    pub(crate) node: Arc<Node>,
+    pub(crate) store: Recipient<Commit>,
+    pub(crate) open: Recipient<OpenOutbox>,
+    pub(crate) resolve: Recipient<Resolve>,
 }
 
 /// A message that was accepted, or waits for its commit.
@@ -95,7 +96,7 @@ impl Taken {
 }
 
 /// Works a topic's queue off, until nobody can add to it any more.
-pub(super) async fn work(context: SendContext, board: Arc<Board>, mut queue: mpsc::UnboundedReceiver<Waiting>) {
+pub(crate) async fn work(context: SendContext, board: Arc<Board>, mut queue: mpsc::UnboundedReceiver<Waiting>) {
     while let Some(Waiting { job, place }) = queue.next().await {
         let on_full = job.options().on_full.unwrap_or(context.node.config.on_full);
         let worker = Worker { context: &context, board: &board, since: place.since, on_full };
@@ -327,7 +328,7 @@ impl Worker<'_> {
         // The commit goes on whatever the caller does: only its end says whether the message exists.
         let (done, answer) = oneshot::channel();
         actix_rt::spawn(async move {
-            let result = commit.await.unwrap_or_else(|e| Err(gone(&e)));
+            let result = commit.await.unwrap_or_else(|e| Err(store_gone(&e)));
             let receipts = group.finish(result.is_ok().then_some(true));
             let _ = done.send(result.map(|_| receipts));
         });
@@ -385,13 +386,13 @@ impl Group {
 }
 
 /// Opens a lane in the store under an incarnation of its own, unless it is open.
-pub(super) async fn open_lane(open: &Recipient<OpenOutbox>, link: &Arc<Link>, lane: LaneIx) -> Result<(), StoreError> {
+pub(crate) async fn open_lane(open: &Recipient<OpenOutbox>, link: &Arc<Link>, lane: LaneIx) -> Result<(), StoreError> {
     if link.is_durable(lane) {
         return Ok(());
     }
     let (_, id) = link.lane(lane);
     let request = OpenOutbox { lane: id, incarnation: Incarnation::new(random()) };
-    let record = open.send(request).await.unwrap_or_else(|e| Err(gone(&e)))?;
+    let record = open.send(request).await.unwrap_or_else(|e| Err(store_gone(&e)))?;
     link.open_lane(lane, record);
     Ok(())
 }

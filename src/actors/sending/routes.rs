@@ -1,8 +1,8 @@
 //! Where a topic's messages can go, as everybody who sends sees it: a snapshot per topic, read without a lock.
 
-use super::link::{Link, Waiter};
-use super::messages::{MeshEvent, Options, Receipt};
-use super::node::Node;
+use crate::actors::messages::{MeshEvent, Options, Receipt};
+use crate::actors::node::Node;
+use crate::actors::sending::link::{Link, Waiter};
 use crate::config::{Durability, Mode};
 use crate::error::SendError;
 use crate::types::{EmptyPayload, Headers, NodeId, Topic};
@@ -16,7 +16,7 @@ use std::time::Instant;
 
 /// How good a way a target is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Standing {
+pub(crate) enum Standing {
     /// The catalogue names it.
     Live,
     /// The catalogue names it, but its lease has expired.
@@ -27,15 +27,15 @@ pub(super) enum Standing {
 
 /// One node that a topic's messages can go to.
 #[derive(Clone)]
-pub(super) struct Target {
-    pub(super) link: Arc<Link>,
-    pub(super) lane: LaneIx,
-    pub(super) standing: Standing,
+pub(crate) struct Target {
+    pub(crate) link: Arc<Link>,
+    pub(crate) lane: LaneIx,
+    pub(crate) standing: Standing,
 }
 
 /// A topic and its targets.
-pub(super) struct Board {
-    pub(super) topic: Topic,
+pub(crate) struct Board {
+    pub(crate) topic: Topic,
     /// By standing, the best first.
     targets: ArcSwap<Vec<Target>>,
     /// Whose turn it is.
@@ -46,10 +46,10 @@ pub(super) struct Board {
 
 /// A send's place in its topic's queue. While there is one, the fast path is closed: the place is taken where the send
 /// was found to be blocked, so that the caller's next send does not overtake it on its way into the queue.
-pub(super) struct Place {
+pub(crate) struct Place {
     board: Arc<Board>,
     /// Since when it waits: its deadline counts from here.
-    pub(super) since: Instant,
+    pub(crate) since: Instant,
 }
 
 impl Drop for Place {
@@ -59,14 +59,14 @@ impl Drop for Place {
 }
 
 /// A message that was offered.
-pub(super) enum Offered {
+pub(crate) enum Offered {
     Accepted(Receipt),
     /// The waiter hears of the commit.
     Committing,
 }
 
 /// Why no target took a message.
-pub(super) enum Blocked {
+pub(crate) enum Blocked {
     /// There is no target.
     NoRoute,
     /// The target's lane is not open in the store yet.
@@ -78,12 +78,12 @@ pub(super) enum Blocked {
 }
 
 impl Board {
-    pub(super) fn new(topic: Topic) -> Self {
+    pub(crate) fn new(topic: Topic) -> Self {
         Board { topic, targets: ArcSwap::default(), next: AtomicUsize::new(0), waiting: AtomicUsize::new(0) }
     }
 
     /// Takes a place in the topic's queue, unless as many wait as may.
-    pub(super) fn queue_up(self: &Arc<Self>, node: &Node) -> Result<Place, SendError> {
+    pub(crate) fn queue_up(self: &Arc<Self>, node: &Node) -> Result<Place, SendError> {
         if self.waiting.fetch_add(1, Ordering::AcqRel) >= node.config.limits.waiting_sends {
             self.waiting.fetch_sub(1, Ordering::AcqRel);
             node.event(MeshEvent::BackPressure(self.topic.clone()));
@@ -93,48 +93,48 @@ impl Board {
     }
 
     /// Sends that wait in the topic's queue, or are on their way into it.
-    pub(super) fn waiting(&self) -> usize {
+    pub(crate) fn waiting(&self) -> usize {
         self.waiting.load(Ordering::Acquire)
     }
 
     /// The nodes with a lane for the topic: they stay targets when they are released.
-    pub(super) fn opened(&self) -> Vec<NodeId> {
+    pub(crate) fn opened(&self) -> Vec<NodeId> {
         let targets = self.targets.load();
         targets.iter().filter(|t| t.link.is_durable(t.lane)).map(|t| t.link.peer.clone()).collect()
     }
 
-    pub(super) fn set(&self, mut targets: Vec<Target>) {
+    pub(crate) fn set(&self, mut targets: Vec<Target>) {
         targets.sort_by_key(|t| t.standing);
         self.targets.store(Arc::new(targets));
     }
 
     /// The targets a mode may use.
-    pub(super) fn targets(&self, mode: Mode) -> Vec<Target> {
+    pub(crate) fn targets(&self, mode: Mode) -> Vec<Target> {
         usable(&self.targets.load(), mode).to_vec()
     }
 
     /// Every node of the topic: whatever its lease, and only if there is none, those that lanes remember.
-    pub(super) fn every(&self, mode: Mode) -> Vec<Target> {
+    pub(crate) fn every(&self, mode: Mode) -> Vec<Target> {
         let targets = self.targets.load();
         let named: Vec<_> = targets.iter().filter(|t| t.standing != Standing::Remembered).cloned().collect();
         if named.is_empty() { self.targets(mode) } else { named }
     }
 
     /// The next of some targets, one with a live link if there is any.
-    pub(super) fn pick(&self, targets: &[Target]) -> Option<Target> {
+    pub(crate) fn pick(&self, targets: &[Target]) -> Option<Target> {
         let turn = self.next.fetch_add(1, Ordering::Relaxed);
         let in_turn = || (0..targets.len()).map(|at| &targets[(turn + at) % targets.len()]);
         in_turn().find(|t| t.link.is_up()).or_else(|| in_turn().next()).cloned()
     }
 
-    pub(super) fn remove(&self, node: &NodeId) {
+    pub(crate) fn remove(&self, node: &NodeId) {
         let targets = self.targets.load();
         self.set(targets.iter().filter(|t| t.link.peer != *node).cloned().collect());
     }
 
     /// Offers a message to the next target, those with a live link first.
     #[inline(always)]
-    pub(super) fn offer(&self, offer: &mut Offer<'_>) -> Result<Offered, Blocked> {
+    pub(crate) fn offer(&self, offer: &mut Offer<'_>) -> Result<Offered, Blocked> {
         let targets = self.targets.load();
         match usable(&targets, offer.mode) {
             [only] => only.offer(offer),
@@ -171,7 +171,7 @@ fn usable(targets: &[Target], mode: Mode) -> &[Target] {
 impl Target {
     // What it answers is large, and mostly looked at at once.
     #[inline(always)]
-    pub(super) fn offer(&self, offer: &mut Offer<'_>) -> Result<Offered, Blocked> {
+    pub(crate) fn offer(&self, offer: &mut Offer<'_>) -> Result<Offered, Blocked> {
         let (headers, body) = (offer.headers, offer.body);
         let taken = match offer.mode {
             Mode::AtMostOnce => self.link.offer_direct(self.lane, headers, body),
@@ -196,17 +196,17 @@ impl Target {
 }
 
 /// A message on offer.
-pub(super) struct Offer<'a> {
-    pub(super) headers: &'a Headers,
-    pub(super) body: Body<'a>,
-    pub(super) mode: Mode,
+pub(crate) struct Offer<'a> {
+    pub(crate) headers: &'a Headers,
+    pub(crate) body: Body<'a>,
+    pub(crate) mode: Mode,
     /// Needed when the message waits for a commit.
-    pub(super) deadline: Option<Instant>,
+    pub(crate) deadline: Option<Instant>,
     /// Taken when the message waits for a commit.
-    pub(super) waiter: Option<Waiter>,
-    pub(super) wake: Wake<'a>,
+    pub(crate) waiter: Option<Waiter>,
+    pub(crate) wake: Wake<'a>,
     /// Set when the message was taken by a link that is behind those who send.
-    pub(super) ahead: Option<Arc<Link>>,
+    pub(crate) ahead: Option<Arc<Link>>,
 }
 
 impl Offer<'_> {
@@ -221,7 +221,7 @@ impl Offer<'_> {
 }
 
 /// When the write loop of a link hears that there is something to transmit.
-pub(super) enum Wake<'a> {
+pub(crate) enum Wake<'a> {
     Now,
     /// The caller wakes these, after a while: waking another thread costs more than sending a message.
     Later(&'a mut Vec<Arc<Link>>),
@@ -237,7 +237,7 @@ impl Wake<'_> {
 }
 
 /// What came of trying the fast path.
-pub(super) enum Fast {
+pub(crate) enum Fast {
     Done(Result<Receipt, SendError>),
     Committing(oneshot::Receiver<Result<Receipt, SendError>>),
     /// Accepted by a link that is behind those who send.
@@ -247,7 +247,7 @@ pub(super) enum Fast {
 }
 
 /// Offers a message without waiting for anything.
-pub(super) fn fast(
+pub(crate) fn fast(
     node: &Node,
     board: &Board,
     headers: &Headers,

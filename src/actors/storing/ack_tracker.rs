@@ -4,7 +4,7 @@
 //! of ranged deletes follows for all lanes that moved. What was acked before it was stored has no rows: its floors are
 //! written now and then, or with the next delete.
 
-use super::store::Commit;
+use crate::actors::storing::store::Commit;
 use crate::stores::{LaneKey, Write};
 use crate::types::{NodeId, Seq};
 use actix::prelude::*;
@@ -14,11 +14,11 @@ use std::time::Duration;
 
 /// A receiver is done with everything up to `through`.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Acked {
-    pub(super) lane: LaneKey,
-    pub(super) through: Seq,
+pub(crate) struct Acked {
+    pub(crate) lane: LaneKey,
+    pub(crate) through: Seq,
     /// Whether the store has rows up to there.
-    pub(super) has_rows: bool,
+    pub(crate) has_rows: bool,
 }
 
 /// How long the floor of a lane without rows may wait. If a crash comes first, the next process numbers from an older floor,
@@ -28,25 +28,25 @@ const FLOOR_DELAY: Duration = Duration::from_millis(500);
 /// What one link heard at once.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub(super) struct AckedBatch(pub(super) Vec<Acked>);
+pub(crate) struct AckedBatch(pub(crate) Vec<Acked>);
 
 /// Answered when everything that is deletable has been deleted.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub(super) struct Settled;
+pub(crate) struct Settled;
 
 /// A link came to rest: nothing is waiting for its acks any more, or it is lost.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub(super) struct Resting(pub(super) NodeId);
+pub(crate) struct Resting(pub(crate) NodeId);
 
 /// Answered when each of these links has come to rest.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub(super) struct AllResting(pub(super) Vec<NodeId>);
+pub(crate) struct AllResting(pub(crate) Vec<NodeId>);
 
 /// See the [module](self).
-pub(super) struct AckTracker {
+pub(crate) struct AckTracker {
     store: Recipient<Commit>,
     /// Floors that are not in the store yet.
     due: HashMap<LaneKey, Seq>,
@@ -60,7 +60,7 @@ pub(super) struct AckTracker {
 }
 
 impl AckTracker {
-    pub(super) fn new(store: Recipient<Commit>) -> Self {
+    pub(crate) fn new(store: Recipient<Commit>) -> Self {
         AckTracker {
             store,
             due: HashMap::new(),

@@ -3,7 +3,7 @@
 //! While a transaction runs, requests gather; when it ends, all of them become the next one. No timer delays a lone
 //! request. What must happen sooner or later ([`Commit::persistent`]) is repeated until it has.
 
-use super::node::Node;
+use crate::actors::node::Node;
 use crate::stores::{Batch, Committed, InboxLane, LaneKey, OutboxLane, Page, PageLimit, StoreError, Write};
 use crate::types::{Incarnation, LaneId, Seq};
 use actix::prelude::*;
@@ -17,15 +17,15 @@ const RETRY_CAP: Duration = Duration::from_secs(5);
 /// Apply these changes, all or none.
 #[derive(Debug, Message)]
 #[rtype(result = "Result<Committed, StoreError>")]
-pub(super) struct Commit {
-    pub(super) writes: Vec<Write>,
-    pub(super) synced: bool,
+pub(crate) struct Commit {
+    pub(crate) writes: Vec<Write>,
+    pub(crate) synced: bool,
     /// Repeat until it is done, unless the store is fenced or damaged.
-    pub(super) persistent: bool,
+    pub(crate) persistent: bool,
 }
 
 impl Commit {
-    pub(super) fn persistent(writes: Vec<Write>) -> Self {
+    pub(crate) fn persistent(writes: Vec<Write>) -> Self {
         Commit { writes, synced: false, persistent: true }
     }
 
@@ -35,28 +35,33 @@ impl Commit {
     }
 }
 
+/// The error of a request that the store actor can no longer take: the system is ending.
+pub(crate) fn store_gone(error: &MailboxError) -> StoreError {
+    StoreError::Unavailable(error.to_string().into())
+}
+
 /// Read a page of a lane's queue.
 #[derive(Debug, Message)]
 #[rtype(result = "Result<Page, StoreError>")]
-pub(super) struct Load {
-    pub(super) lane: LaneKey,
-    pub(super) after: Seq,
-    pub(super) limit: PageLimit,
+pub(crate) struct Load {
+    pub(crate) lane: LaneKey,
+    pub(crate) after: Seq,
+    pub(crate) limit: PageLimit,
 }
 
 /// Find or make a lane this node sends on.
 #[derive(Debug, Message)]
 #[rtype(result = "Result<OutboxLane, StoreError>")]
-pub(super) struct OpenOutbox {
-    pub(super) lane: LaneId,
-    pub(super) incarnation: Incarnation,
+pub(crate) struct OpenOutbox {
+    pub(crate) lane: LaneId,
+    pub(crate) incarnation: Incarnation,
 }
 
 /// Find or make a lane this node receives on.
 #[derive(Debug, Message)]
 #[rtype(result = "Result<InboxLane, StoreError>")]
-pub(super) struct OpenInbox {
-    pub(super) lane: LaneId,
+pub(crate) struct OpenInbox {
+    pub(crate) lane: LaneId,
 }
 
 /// Start the next transaction. Sent to oneself, so that what is in the mailbox already comes along.
@@ -71,7 +76,7 @@ struct Job {
 }
 
 /// See the [module](self).
-pub(super) struct StoreActor {
+pub(crate) struct StoreActor {
     node: Arc<Node>,
     waiting: Vec<Job>,
     /// A transaction runs, or is about to.
@@ -79,7 +84,7 @@ pub(super) struct StoreActor {
 }
 
 impl StoreActor {
-    pub(super) fn new(node: Arc<Node>) -> Self {
+    pub(crate) fn new(node: Arc<Node>) -> Self {
         StoreActor { node, waiting: Vec::new(), busy: false }
     }
 

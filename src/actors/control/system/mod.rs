@@ -3,22 +3,23 @@
 mod send;
 mod subscribe;
 
-use crate::actors::ack_tracker::AckTracker;
-use crate::actors::catalogue::{Catalogue, Look, Update};
-use crate::actors::link::Link;
-use crate::actors::listener::Listener;
+use crate::actors::control::threads::Threads;
 use crate::actors::messages::{
     GetPublisher, MeshEvent, ObserveEvents, Options, Outgoing, Receipt, Receive, SendAll, SendBatch, SendTo, Sink,
     Subscribe, Subscription, SubscriptionGuard, Unsubscribe, WatchEvents,
 };
 use crate::actors::node::Node;
-use crate::actors::publisher::Publisher;
-use crate::actors::routes::{Board, Fast, Wake, fast};
-use crate::actors::sender::{DialNow, PeerNews, Sender, SenderPeers};
-use crate::actors::sending::{Job, Queue, Resolve, SendContext, Waiting, work};
-use crate::actors::session::{Announce, SetHandler};
-use crate::actors::store::{OpenOutbox, StoreActor};
-use crate::actors::threads::Threads;
+use crate::actors::node::peer_news::PeerNews;
+use crate::actors::receiving::listener::Listener;
+use crate::actors::receiving::session::{Announce, SetHandler};
+use crate::actors::sending::catalogue::{Catalogue, Look, Update};
+use crate::actors::sending::link::Link;
+use crate::actors::sending::publisher::Publisher;
+use crate::actors::sending::queue::{Job, Queue, Resolve, SendContext, Waiting, work};
+use crate::actors::sending::routes::{Board, Fast, Wake, fast};
+use crate::actors::sending::sender::{DialNow, Sender, SenderPeers};
+use crate::actors::storing::ack_tracker::AckTracker;
+use crate::actors::storing::store::{OpenOutbox, StoreActor};
 use crate::error::{SendBatchError, SendError, SubscribeError};
 use crate::stores::{StoreError, TopicEntry};
 use crate::types::{NameError, NodeId, Payload, Topic};
@@ -42,9 +43,9 @@ use std::task::{self, Poll};
 const MAILBOX: usize = 1024;
 
 /// One link and the actor that drives it.
-pub(in crate::actors) struct Peer {
-    pub(in crate::actors) link: Arc<Link>,
-    pub(in crate::actors) sender: Addr<Sender>,
+pub(crate) struct Peer {
+    pub(crate) link: Arc<Link>,
+    pub(crate) sender: Addr<Sender>,
 }
 
 /// The actor applications talk to: spawn it with [`LinerSystem::spawn`], then send it the messages of this crate.
@@ -52,14 +53,14 @@ pub(in crate::actors) struct Peer {
 /// It lives until it gets a [`Shutdown`](crate::Shutdown), or the actix system it was spawned in ends, which is like a
 /// crash: what was accepted survives as its mode promises, and is repeated after the next start.
 pub struct LinerSystem {
-    pub(in crate::actors) node: Arc<Node>,
-    pub(in crate::actors) threads: Threads,
-    pub(in crate::actors) store: Addr<StoreActor>,
-    pub(in crate::actors) acks: Addr<AckTracker>,
-    pub(in crate::actors) listener: Addr<Listener>,
-    pub(in crate::actors) catalogue: Catalogue,
+    pub(crate) node: Arc<Node>,
+    pub(crate) threads: Threads,
+    pub(crate) store: Addr<StoreActor>,
+    pub(crate) acks: Addr<AckTracker>,
+    pub(crate) listener: Addr<Listener>,
+    pub(crate) catalogue: Catalogue,
     refresh: Refresh,
-    pub(in crate::actors) peers: HashMap<NodeId, Peer>,
+    pub(crate) peers: HashMap<NodeId, Peer>,
     queues: HashMap<Topic, mpsc::UnboundedSender<Waiting>>,
     /// The topics with a subscriber, and which one it is.
     handlers: HashMap<Topic, (u64, Sink)>,
@@ -90,10 +91,10 @@ enum Refresh {
 /// The catalogue may have changed.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]
-pub(in crate::actors) struct CatalogueChanged;
+pub(crate) struct CatalogueChanged;
 
 impl LinerSystem {
-    pub(in crate::actors) fn new(
+    pub(crate) fn new(
         node: Arc<Node>,
         threads: Threads,
         store: Addr<StoreActor>,
@@ -125,7 +126,7 @@ impl LinerSystem {
     // ---- peers and topics ----
 
     /// The link to a node, started if there is none, with the addresses it may be dialled at.
-    pub(in crate::actors) fn link(&mut self, ctx: &Context<Self>, peer: &NodeId, addrs: Vec<String>) -> Arc<Link> {
+    pub(crate) fn link(&mut self, ctx: &Context<Self>, peer: &NodeId, addrs: Vec<String>) -> Arc<Link> {
         if let Some(known) = self.peers.get(peer) {
             if !addrs.is_empty() && known.link.set_addrs(addrs) {
                 known.sender.do_send(DialNow);
@@ -154,7 +155,7 @@ impl LinerSystem {
         link
     }
 
-    pub(in crate::actors) fn rebuild(&mut self, ctx: &Context<Self>, topic: &Topic) {
+    pub(crate) fn rebuild(&mut self, ctx: &Context<Self>, topic: &Topic) {
         let mut catalogue = std::mem::take(&mut self.catalogue);
         let node = self.node.clone();
         catalogue.rebuild(&node, topic, |peer, addrs| self.link(ctx, peer, addrs));
@@ -173,7 +174,7 @@ impl LinerSystem {
     }
 
     /// Marks a topic as one that somebody here sends to. Answers whether it is for the first time.
-    pub(in crate::actors) fn use_topic(&mut self, topic: &Topic) -> bool {
+    pub(crate) fn use_topic(&mut self, topic: &Topic) -> bool {
         let first = self.catalogue.use_topic(topic);
         if first {
             self.node.uses_catalogue.notify_one();
@@ -182,7 +183,7 @@ impl LinerSystem {
     }
 
     /// Has changes of what the catalogue says of a topic reported.
-    pub(in crate::actors) fn watch_topic(&mut self, topic: &Topic) {
+    pub(crate) fn watch_topic(&mut self, topic: &Topic) {
         self.catalogue.watch_topic(topic);
         self.node.uses_catalogue.notify_one();
     }
@@ -196,7 +197,7 @@ impl LinerSystem {
     }
 
     /// Reads what the store says of a topic now, and makes its board anew.
-    pub(in crate::actors) fn look_up(&mut self, topic: Topic) -> ResponseActFuture<Self, Result<(), StoreError>> {
+    pub(crate) fn look_up(&mut self, topic: Topic) -> ResponseActFuture<Self, Result<(), StoreError>> {
         let (node, at) = (self.node.clone(), self.catalogue.look());
         let look = async move {
             let entry = node.store.topic(&topic).await;
@@ -226,7 +227,7 @@ impl LinerSystem {
 
     /// Reads all topics in use again. One such look is under way at a time: where the catalogue changes faster than it is
     /// read, a mesh that starts would ask the store for every change of every node.
-    pub(in crate::actors) fn refresh_all(&mut self, ctx: &mut Context<Self>) {
+    pub(crate) fn refresh_all(&mut self, ctx: &mut Context<Self>) {
         if self.refresh != Refresh::Idle {
             self.refresh = Refresh::Again;
             return;

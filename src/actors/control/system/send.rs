@@ -57,7 +57,7 @@ impl Replies {
 
 /// Wakes the links that have something to transmit, and gives the replies. A future of the actor, and as such polled
 /// whenever its mailbox is empty.
-pub(in crate::actors) struct Flush;
+pub(crate) struct Flush;
 
 impl ActorFuture<LinerSystem> for Flush {
     type Output = ();
@@ -108,11 +108,11 @@ impl LinerSystem {
     }
 
     /// Ends the queues, after what is in them.
-    pub(in crate::actors) fn close_queues(&mut self) {
+    pub(crate) fn close_queues(&mut self) {
         self.queues.clear();
     }
 
-    pub(in crate::actors) fn waiting_sends(&self) -> usize {
+    pub(crate) fn waiting_sends(&self) -> usize {
         self.catalogue.boards().map(|board| board.waiting()).sum()
     }
 
@@ -293,7 +293,7 @@ impl Handler<GetPublisher> for LinerSystem {
             Err(error) => return Box::pin(fut::ready(Err(error))),
         };
         let publisher = publisher(self, ctx, &topic, options);
-        if self.catalogue.get(&topic).is_some_and(crate::actors::catalogue::TopicState::was_read) {
+        if self.catalogue.get(&topic).is_some_and(crate::actors::sending::catalogue::TopicState::was_read) {
             return Box::pin(fut::ready(Ok(publisher)));
         }
         // The topic's nodes are looked up now, so that the first message finds them.

@@ -22,14 +22,14 @@ impl LinerSystem {
         Ok(Subscription { guard: Some(guard), system: ctx.address().recipient() })
     }
 
-    pub(in crate::actors) fn remove_handler(&mut self, topic: &Topic) {
+    pub(crate) fn remove_handler(&mut self, topic: &Topic) {
         if self.handlers.remove(topic).is_some() {
             self.listener.do_send(SetHandler { topic: topic.clone(), handler: None });
         }
     }
 
     /// Who takes the messages of a topic here.
-    pub(in crate::actors) fn sink(&self, topic: &Topic) -> Option<&Sink> {
+    pub(crate) fn sink(&self, topic: &Topic) -> Option<&Sink> {
         self.handlers.get(topic).map(|(_, sink)| sink)
     }
 }

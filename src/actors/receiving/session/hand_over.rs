@@ -1,10 +1,10 @@
 //! Handing messages to subscribers.
 
 use super::*;
-use crate::actors::answers::{Ticket, answer};
-use crate::actors::feed::{AHEAD, Feed, Parcel, Stage, is_failure};
-use crate::actors::mailbox::Mailbox;
 use crate::actors::messages::{BatchReply, Callback, Delivery, DeliveryBatch, Handoff, Nack};
+use crate::actors::receiving::subscriber::answers::{Ticket, answer};
+use crate::actors::receiving::subscriber::feed::{AHEAD, Feed, Parcel, Stage, is_failure};
+use crate::actors::receiving::subscriber::mailbox::Mailbox;
 use bytes::Bytes;
 use futures::channel::oneshot;
 use std::panic::{AssertUnwindSafe, catch_unwind};

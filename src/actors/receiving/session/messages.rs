@@ -13,37 +13,37 @@ use tokio::sync::{Notify, OwnedSemaphorePermit};
 /// A connection of this peer, its handshake done.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(in crate::actors) struct Attach {
-    pub(in crate::actors) connection: Connection,
+pub(crate) struct Attach {
+    pub(crate) connection: Connection,
     /// Its place among the connections this node takes.
-    pub(in crate::actors) permit: OwnedSemaphorePermit,
+    pub(crate) permit: OwnedSemaphorePermit,
 }
 
 /// Who takes the messages of a topic, or nobody any more.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "()")]
-pub(in crate::actors) struct SetHandler {
-    pub(in crate::actors) topic: Topic,
-    pub(in crate::actors) handler: Option<(Spec, Sink)>,
+pub(crate) struct SetHandler {
+    pub(crate) topic: Topic,
+    pub(crate) handler: Option<(Spec, Sink)>,
 }
 
 /// Tell the peer that this node serves a topic, or does not any more.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "()")]
-pub(in crate::actors) struct Announce {
-    pub(in crate::actors) topic: Topic,
-    pub(in crate::actors) serves: bool,
+pub(crate) struct Announce {
+    pub(crate) topic: Topic,
+    pub(crate) serves: bool,
 }
 
 /// Hand nothing over any more; answered when all is handled, committed and acked as far as it goes.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub(in crate::actors) struct Drain;
+pub(crate) struct Drain;
 
 /// Say goodbye, close the connection and stop; answered when the peer has seen it, or does not answer.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub(in crate::actors) struct Close;
+pub(crate) struct Close;
 
 /// Whole frames that arrived.
 #[derive(Debug, Message)]

@@ -9,19 +9,19 @@ mod hand_over;
 mod messages;
 mod persist;
 
-pub(in crate::actors) use messages::{Announce, Attach, Close, Drain, SetHandler};
+pub(crate) use messages::{Announce, Attach, Close, Drain, SetHandler};
 
 use hand_over::{Handed, Retired, Taker};
 use messages::{Arrived, Ended, Outlet, Writable};
 
-use crate::actors::answers::{Answered, Answers, Ticket};
 use crate::actors::connection::{Connection, ConnectionError, read_loop, write_loop};
-use crate::actors::feed::{Fed, Feed, FeedId};
 use crate::actors::messages::{MeshEvent, Sink};
+use crate::actors::node::peer_news::PeerNews;
+use crate::actors::node::timer::Timer;
 use crate::actors::node::{Node, count, random, wall_ms};
-use crate::actors::sender::PeerNews;
-use crate::actors::store::{Commit, OpenInbox};
-use crate::actors::timer::Timer;
+use crate::actors::receiving::subscriber::answers::{Answered, Answers, Ticket};
+use crate::actors::receiving::subscriber::feed::{Fed, Feed, FeedId};
+use crate::actors::storing::store::{Commit, OpenInbox};
 use crate::stores::{DeadLetter, DeadLetterOrigin, LaneKey, Write};
 use crate::types::{Cursor, Incarnation, LaneId, Message, MessageId, NodeId, Seq, Topic};
 use crate::wire::codec;
@@ -38,17 +38,17 @@ use tokio::task::JoinHandle;
 
 /// Whom a session talks to.
 #[derive(Clone)]
-pub(in crate::actors) struct SessionPeers {
-    pub(in crate::actors) store: Recipient<Commit>,
-    pub(in crate::actors) open: Recipient<OpenInbox>,
-    pub(in crate::actors) system: Recipient<PeerNews>,
+pub(crate) struct SessionPeers {
+    pub(crate) store: Recipient<Commit>,
+    pub(crate) open: Recipient<OpenInbox>,
+    pub(crate) system: Recipient<PeerNews>,
 }
 
 /// How long a peer may take to answer a goodbye.
 const GOODBYE_PATIENCE: Duration = Duration::from_millis(500);
 
 /// See the [module](self).
-pub(in crate::actors) struct Session {
+pub(crate) struct Session {
     node: Arc<Node>,
     peer: NodeId,
     peers: SessionPeers,
@@ -98,7 +98,7 @@ impl Uncounted {
 }
 
 impl Session {
-    pub(in crate::actors) fn new(
+    pub(crate) fn new(
         node: Arc<Node>,
         peer: NodeId,
         peers: SessionPeers,

@@ -1,14 +1,14 @@
 //! What a session asks of the store, and what follows from the answers.
 
 use super::*;
-use crate::actors::sender::gone;
+use crate::actors::storing::store::store_gone;
 use crate::stores::Write;
 
 impl Session {
     pub(super) fn open(&mut self, ctx: &mut Context<Self>, slot: Slot, lane: LaneId) {
         let open = self.peers.open.send(OpenInbox { lane: lane.clone() });
-        ctx.spawn(open.into_actor(self).map(
-            move |result, actor, ctx| match result.unwrap_or_else(|e| Err(gone(&e))) {
+        ctx.spawn(open.into_actor(self).map(move |result, actor, ctx| {
+            match result.unwrap_or_else(|e| Err(store_gone(&e))) {
                 Ok(found) => {
                     actor.check_withdrawn(ctx, lane.topic().clone());
                     actor.keys.insert(slot, found.key);
@@ -22,8 +22,8 @@ impl Session {
                         ctx.run_later(wait, move |actor, ctx| actor.open(ctx, slot, lane));
                     }
                 }
-            },
-        ));
+            }
+        }));
     }
 
     /// A process of this name may have unsubscribed from the topic while the peer was away.

@@ -3,8 +3,8 @@
 //! Order loses nothing. An ack is cumulative, so an early answer behind a late one could not be used; and after a nack
 //! those already handed over are answered first anyway.
 
-use super::mailbox::{Mailbox, Request};
-use super::messages::{BatchAnswer, BatchNack, Delivery, DeliveryBatch, Nack};
+use crate::actors::messages::{BatchAnswer, BatchNack, Delivery, DeliveryBatch, Nack};
+use crate::actors::receiving::subscriber::mailbox::{Mailbox, Request};
 use crate::wire::inbound::{Answer, Slot};
 use actix::prelude::MailboxError;
 use futures::channel::oneshot;
@@ -27,9 +27,9 @@ const GATHER_TIME: Duration = Duration::from_millis(1);
 
 /// Names one hand-over of a message of a lane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Ticket {
-    pub(super) token: u64,
-    pub(super) attempt: u32,
+pub(crate) struct Ticket {
+    pub(crate) token: u64,
+    pub(crate) attempt: u32,
 }
 
 /// What one message, or one batch, is waiting for.
@@ -60,25 +60,25 @@ struct Queues {
 
 /// The answers owed to a session, or to a feeder. Clones share them.
 #[derive(Clone, Default)]
-pub(super) struct Answers(Rc<RefCell<Queues>>);
+pub(crate) struct Answers(Rc<RefCell<Queues>>);
 
 /// The answer to a message, or to several in a row that were handled at the same attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Answered {
-    pub(super) slot: Slot,
-    pub(super) tokens: Range<u64>,
-    pub(super) attempt: u32,
-    pub(super) answer: Answer,
+pub(crate) struct Answered {
+    pub(crate) slot: Slot,
+    pub(crate) tokens: Range<u64>,
+    pub(crate) attempt: u32,
+    pub(crate) answer: Answer,
 }
 
 impl Answered {
     /// The answer to one hand-over.
-    pub(super) fn one(slot: Slot, Ticket { token, attempt }: Ticket, answer: Answer) -> Self {
+    pub(crate) fn one(slot: Slot, Ticket { token, attempt }: Ticket, answer: Answer) -> Self {
         Answered { slot, tokens: token..token + 1, attempt, answer }
     }
 
     /// Adds it to others.
-    pub(super) fn join(self, others: &mut Vec<Answered>) {
+    pub(crate) fn join(self, others: &mut Vec<Answered>) {
         match others.last_mut() {
             Some(last) if last.is_followed_by(&self) => last.tokens.end = self.tokens.end,
             _ => others.push(self),
@@ -91,19 +91,19 @@ impl Answered {
     }
 
     /// How many messages were answered.
-    pub(super) fn messages(&self) -> usize {
+    pub(crate) fn messages(&self) -> usize {
         usize::try_from(self.tokens.end - self.tokens.start).unwrap_or(usize::MAX)
     }
 }
 
 impl Answers {
     /// A message was put into a mailbox.
-    pub(super) fn await_one(&self, slot: Slot, ticket: Ticket, request: Request<Delivery>) {
+    pub(crate) fn await_one(&self, slot: Slot, ticket: Ticket, request: Request<Delivery>) {
         self.push(slot, Owed::One(ticket, request));
     }
 
     /// Hands a batch over.
-    pub(super) fn send_many(
+    pub(crate) fn send_many(
         &self,
         slot: Slot,
         tickets: Vec<Ticket>,
@@ -115,12 +115,12 @@ impl Answers {
     }
 
     /// A batch was handed off.
-    pub(super) fn await_batch(&self, slot: Slot, tickets: Vec<Ticket>, answer: oneshot::Receiver<BatchAnswer>) {
+    pub(crate) fn await_batch(&self, slot: Slot, tickets: Vec<Ticket>, answer: oneshot::Receiver<BatchAnswer>) {
         self.push(slot, Owed::Handoff(tickets.into_iter().map(Some).collect(), answer));
     }
 
     /// Nothing is owed for this message any more: it must not hold up those behind it.
-    pub(super) fn forget(&self, slot: Slot, ticket: Ticket) {
+    pub(crate) fn forget(&self, slot: Slot, ticket: Ticket) {
         let mut queues = self.0.borrow_mut();
         if let Some(lane) = queues.lanes.get_mut(&slot) {
             lane.forget(ticket);
@@ -130,17 +130,17 @@ impl Answers {
     }
 
     /// Messages and batches of a lane that an answer is owed for.
-    pub(super) fn owed(&self, slot: Slot) -> usize {
+    pub(crate) fn owed(&self, slot: Slot) -> usize {
         self.0.borrow().lanes.get(&slot).map_or(0, |lane| lane.owed.len())
     }
 
     /// Whether nothing is owed.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.0.borrow().lanes.values().all(|lane| lane.owed.is_empty())
     }
 
     /// Gives up on what is owed: whatever has no answer yet has failed.
-    pub(super) fn abandon(&self) -> Vec<Answered> {
+    pub(crate) fn abandon(&self) -> Vec<Answered> {
         let lanes = std::mem::take(&mut self.0.borrow_mut().lanes);
         let mut answered = Vec::new();
         for (slot, lane) in lanes {
@@ -309,7 +309,7 @@ fn unanswered(error: MailboxError) -> Nack {
 }
 
 /// What a subscriber's result means.
-pub(super) fn answer(result: Result<(), Nack>) -> Answer {
+pub(crate) fn answer(result: Result<(), Nack>) -> Answer {
     match result {
         Ok(()) => Answer::Done,
         Err(Nack { delay, reason }) => Answer::Failed { delay, reason },

@@ -1,9 +1,9 @@
-//! Feed: one subscriber as a session feeds it, by itself or through a [feeder](super::feeder).
+//! Feed: one subscriber as a session feeds it, by itself or through a [feeder](crate::actors::receiving::subscriber::feeder).
 
-use super::answers::{Answered, Answers, Ticket};
-use super::feeder::Feeder;
-use super::mailbox::Mailbox;
-use super::messages::Delivery;
+use crate::actors::messages::Delivery;
+use crate::actors::receiving::subscriber::answers::{Answered, Answers, Ticket};
+use crate::actors::receiving::subscriber::feeder::Feeder;
+use crate::actors::receiving::subscriber::mailbox::Mailbox;
 use crate::types::Payload;
 use crate::wire::inbound::{Answer, Slot};
 use actix::prelude::*;
@@ -16,7 +16,7 @@ use std::task::{Wake, Waker};
 use std::thread::{self, ThreadId};
 
 /// Messages of a lane that the feeder holds ready beyond those in the mailbox: some mailboxes full.
-pub(super) const AHEAD: u32 = 1024;
+pub(crate) const AHEAD: u32 = 1024;
 
 /// Payloads up to this size, in bytes, are copied for the subscriber's thread: threads that share one buffer count its
 /// references in turns, which costs more.
@@ -24,14 +24,14 @@ const COPIED_BYTES: usize = 4096;
 
 /// Where a subscriber runs, once it is known; `None`: where it cannot be fed from.
 #[derive(Debug)]
-pub(super) struct Home {
+pub(crate) struct Home {
     session: ThreadId,
     found: OnceLock<Option<ArbiterHandle>>,
 }
 
 impl Home {
     /// A waker that notes where it is called, if that is still of interest.
-    pub(super) fn finder(self: &Arc<Self>, waker: &Waker) -> Option<Waker> {
+    pub(crate) fn finder(self: &Arc<Self>, waker: &Waker) -> Option<Waker> {
         let finder = || Waker::from(Arc::new(Finder { home: self.clone(), waker: waker.clone() }));
         self.found.get().is_none().then(finder)
     }
@@ -51,14 +51,14 @@ impl Wake for Finder {
 }
 
 /// A message for a subscriber.
-pub(super) struct Parcel {
-    pub(super) token: u64,
-    pub(super) delivery: Delivery,
+pub(crate) struct Parcel {
+    pub(crate) token: u64,
+    pub(crate) delivery: Delivery,
 }
 
 impl Parcel {
     /// Names this hand-over.
-    pub(super) fn ticket(&self) -> Ticket {
+    pub(crate) fn ticket(&self) -> Ticket {
         Ticket { token: self.token, attempt: self.delivery.attempt }
     }
 }
@@ -66,14 +66,14 @@ impl Parcel {
 /// Answers that a feeder has gathered, and what it has come to.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(super) struct Fed {
-    pub(super) feed: FeedId,
-    pub(super) answered: Vec<Answered>,
-    pub(super) stage: Stage,
+pub(crate) struct Fed {
+    pub(crate) feed: FeedId,
+    pub(crate) answered: Vec<Answered>,
+    pub(crate) stage: Stage,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Stage {
+pub(crate) enum Stage {
     Feeding,
     /// The subscription has ended, and what was ready has come back.
     GivenBack,
@@ -82,9 +82,9 @@ pub(super) enum Stage {
 }
 
 /// Says, whatever happens, that a feeder has ended.
-pub(super) struct Farewell {
-    pub(super) feed: FeedId,
-    pub(super) session: Recipient<Fed>,
+pub(crate) struct Farewell {
+    pub(crate) feed: FeedId,
+    pub(crate) session: Recipient<Fed>,
 }
 
 impl Drop for Farewell {
@@ -95,16 +95,16 @@ impl Drop for Farewell {
 
 /// Tells the subscribers that one session fed in its life apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct FeedId(pub(super) u64);
+pub(crate) struct FeedId(pub(crate) u64);
 
 /// Messages of one lane on their way to the feeder. They come back, whatever happens to it.
-pub(super) struct Batch {
+pub(crate) struct Batch {
     feed: FeedId,
-    pub(super) slot: Slot,
-    pub(super) parcels: Vec<Parcel>,
+    pub(crate) slot: Slot,
+    pub(crate) parcels: Vec<Parcel>,
     /// Failures of the lane that the session had heard of: what it hands over before it hears of one is not to overtake the
     /// message that failed.
-    pub(super) failures: u64,
+    pub(crate) failures: u64,
     session: Recipient<Fed>,
 }
 
@@ -118,12 +118,12 @@ impl Drop for Batch {
     }
 }
 
-pub(super) fn untried(slot: Slot, parcel: &Parcel) -> Answered {
+pub(crate) fn untried(slot: Slot, parcel: &Parcel) -> Answered {
     Answered::one(slot, parcel.ticket(), Answer::Untried)
 }
 
 /// What a feeder is to do.
-pub(super) enum Order {
+pub(crate) enum Order {
     Deliver(Batch),
     /// Nothing is owed for this hand-over any more.
     Forget(Slot, Ticket),
@@ -134,8 +134,8 @@ pub(super) enum Order {
 }
 
 /// One subscriber, as a session feeds it.
-pub(super) struct Feed {
-    pub(super) id: FeedId,
+pub(crate) struct Feed {
+    pub(crate) id: FeedId,
     in_flight: usize,
     mailbox: Mailbox<Delivery>,
     home: Arc<Home>,
@@ -148,7 +148,7 @@ pub(super) struct Feed {
 }
 
 impl Feed {
-    pub(super) fn new(id: FeedId, in_flight: u32, subscriber: Recipient<Delivery>, session: Recipient<Fed>) -> Self {
+    pub(crate) fn new(id: FeedId, in_flight: u32, subscriber: Recipient<Delivery>, session: Recipient<Fed>) -> Self {
         Feed {
             id,
             in_flight: usize::try_from(in_flight).unwrap_or(usize::MAX),
@@ -162,38 +162,38 @@ impl Feed {
     }
 
     /// Whether the subscriber takes messages.
-    pub(super) fn connected(&self) -> bool {
+    pub(crate) fn connected(&self) -> bool {
         self.mailbox.connected()
     }
 
     /// The feeder's thread has ended: the session feeds the subscriber from now on.
-    pub(super) fn feeder_ended(&mut self) {
+    pub(crate) fn feeder_ended(&mut self) {
         self.feeder = None;
         self.is_direct = true;
     }
 
     /// Notes that the feeder has reported a failure.
-    pub(super) fn failed(&mut self, slot: Slot) {
+    pub(crate) fn failed(&mut self, slot: Slot) {
         *self.failures.entry(slot).or_default() += 1;
     }
 
     /// Nothing is owed for this hand-over any more.
-    pub(super) fn forget(&self, slot: Slot, ticket: Ticket) {
+    pub(crate) fn forget(&self, slot: Slot, ticket: Ticket) {
         self.order(Order::Forget(slot, ticket));
     }
 
     /// The session is gone.
-    pub(super) fn abandon(&self) {
+    pub(crate) fn abandon(&self) {
         self.order(Order::Abandon);
     }
 
     /// Whether a feeder will say that it has ended.
-    pub(super) fn is_fed(&self) -> bool {
+    pub(crate) fn is_fed(&self) -> bool {
         self.feeder.is_some()
     }
 
     /// Nothing more goes into the mailbox: messages that wait for it come back.
-    pub(super) fn give_back(&self) {
+    pub(crate) fn give_back(&self) {
         self.order(Order::GiveBack);
     }
 
@@ -205,7 +205,7 @@ impl Feed {
     }
 
     /// Whether there is a feeder, which is started as soon as it can be.
-    pub(super) fn has_feeder(&mut self) -> bool {
+    pub(crate) fn has_feeder(&mut self) -> bool {
         if self.feeder.is_none()
             && !self.is_direct
             && let Some(Some(arbiter)) = self.home.found.get()
@@ -220,7 +220,7 @@ impl Feed {
     }
 
     /// Hands messages of a lane over: to the feeder, or into the mailbox, with what is then owed for them in `answers`.
-    pub(super) fn feed(&self, slot: Slot, mut parcels: Vec<Parcel>, answers: &Answers) {
+    pub(crate) fn feed(&self, slot: Slot, mut parcels: Vec<Parcel>, answers: &Answers) {
         if self.feeder.is_none() {
             for parcel in parcels {
                 let ticket = parcel.ticket();
@@ -251,6 +251,6 @@ fn unshare(parcels: &mut [Parcel]) {
 }
 
 /// Whether what was handed over behind such a message must wait for it.
-pub(super) fn is_failure(answer: &Answer) -> bool {
+pub(crate) fn is_failure(answer: &Answer) -> bool {
     matches!(answer, Answer::Failed { .. })
 }

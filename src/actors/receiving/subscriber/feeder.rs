@@ -11,10 +11,10 @@
 //!   Session ──Order::Deliver──▶ Feeder: ready ──▶ mailbox ──▶ owed ──Fed──▶ Session
 //! ```
 
-use super::answers::{Answered, Answers};
-use super::feed::{Farewell, Fed, Order, Parcel, Stage, is_failure, untried};
-use super::mailbox::Mailbox;
-use super::messages::Delivery;
+use crate::actors::messages::Delivery;
+use crate::actors::receiving::subscriber::answers::{Answered, Answers};
+use crate::actors::receiving::subscriber::feed::{Farewell, Fed, Order, Parcel, Stage, is_failure, untried};
+use crate::actors::receiving::subscriber::mailbox::Mailbox;
 use crate::wire::inbound::Slot;
 use actix::prelude::*;
 use futures::channel::mpsc;
@@ -42,7 +42,7 @@ struct Ready {
 }
 
 /// See the [module](self).
-pub(super) struct Feeder {
+pub(crate) struct Feeder {
     in_flight: usize,
     mailbox: Mailbox<Delivery>,
     /// Ends when the subscription does.
@@ -59,7 +59,7 @@ pub(super) struct Feeder {
 }
 
 impl Feeder {
-    pub(super) fn new(
+    pub(crate) fn new(
         in_flight: usize,
         subscriber: Recipient<Delivery>,
         orders: mpsc::UnboundedReceiver<Order>,

@@ -1,6 +1,6 @@
 //! A subscriber's mailbox: putting messages into it, and waiting for the answers.
 
-use super::feed::Home;
+use crate::actors::receiving::subscriber::feed::Home;
 use actix::dev::RecipientRequest;
 use actix::prelude::{MailboxError, Message, Recipient};
 use futures::ready;
@@ -16,7 +16,7 @@ use std::task::{Context, Poll};
 /// A handle that met a full mailbox is parked until the subscriber has taken what it brought, and a request made with it
 /// before then is never woken. So each message has a handle of its own, which is used again once the answer is there, and
 /// the memory of the request with it. What bounds the mailbox is `in_flight`.
-pub(super) struct Mailbox<M: Message + Send>(Rc<Slips<M>>)
+pub(crate) struct Mailbox<M: Message + Send>(Rc<Slips<M>>)
 where
     M::Result: Send;
 
@@ -41,21 +41,21 @@ impl<M: Message + Send + 'static> Mailbox<M>
 where
     M::Result: Send,
 {
-    pub(super) fn new(first: Recipient<M>) -> Self {
+    pub(crate) fn new(first: Recipient<M>) -> Self {
         Mailbox(Rc::new(Slips { first, idle: RefCell::default() }))
     }
 
     /// A handle on it for another thread.
-    pub(super) fn recipient(&self) -> Recipient<M> {
+    pub(crate) fn recipient(&self) -> Recipient<M> {
         self.0.first.clone()
     }
 
-    pub(super) fn connected(&self) -> bool {
+    pub(crate) fn connected(&self) -> bool {
         self.0.first.connected()
     }
 
     /// Puts a message into the mailbox. `home` is given where the subscriber's thread is looked for.
-    pub(super) fn send(&self, message: M, home: Option<Arc<Home>>) -> Request<M> {
+    pub(crate) fn send(&self, message: M, home: Option<Arc<Home>>) -> Request<M> {
         let idle = self.0.idle.borrow_mut().pop();
         let mut slip = idle.unwrap_or_else(|| Slip { handle: self.0.first.clone(), answer: Box::pin(None) });
         let request = slip.handle.send(message);
@@ -74,7 +74,7 @@ where
 }
 
 /// A message on its way to a subscriber and back.
-pub(super) struct Request<M: Message + Send>
+pub(crate) struct Request<M: Message + Send>
 where
     M::Result: Send,
 {
@@ -89,7 +89,7 @@ where
     M::Result: Send,
 {
     /// The answer, once.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<M::Result, MailboxError>> {
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<M::Result, MailboxError>> {
         let finder = self.home.as_ref().and_then(|home| home.finder(cx.waker()));
         let mut context = Context::from_waker(finder.as_ref().unwrap_or(cx.waker()));
         let Some(request) = self.slip.as_mut().and_then(|slip| slip.answer.as_mut().as_pin_mut()) else {

@@ -5,7 +5,7 @@ use tokio::sync::Notify;
 
 /// The pace of one link.
 #[derive(Debug, Default)]
-pub(in crate::actors) struct Flow {
+pub(crate) struct Flow {
     /// There is something to transmit.
     transmit: Notify,
     /// As much waits for the connection as should.
@@ -16,22 +16,22 @@ pub(in crate::actors) struct Flow {
 
 impl Flow {
     /// Wakes the write loop.
-    pub(in crate::actors) fn wake(&self) {
+    pub(crate) fn wake(&self) {
         self.transmit.notify_one();
     }
 
     /// Resolves when there may be something to transmit.
-    pub(in crate::actors) async fn transmit(&self) {
+    pub(crate) async fn transmit(&self) {
         self.transmit.notified().await;
     }
 
     /// As much waits for the connection as should.
-    pub(in crate::actors) fn fall_behind(&self) {
+    pub(crate) fn fall_behind(&self) {
         self.is_behind.store(true, Ordering::Release);
     }
 
     /// The connection has caught up, or is gone.
-    pub(in crate::actors) fn caught_up(&self) {
+    pub(crate) fn caught_up(&self) {
         if self.is_behind.load(Ordering::Acquire) {
             self.is_behind.store(false, Ordering::Release);
             self.progress.notify_waiters();
@@ -39,7 +39,7 @@ impl Flow {
     }
 
     /// Resolves when the connection has caught up with those who send, or is gone.
-    pub(in crate::actors) async fn progress(&self) {
+    pub(crate) async fn progress(&self) {
         let progress = self.progress.notified();
         if self.is_behind.load(Ordering::Acquire) {
             progress.await;

@@ -4,7 +4,7 @@ use super::*;
 
 impl Link {
     /// Writes what only memory holds, and waits until the store has it.
-    pub(in crate::actors) async fn flush(&self) {
+    pub(crate) async fn flush(&self) {
         loop {
             let stored = self.stored.notified();
             {
@@ -20,16 +20,16 @@ impl Link {
     }
 
     /// Whether a message that was sent away may be offered again.
-    pub(in crate::actors) fn has_room(&self) -> bool {
+    pub(crate) fn has_room(&self) -> bool {
         self.state.lock().outbound.has_room()
     }
 
-    pub(in crate::actors) fn has_work(&self) -> bool {
+    pub(crate) fn has_work(&self) -> bool {
         self.state.lock().outbound.has_work()
     }
 
     /// Each lane with whether it is open in the store, and what is accepted and not acked on it.
-    pub(in crate::actors) fn pending(&self) -> Vec<(LaneId, bool, Amount)> {
+    pub(crate) fn pending(&self) -> Vec<(LaneId, bool, Amount)> {
         let state = self.state.lock();
         let outbound = &state.outbound;
         let lane = |ix: LaneIx| (state.lanes[ix.0 as usize].id.clone(), outbound.is_durable(ix), outbound.pending(ix));
@@ -37,17 +37,17 @@ impl Link {
     }
 
     /// What only memory holds.
-    pub(in crate::actors) fn memory(&self) -> Amount {
+    pub(crate) fn memory(&self) -> Amount {
         self.state.lock().outbound.memory()
     }
 
     /// Messages sent again so far.
-    pub(in crate::actors) fn redelivered(&self) -> u64 {
+    pub(crate) fn redelivered(&self) -> u64 {
         self.state.lock().outbound.redelivered()
     }
 
     /// Brings the node's counters up to date.
-    pub(in crate::actors) fn count_now(&self) {
+    pub(crate) fn count_now(&self) {
         self.count(&mut self.state.lock());
     }
 }

@@ -31,18 +31,18 @@ use tokio::sync::Notify;
 /// There is something for the sender to do.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]
-pub(in crate::actors) struct Drive;
+pub(crate) struct Drive;
 
 /// Who waits for a commit.
-pub(in crate::actors) type Waiter = oneshot::Sender<Result<Receipt, SendError>>;
+pub(crate) type Waiter = oneshot::Sender<Result<Receipt, SendError>>;
 
 /// What an offer leaves to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::actors) struct After {
+pub(crate) struct After {
     /// The write loop does not know that there is something to transmit: the caller has to call [`Flow::wake`].
-    pub(in crate::actors) wake: bool,
+    pub(crate) wake: bool,
     /// The connection is slower than those who send: see [`Flow::progress`].
-    pub(in crate::actors) ahead: bool,
+    pub(crate) ahead: bool,
 }
 
 /// At-most-once messages have no number.
@@ -76,22 +76,22 @@ struct State {
 }
 
 /// The shared end of a link.
-pub(in crate::actors) struct Link {
-    pub(in crate::actors) peer: NodeId,
+pub(crate) struct Link {
+    pub(crate) peer: NodeId,
     node: Arc<Node>,
     state: Mutex<State>,
     up: AtomicBool,
     /// Where the peer can be dialled, as far as known.
     addrs: Mutex<Vec<String>>,
-    pub(in crate::actors) flow: Flow,
+    pub(crate) flow: Flow,
     /// There is room again.
-    pub(in crate::actors) room: Notify,
+    pub(crate) room: Notify,
     /// The store has everything that only memory held.
-    pub(in crate::actors) stored: Notify,
+    pub(crate) stored: Notify,
 }
 
 impl Link {
-    pub(in crate::actors) fn new(peer: NodeId, node: Arc<Node>) -> Self {
+    pub(crate) fn new(peer: NodeId, node: Arc<Node>) -> Self {
         let state = State {
             outbound: Outbound::new(node.outbound()),
             lanes: Vec::new(),
@@ -115,22 +115,22 @@ impl Link {
     }
 
     /// The actor that drives this link, from before anything is offered until it stops: the two hold each other.
-    pub(in crate::actors) fn attach(&self, sender: Option<Recipient<Drive>>) {
+    pub(crate) fn attach(&self, sender: Option<Recipient<Drive>>) {
         let mut state = self.state.lock();
         self.count(&mut state);
         state.sender = sender;
     }
 
-    pub(in crate::actors) fn is_up(&self) -> bool {
+    pub(crate) fn is_up(&self) -> bool {
         self.up.load(Ordering::Acquire)
     }
 
-    pub(in crate::actors) fn addrs(&self) -> Vec<String> {
+    pub(crate) fn addrs(&self) -> Vec<String> {
         self.addrs.lock().clone()
     }
 
     /// Answers whether they changed.
-    pub(in crate::actors) fn set_addrs(&self, addrs: Vec<String>) -> bool {
+    pub(crate) fn set_addrs(&self, addrs: Vec<String>) -> bool {
         let mut current = self.addrs.lock();
         let changed = *current != addrs;
         *current = addrs;
@@ -140,7 +140,7 @@ impl Link {
     // ---- lanes ----
 
     /// Finds or adds the lane from `source` to `topic`.
-    pub(in crate::actors) fn add_lane(&self, source: &Topic, topic: &Topic) -> (LaneIx, LaneId) {
+    pub(crate) fn add_lane(&self, source: &Topic, topic: &Topic) -> (LaneIx, LaneId) {
         let mut state = self.state.lock();
         let ix = state.outbound.add_lane(source, topic);
         if ix.0 as usize == state.lanes.len() {
@@ -156,7 +156,7 @@ impl Link {
         (ix, state.lanes[ix.0 as usize].id.clone())
     }
 
-    pub(in crate::actors) fn open_lane(&self, lane: LaneIx, record: OutboxLane) {
+    pub(crate) fn open_lane(&self, lane: LaneIx, record: OutboxLane) {
         let mut state = self.state.lock();
         state.lanes[lane.0 as usize].key = Some(record.key);
         let pending = Amount { messages: record.pending.messages, bytes: record.pending.bytes };
@@ -172,29 +172,29 @@ impl Link {
         self.schedule(&mut state);
     }
 
-    pub(in crate::actors) fn is_durable(&self, lane: LaneIx) -> bool {
+    pub(crate) fn is_durable(&self, lane: LaneIx) -> bool {
         self.state.lock().outbound.is_durable(lane)
     }
 
     /// The lane's key in the store and its names; the key is there once the lane was opened.
-    pub(in crate::actors) fn lane(&self, lane: LaneIx) -> (Option<LaneKey>, LaneId) {
+    pub(crate) fn lane(&self, lane: LaneIx) -> (Option<LaneKey>, LaneId) {
         let state = self.state.lock();
         let end = &state.lanes[lane.0 as usize];
         (end.key, end.id.clone())
     }
 
-    pub(in crate::actors) fn lanes(&self) -> Vec<(LaneIx, LaneId)> {
+    pub(crate) fn lanes(&self) -> Vec<(LaneIx, LaneId)> {
         let state = self.state.lock();
         state.outbound.lanes().map(|(ix, ..)| (ix, state.lanes[ix.0 as usize].id.clone())).collect()
     }
 
-    pub(in crate::actors) fn remove_lane(&self, lane: LaneIx) {
+    pub(crate) fn remove_lane(&self, lane: LaneIx) {
         let mut state = self.state.lock();
         state.outbound.remove_lane(lane);
         self.schedule(&mut state);
     }
 
-    pub(in crate::actors) fn clear(&self) {
+    pub(crate) fn clear(&self) {
         let mut state = self.state.lock();
         let lanes: Vec<_> = state.outbound.lanes().map(|(ix, ..)| ix).collect();
         for lane in lanes {
@@ -214,7 +214,7 @@ impl Link {
 
     /// Offers an at-least-once message. With [`Promise::Stored`], `waiter` hears of the commit; otherwise the receipt is
     /// good at once. Then do what is left to do.
-    pub(in crate::actors) fn offer(
+    pub(crate) fn offer(
         &self,
         lane: LaneIx,
         headers: &Headers,
@@ -236,7 +236,7 @@ impl Link {
     }
 
     /// Offers an at-most-once message. One that cannot be sent is dropped and counted.
-    pub(in crate::actors) fn offer_direct(
+    pub(crate) fn offer_direct(
         &self,
         lane: LaneIx,
         headers: &Headers,
@@ -290,11 +290,11 @@ impl Link {
     }
 
     /// The rows a group append must write for this link.
-    pub(in crate::actors) fn group_rows(&self, lane: LaneIx, seq: Seq) -> Vec<Numbered> {
+    pub(crate) fn group_rows(&self, lane: LaneIx, seq: Seq) -> Vec<Numbered> {
         self.state.lock().outbound.group_rows(lane, seq)
     }
 
-    pub(in crate::actors) fn finish_group(&self, lane: LaneIx, seq: Seq, committed: Option<bool>) {
+    pub(crate) fn finish_group(&self, lane: LaneIx, seq: Seq, committed: Option<bool>) {
         let mut state = self.state.lock();
         state.outbound.finish_group(lane, seq, committed);
         self.schedule(&mut state);
@@ -312,7 +312,7 @@ impl Link {
     // ---- for the sender ----
 
     /// Lets time pass and collects what is to be done, and when to come back.
-    pub(in crate::actors) fn drive(&self, now: Instant) -> (Vec<Event>, Option<Instant>) {
+    pub(crate) fn drive(&self, now: Instant) -> (Vec<Event>, Option<Instant>) {
         let mut state = self.state.lock();
         state.scheduled = false;
         state.outbound.handle_timeout(now);
@@ -357,17 +357,17 @@ impl Link {
         }
     }
 
-    pub(in crate::actors) fn appended(&self, lane: LaneIx, outcome: AppendOutcome, error: Option<StoreError>) {
+    pub(crate) fn appended(&self, lane: LaneIx, outcome: AppendOutcome, error: Option<StoreError>) {
         let mut state = self.state.lock();
         state.store_error = error;
         state.outbound.handle_append(Instant::now(), lane, outcome);
     }
 
-    pub(in crate::actors) fn loaded(&self, lane: LaneIx, id: u64, page: Option<(Vec<Numbered>, bool)>) {
+    pub(crate) fn loaded(&self, lane: LaneIx, id: u64, page: Option<(Vec<Numbered>, bool)>) {
         self.state.lock().outbound.handle_loaded(Instant::now(), lane, id, page);
     }
 
-    pub(in crate::actors) fn refused(&self, lane: LaneIx, seq: Seq) {
+    pub(crate) fn refused(&self, lane: LaneIx, seq: Seq) {
         self.state.lock().outbound.handle_refused(lane, seq);
     }
 }

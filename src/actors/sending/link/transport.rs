@@ -4,27 +4,27 @@ use super::*;
 use crate::wire::codec;
 
 impl Link {
-    pub(in crate::actors) fn dialing(&self) {
+    pub(crate) fn dialing(&self) {
         self.state.lock().outbound.handle_dialing();
     }
 
-    pub(in crate::actors) fn dial_failed(&self) {
+    pub(crate) fn dial_failed(&self) {
         self.state.lock().outbound.handle_dial_failed();
     }
 
-    pub(in crate::actors) fn connected(&self, peer: PeerLimits) {
+    pub(crate) fn connected(&self, peer: PeerLimits) {
         self.state.lock().outbound.handle_connected(Instant::now(), peer);
         self.up.store(true, Ordering::Release);
     }
 
     /// See [`Outbound::announce`].
-    pub(in crate::actors) fn announce(&self, topic: Topic, subscribed: bool) {
+    pub(crate) fn announce(&self, topic: Topic, subscribed: bool) {
         let mut state = self.state.lock();
         state.outbound.announce(topic, subscribed);
         self.wake(&mut state);
     }
 
-    pub(in crate::actors) fn disconnected(&self) {
+    pub(crate) fn disconnected(&self) {
         self.up.store(false, Ordering::Release);
         let mut state = self.state.lock();
         state.outbound.handle_disconnected(Instant::now());
@@ -32,7 +32,7 @@ impl Link {
     }
 
     /// Takes whole frames off the connection.
-    pub(in crate::actors) fn receive(&self, chunk: &Bytes) -> Result<(), LinkError> {
+    pub(crate) fn receive(&self, chunk: &Bytes) -> Result<(), LinkError> {
         let mut state = self.state.lock();
         state.outbound.handle_heard(Instant::now());
         for frame in codec::frames(chunk) {
@@ -41,7 +41,7 @@ impl Link {
         Ok(())
     }
 
-    pub(in crate::actors) fn poll_transmit(&self) -> Option<Bytes> {
+    pub(crate) fn poll_transmit(&self) -> Option<Bytes> {
         let mut state = self.state.lock();
         let bytes = state.outbound.poll_transmit();
         state.is_idle = bytes.is_none();
@@ -55,7 +55,7 @@ impl Link {
     }
 
     /// What [`Link::poll_transmit`] answered was written.
-    pub(in crate::actors) fn transmitted(&self, bytes: Bytes) {
+    pub(crate) fn transmitted(&self, bytes: Bytes) {
         self.state.lock().outbound.handle_transmitted(bytes);
     }
 }

@@ -3,15 +3,16 @@
 
 mod refusal;
 
-use crate::actors::ack_tracker::{Acked, AckedBatch, Resting};
 use crate::actors::connection::{Connection, ConnectionError, dial, read_loop, write_loop};
-use crate::actors::link::{Drive, Link};
 use crate::actors::messages::MeshEvent;
+use crate::actors::node::peer_news::PeerNews;
+use crate::actors::node::timer::Timer;
 use crate::actors::node::{Node, count, random, wall_ms};
-use crate::actors::store::{Commit, Load};
-use crate::actors::timer::Timer;
+use crate::actors::sending::link::{Drive, Link};
+use crate::actors::storing::ack_tracker::{Acked, AckedBatch, Resting};
+use crate::actors::storing::store::{Commit, Load, store_gone};
 use crate::stores::{DeadLetter, DeadLetterOrigin, PageLimit, StoreError, Stored, Write};
-use crate::types::{Incarnation, Message as Body, MessageId, NodeId, Seq, StoreId, Topic};
+use crate::types::{Incarnation, Message as Body, MessageId, Seq};
 use crate::wire::backoff::Backoff;
 use crate::wire::frame::{CloseCode, LaneIx, RefuseCode, Welcome};
 use crate::wire::outbound::{AppendOutcome, Event, Numbered, PeerLimits};
@@ -24,12 +25,12 @@ use tokio::task::JoinHandle;
 /// Dial now: an address is new, or the peer has just been heard of.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub(in crate::actors) struct DialNow;
+pub(crate) struct DialNow;
 
 /// Close the connection and stop.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub(in crate::actors) struct Stop;
+pub(crate) struct Stop;
 
 /// A connection ended.
 #[derive(Debug, Message)]
@@ -39,24 +40,14 @@ struct Ended {
     reason: String,
 }
 
-/// Tells the system about a peer.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub(in crate::actors) enum PeerNews {
-    /// A handshake: where the peer listens, its own topic, and its store.
-    Met { node: NodeId, topic: Topic, addr: String, store: StoreId },
-    /// It serves the topic, or does not any more.
-    Serves { node: NodeId, topic: Topic, serves: bool },
-}
-
 /// Whom a sender talks to.
 #[derive(Clone)]
-pub(in crate::actors) struct SenderPeers {
-    pub(in crate::actors) store: Recipient<Commit>,
-    pub(in crate::actors) load: Recipient<Load>,
-    pub(in crate::actors) acks: Recipient<AckedBatch>,
-    pub(in crate::actors) resting: Recipient<Resting>,
-    pub(in crate::actors) system: Recipient<PeerNews>,
+pub(crate) struct SenderPeers {
+    pub(crate) store: Recipient<Commit>,
+    pub(crate) load: Recipient<Load>,
+    pub(crate) acks: Recipient<AckedBatch>,
+    pub(crate) resting: Recipient<Resting>,
+    pub(crate) system: Recipient<PeerNews>,
 }
 
 enum State {
@@ -71,7 +62,7 @@ enum State {
 }
 
 /// See the [module](self).
-pub(in crate::actors) struct Sender {
+pub(crate) struct Sender {
     node: Arc<Node>,
     link: Arc<Link>,
     peers: SenderPeers,
@@ -84,7 +75,7 @@ pub(in crate::actors) struct Sender {
 }
 
 impl Sender {
-    pub(in crate::actors) fn new(node: Arc<Node>, link: Arc<Link>, peers: SenderPeers) -> Self {
+    pub(crate) fn new(node: Arc<Node>, link: Arc<Link>, peers: SenderPeers) -> Self {
         let timing = &node.config.timing;
         let backoff = Backoff::new(timing.redial_first, timing.redial_cap);
         Sender {
@@ -265,7 +256,7 @@ impl Sender {
         let writes = vec![Write::Append { lane: key, messages: stored(messages) }];
         let commit = self.peers.store.send(Commit { writes, synced, persistent: false });
         ctx.spawn(commit.into_actor(self).map(move |result, actor, ctx| {
-            let (outcome, error) = append_outcome(result.unwrap_or_else(|e| Err(gone(&e))));
+            let (outcome, error) = append_outcome(result.unwrap_or_else(|e| Err(store_gone(&e))));
             actor.link.appended(lane, outcome, error);
             actor.drive(ctx);
         }));
@@ -280,7 +271,7 @@ impl Sender {
         };
         let load = self.peers.load.send(Load { lane: key, after, limit });
         ctx.spawn(load.into_actor(self).map(move |result, actor, ctx| {
-            let page = result.unwrap_or_else(|e| Err(gone(&e)));
+            let page = result.unwrap_or_else(|e| Err(store_gone(&e)));
             if let Err(error) = &page {
                 actor.node.store_failed(error);
             }
@@ -291,7 +282,7 @@ impl Sender {
 }
 
 /// Rows for the store.
-pub(in crate::actors) fn stored(messages: Vec<Numbered>) -> Vec<Stored> {
+pub(crate) fn stored(messages: Vec<Numbered>) -> Vec<Stored> {
     let accepted_ms = wall_ms();
     let row = |m: Numbered| Stored { seq: m.seq, incarnation: m.incarnation, accepted_ms, message: m.message };
     messages.into_iter().map(row).collect()
@@ -309,11 +300,6 @@ fn append_outcome<T>(result: Result<T, StoreError>) -> (AppendOutcome, Option<St
         Err(error) if error.is_retryable() => (AppendOutcome::Failed, Some(error)),
         Err(error) => (AppendOutcome::Fatal, Some(error)),
     }
-}
-
-/// The store actor is gone: the system is ending.
-pub(in crate::actors) fn gone(error: &MailboxError) -> StoreError {
-    StoreError::Unavailable(error.to_string().into())
 }
 
 impl Actor for Sender {

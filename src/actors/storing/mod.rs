@@ -1,0 +1,4 @@
+//! Storing: the two actors through which every change of queues and cursors goes to the store.
+
+pub(crate) mod ack_tracker;
+pub(crate) mod store;
