@@ -47,11 +47,11 @@ async fn run(kind: &str, messages: u64) {
     } else {
         Receive::new(Counter::start_in_arbiter(&Arbiter::new().handle(), |_| Counter(counter)).recipient())
     };
-    receiver.send(receive).await.expect("alive").expect("receives").forever();
+    receiver.send(receive).await.expect("alive").expect("receives").detach();
     let sender = Config::sqlite("sender", "source", dir.path().join("sender.sqlite")).seed("work", "receiver", &addr);
     let mut sender = sender.durability(Durability::WriteBehind);
     // Under an emulator everything takes long; what waits for long would be stored.
-    sender.timing.max_delay = Duration::from_secs(600);
+    sender.timing.write_behind_delay = Duration::from_secs(600);
     let sender = LinerSystem::spawn(sender).await.expect("sender starts");
     // What is sent before the lane is open takes the long way.
     for messages in [1, messages] {

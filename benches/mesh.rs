@@ -49,7 +49,7 @@ impl Pair {
             notify.notify_one();
             Ok(())
         });
-        receiver.send(callback).await.expect("alive").expect("subscribes").forever();
+        receiver.send(callback).await.expect("alive").expect("subscribes").detach();
         Pair { sender, receiver, handled, arrived, _dir: dir }
     }
 

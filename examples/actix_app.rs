@@ -95,7 +95,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let warehouse = Warehouse { stock, shipped }.start();
     let there = LinerSystem::spawn(store.config("warehouse-1", "warehouse")).await?;
     there.send(WatchEvents(warehouse.clone().recipient())).await?;
-    there.send(Receive::new(warehouse.clone().recipient())).await??.forever();
+    there.send(Receive::new(warehouse.clone().recipient())).await??.detach();
 
     println!("2. the shop and its node");
     let here = LinerSystem::spawn(store.config("shop-1", "shop")).await?;

@@ -5,7 +5,7 @@
 mod common;
 
 use common::Store;
-use liner::{Durability, GetPublisher, LinerSystem, PendingCount, Receive, Sending, Shutdown};
+use liner::{Durability, GetPublisher, LinerSystem, PendingCount, Receive, SendFuture, Shutdown};
 use std::error::Error;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -31,7 +31,7 @@ fn say(what: &str, since: Instant) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-async fn accept(window: &mut Vec<Sending>) -> Result<(), Box<dyn Error>> {
+async fn accept(window: &mut Vec<SendFuture>) -> Result<(), Box<dyn Error>> {
     for sending in window.drain(..) {
         sending.await?;
     }
@@ -71,7 +71,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         }
         Ok(())
     });
-    node.send(receive).await??.forever();
+    node.send(receive).await??.detach();
     done.notified().await;
     say("all are handled", start)?;
 

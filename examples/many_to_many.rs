@@ -26,10 +26,10 @@ async fn join(name: &'static str, store: &Store, heard: UnboundedSender<Heard>) 
     let config = store.config(name, &format!("{name}-private")).durability(Durability::WriteBehind);
     let system = LinerSystem::spawn(config).await?;
     let listen = Subscribe::callback("chat", move |line| {
-        let (from, text) = (line.from().to_string(), String::from_utf8_lossy(&line.payload).into_owned());
+        let (from, text) = (line.sender().to_string(), String::from_utf8_lossy(&line.payload).into_owned());
         heard.send((name.to_owned(), from, text)).map_err(|_| Nack::new("nobody listens"))
     });
-    system.send(listen).await??.forever();
+    system.send(listen).await??.detach();
     Ok(system)
 }
 

@@ -7,7 +7,7 @@ mod common;
 
 use actix::Addr;
 use common::{Store, next};
-use liner::{LinerSystem, Nack, PendingByPeer, SendAll, Shutdown, Subscribe};
+use liner::{LinerSystem, Nack, PendingByLane, SendAll, Shutdown, Subscribe};
 use std::collections::BTreeSet;
 use std::error::Error;
 use std::time::Duration;
@@ -24,7 +24,7 @@ async fn reader(name: &'static str, store: &Store, seen: UnboundedSender<News>) 
         println!("   {name} reads {text:?}");
         seen.send((name.to_owned(), text)).map_err(|_| Nack::new("nobody listens"))
     });
-    system.send(subscribe).await??.forever();
+    system.send(subscribe).await??.detach();
     Ok(system)
 }
 
@@ -58,7 +58,7 @@ async fn main() -> Result<(), Failure> {
     eve.send(Shutdown::drain(Duration::from_secs(5))).await??;
     let receipts = press.send(SendAll::new("news", "second issue")).await??;
     all_read(&mut read, "second issue", &["ann", "bob"]).await?;
-    for waiting in press.send(PendingByPeer).await?? {
+    for waiting in press.send(PendingByLane).await?? {
         println!("   {} for {}", waiting.amount.messages, waiting.lane.receiver());
     }
 

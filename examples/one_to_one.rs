@@ -47,7 +47,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let client = LinerSystem::spawn(store.config("client-1", "client")).await?;
     let server = LinerSystem::spawn(store.config("server-1", "squares")).await?;
     let calculator = Calculator { system: server.clone() }.start();
-    server.send(Receive::new(calculator.recipient())).await??.forever();
+    server.send(Receive::new(calculator.recipient())).await??.detach();
 
     let (seen, mut answers) = mpsc::unbounded_channel();
     let callback = Receive::callback(move |answer| {
@@ -55,7 +55,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         let number = String::from_utf8_lossy(&answer.payload).into_owned();
         seen.send((id, number)).map_err(|_| Nack::new("nobody listens"))
     });
-    client.send(callback).await??.forever();
+    client.send(callback).await??.detach();
 
     println!("client-1 asks server-1 for squares; answers come back to the client's own topic");
     for number in 1..=5_u64 {

@@ -59,7 +59,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
             let text = String::from_utf8_lossy(&task.payload).into_owned();
             seen.send((name.clone(), text)).map_err(|_| Nack::new("nobody listens"))
         });
-        worker.send(work).await??.forever();
+        worker.send(work).await??.detach();
         systems.push(worker);
     }
 

@@ -88,7 +88,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let (letters, mut died) = mpsc::unbounded_channel();
     let actor = Consumer { mended: false, sums, letters }.start();
     consumer.send(WatchEvents(actor.clone().recipient())).await?;
-    consumer.send(Receive::batch(actor.clone().recipient())).await??.forever();
+    consumer.send(Receive::batch(actor.clone().recipient())).await??.detach();
 
     println!("1. {READINGS} readings go out in one call; number {BROKEN} is not a number");
     let readings = (0..READINGS).map(|n| if n == BROKEN { "broken".to_owned() } else { n.to_string() });

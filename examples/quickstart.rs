@@ -25,7 +25,7 @@ impl Handler<Delivery> for Billing {
 
     fn handle(&mut self, delivery: Delivery, _: &mut Self::Context) -> Self::Result {
         let text = String::from_utf8_lossy(&delivery.payload).into_owned();
-        println!("   billing got {text:?} from {} as {}", delivery.from(), delivery.id.seq);
+        println!("   billing got {text:?} from {} as {}", delivery.sender(), delivery.id.seq);
         self.seen.send(text).map_err(|_| Nack::new("nobody watches"))
     }
 }
@@ -60,7 +60,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     println!("5. billing comes back on another port, and gets what waited, in order");
     let billing = LinerSystem::spawn(store.config("billing-1", "billing")).await?;
-    billing.send(Receive::new(actor.recipient())).await??.forever();
+    billing.send(Receive::new(actor.recipient())).await??.detach();
     for _ in 2..=4 {
         deliveries.recv().await.ok_or("no delivery")?;
     }

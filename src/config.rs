@@ -36,8 +36,8 @@ impl Mode {
 /// When an at-least-once message counts as accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Durability {
-    /// In memory; stored when it is not acked within [`Timing::max_delay`]. Survives network failures, the death of the
-    /// receiver and an outage of the store; the death of this process costs at most the last `max_delay`.
+    /// In memory; stored when it is not acked within [`Timing::write_behind_delay`]. Survives network failures, the death of the
+    /// receiver and an outage of the store; the death of this process costs at most the last `write_behind_delay`.
     WriteBehind,
     /// Committed to the store: survives the death of any process.
     Committed,
@@ -289,8 +289,8 @@ impl Config {
             u64::from(l.max_frame),
             l.link_messages,
             l.link_bytes,
-            l.direct_messages,
-            l.direct_bytes,
+            l.at_most_once_messages,
+            l.at_most_once_bytes,
             l.lane_messages,
             l.lane_bytes,
             l.window_messages,

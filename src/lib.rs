@@ -51,7 +51,7 @@
 //! | start and end a node | [`Config`], [`LinerSystem::spawn`], [`Shutdown`] |
 //! | send | [`SendTo`], [`SendAll`], [`SendBatch`], [`GetPublisher`] and [`Publisher`] |
 //! | receive | [`Receive`] (the node's own topic), [`Subscribe`] (others), [`Delivery`], [`Nack`], [`Unsubscribe`] |
-//! | look in | [`Stats`], [`PendingCount`], [`PendingByPeer`], [`ListAddresses`], [`WhereAmI`], [`WatchEvents`], [`ObserveEvents`], [`WatchTopic`] |
+//! | look in | [`Stats`], [`PendingCount`], [`PendingByLane`], [`ListAddresses`], [`GetAddresses`], [`WatchEvents`], [`ObserveEvents`], [`WatchTopic`] |
 //! | deal with what failed | [`ListDeadLetters`], [`ReplayDeadLetters`], [`PurgeDeadLetters`] |
 //! | administer | [`RefreshAddresses`], [`ForgetPeer`], [`ForgetLane`], [`ClearStoredMessages`], [`ClearAddresses`] |
 //!
@@ -72,12 +72,12 @@ pub mod wire;
 
 pub use actors::messages::{
     Address, BatchNack, BatchReply, ClearAddresses, ClearStoredMessages, Delivery, DeliveryBatch, ForgetLane,
-    ForgetPeer, Forgotten, GetPublisher, LinkStats, ListAddresses, ListDeadLetters, MeshEvent, Nack, ObserveEvents,
-    PeerPending, PendingByPeer, PendingCount, PurgeDeadLetters, Receipt, Receive, RefreshAddresses, ReplayDeadLetters,
-    Replayed, SendAll, SendBatch, SendTo, Shutdown, ShutdownReport, Stats, StatsReport, Subscribe, Subscription,
-    ToTopic, Unsubscribe, WatchEvents, WatchTopic, WhereAmI, Whereabouts,
+    ForgetPeer, Forgotten, GetAddresses, GetPublisher, IntoTopic, LanePending, LinkStats, ListAddresses,
+    ListDeadLetters, MeshEvent, Nack, NodeAddresses, ObserveEvents, PendingByLane, PendingCount, PurgeDeadLetters,
+    Receipt, Receive, RefreshAddresses, ReplayDeadLetters, Replayed, SendAll, SendBatch, SendTo, Shutdown,
+    ShutdownReport, Stats, StatsReport, Subscribe, Subscription, Unsubscribe, WatchEvents, WatchTopic,
 };
-pub use actors::{LinerSystem, Publisher, Sending};
+pub use actors::{LinerSystem, Publisher, SendFuture};
 pub use config::{Config, ConfigError, Durability, Limits, Mode, OnFull, Seed, StoreConfig, Timing};
 pub use error::{AdminError, SendBatchError, SendError, SpawnError, SubscribeError};
 pub use stores::{

@@ -53,12 +53,12 @@ impl Pair {
         let receiver = LinerSystem::spawn(receiver).await.expect("receiver starts");
         let addr = receiver.send(NodeStats).await.expect("alive").expect("stats").published;
         let handled = Arc::new(AtomicU64::new(0));
-        receiver.send(receive(handled.clone())).await.expect("alive").expect("receives").forever();
+        receiver.send(receive(handled.clone())).await.expect("alive").expect("receives").detach();
         let sender =
             Config::sqlite("sender", "source", dir.path().join("sender.sqlite")).seed("work", "receiver", &addr);
         let mut sender = sender.durability(Durability::WriteBehind);
         // What a busy machine delays is not what is counted here.
-        sender.timing.max_delay = Duration::from_secs(60);
+        sender.timing.write_behind_delay = Duration::from_secs(60);
         let sender = LinerSystem::spawn(sender).await.expect("sender starts");
         Pair { sender, handled, _receiver: receiver, _dir: dir }
     }

@@ -223,7 +223,7 @@ async fn whoever_answers_nonsense_when_dialled_costs_nothing() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
     let at = listener.local_addr().expect("is bound").to_string();
     let mut orders = mesh.config("orders");
-    orders.timing.redial_cap = std::time::Duration::from_millis(20);
+    orders.timing.redial_backoff_max = std::time::Duration::from_millis(20);
     let orders = Node::start(orders.seed("nonsense", "nonsense-1", &at)).await;
     orders.send("nonsense", "x").await;
     let giant = [u32::MAX.to_le_bytes().as_slice(), &[2; 100]].concat();

@@ -63,7 +63,7 @@ async fn gets(inbox: &mut Inbox, from: (&str, &str), to: &str, expected: &[Strin
     for expected in expected {
         let delivery = inbox.next().await;
         assert_eq!(support::inbox::text(&delivery), *expected);
-        assert_eq!((delivery.from(), delivery.reply_to()), (&name(from.0), &topic(from.1)));
+        assert_eq!((delivery.sender(), delivery.reply_to()), (&name(from.0), &topic(from.1)));
         assert_eq!(delivery.topic(), &topic(to));
     }
 }
@@ -224,7 +224,7 @@ async fn what_the_broker_queued_after_a_return_to_it_is_taken_over_too(left: Lef
     refunds.texts(2).await;
     orders.settled().await;
     orders.shutdown().await;
-    subscription.forever();
+    subscription.detach();
     billing.shutdown().await;
     left.queue(20..=20);
     let orders = Node::start(left.config("orders-1", "orders")).await;

@@ -66,7 +66,7 @@ impl Nodes<'_> {
                 handled.fetch_add(1, Ordering::Relaxed);
                 Ok(())
             };
-            node.send(Receive::callback(count)).await??.forever();
+            node.send(Receive::callback(count)).await??.detach();
             self.running.push((number, node));
         }
         Ok(())

@@ -6,7 +6,7 @@ use crate::options::{Kind, Options, Part};
 use actix::prelude::*;
 use liner::{
     Config, Delivery, GetPublisher, LinerSystem, ListAddresses, Nack, PendingCount, Publisher, Receive, SendError,
-    Sending, Shutdown,
+    SendFuture, Shutdown,
 };
 use std::error::Error;
 use std::io;
@@ -33,7 +33,7 @@ pub(crate) async fn run(options: Options, part: Part) -> Result<(), Failure> {
         Part::Drain => drain(&system).await?,
         Part::Receive => {
             let receiver = Receiver { log }.start();
-            system.send(Receive::new(receiver.recipient())).await??.forever();
+            system.send(Receive::new(receiver.recipient())).await??.detach();
             end_of_input().await?;
         }
     }
@@ -103,7 +103,7 @@ async fn offer(
     options: &Options,
     log: &Log,
     publisher: Publisher,
-    sent: mpsc::Sender<(Key, Sending)>,
+    sent: mpsc::Sender<(Key, SendFuture)>,
     mut end: oneshot::Receiver<()>,
 ) -> Result<(), Failure> {
     let started = Instant::now();
@@ -126,7 +126,7 @@ async fn offer(
     }
 }
 
-async fn note_receipts(log: &Log, mut receipts: mpsc::Receiver<(Key, Sending)>) -> Result<(), Failure> {
+async fn note_receipts(log: &Log, mut receipts: mpsc::Receiver<(Key, SendFuture)>) -> Result<(), Failure> {
     while let Some((key, sending)) = receipts.recv().await {
         match sending.await {
             Ok(_) => log.write(Step::Accepted, key)?,

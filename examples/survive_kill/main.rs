@@ -12,7 +12,7 @@
 //! ```
 //!
 //! where `hits` are the kills at which accepted messages were not handled yet. With `--durability write-behind` the death
-//! of the sender may cost what it accepted within `max_delay`; that is counted apart, as `within_max_delay`. The exit code
+//! of the sender may cost what it accepted within `write_behind_delay`; that is counted apart, as `within_max_delay`. The exit code
 //! is 1 if anything accepted is lost, out of order, altered, or repeated without being marked; or if the run proves
 //! nothing, because hardly anything was in flight.
 
@@ -205,12 +205,12 @@ impl Stage {
     }
 
     fn judge(&self) -> Result<(), Failure> {
-        let max_delay = Timing::default().max_delay;
+        let write_behind_delay = Timing::default().write_behind_delay;
         let verdict = History {
             sent: self.sender.read_logs(&self.options)?,
             received: self.receiver.read_logs(&self.options)?,
             kills: self.kills.clone(),
-            excused: (self.options.durability == Durability::WriteBehind).then_some(max_delay),
+            excused: (self.options.durability == Durability::WriteBehind).then_some(write_behind_delay),
         }
         .judge();
         println!("{verdict}");

@@ -7,7 +7,7 @@ use crate::wait::{ask, wait, wait_for};
 use liner::Epoch;
 use liner::stores::Fence;
 use liner::{
-    DeadLetter, DeadLetterFilter, DeadLetterId, LaneId, NodeId, PendingByPeer, PurgeDeadLetters, ReplayDeadLetters,
+    DeadLetter, DeadLetterFilter, DeadLetterId, LaneId, NodeId, PendingByLane, PurgeDeadLetters, ReplayDeadLetters,
     Replayed, Stats, Topic,
 };
 use serde_json::json;
@@ -49,7 +49,7 @@ impl Core {
     pub(crate) fn pending(&self) -> Result<Vec<Pending>, Failure> {
         let mut rows: Vec<Pending> = match self.running() {
             Ok(running) => {
-                let lanes = ask(&running.system, PendingByPeer)?.into_iter();
+                let lanes = ask(&running.system, PendingByLane)?.into_iter();
                 lanes.map(|p| Pending { addr: p.addr, lane: p.lane, messages: p.amount.messages }).collect()
             }
             Err(_) => {

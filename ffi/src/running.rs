@@ -11,8 +11,8 @@ use crate::status::Peers;
 use crate::wait::{STORE_PATIENCE, ask, wait, wait_for};
 use actix::Addr;
 use liner::{
-    Config, LinerSystem, MeshEvent, ObserveEvents, OnFull, Receive as ReceiveOwn, Shutdown, Subscribe, SubscribeError,
-    Topic, WhereAmI, Whereabouts,
+    Config, GetAddresses, LinerSystem, MeshEvent, NodeAddresses, ObserveEvents, OnFull, Receive as ReceiveOwn,
+    Shutdown, Subscribe, SubscribeError, Topic,
 };
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -28,7 +28,7 @@ pub(crate) struct Running {
     pub(crate) system: Addr<LinerSystem>,
     pub(crate) desk: Arc<Desk>,
     pub(crate) publishers: Publishers,
-    pub(crate) whereabouts: Whereabouts,
+    pub(crate) whereabouts: NodeAddresses,
     /// At-most-once messages that found their queue full.
     pub(crate) dropped: AtomicU64,
     /// A newer process has the name: the system ends by itself.
@@ -49,7 +49,7 @@ fn config(core: &Core) -> Config {
     config.limits.compress_threshold = settings::compress_threshold();
     if let Some(messages) = Some(settings::max_send_queue() as u64).filter(|n| *n > 0) {
         config.limits.link_messages = messages;
-        config.limits.direct_messages = messages;
+        config.limits.at_most_once_messages = messages;
         config.on_full = OnFull::Reject;
     }
     config
@@ -85,13 +85,13 @@ impl Running {
         let fenced = Arc::new(AtomicBool::new(false));
         let observed = system.send(observer(core, desk.clone(), fenced.clone()));
         wait_for(observed, None).and_then(Result::ok).ok_or_else(gone)?;
-        let whereabouts = wait_for(system.send(WhereAmI), None).and_then(Result::ok).ok_or_else(gone)?;
+        let whereabouts = wait_for(system.send(GetAddresses), None).and_then(Result::ok).ok_or_else(gone)?;
         warn_of_open_network(core, &whereabouts);
         let (publishers, dropped, thread) = (Publishers::default(), AtomicU64::new(0), Mutex::new(None));
         let running = Running { system, desk, publishers, whereabouts, dropped, fenced, thread };
         let desk = running.desk.clone();
         let own = ReceiveOwn::handoff(move |deliveries, reply| desk.put(deliveries, reply));
-        ask(&running.system, own)?.forever();
+        ask(&running.system, own)?.detach();
         Ok(running)
     }
 
@@ -110,7 +110,7 @@ impl Running {
         wait(async move {
             match request.await {
                 Ok(Ok(subscription)) => {
-                    subscription.forever();
+                    subscription.detach();
                     Ok(())
                 }
                 Ok(Err(SubscribeError::AlreadySubscribed(_))) => Ok(()),
@@ -160,7 +160,7 @@ fn observer(core: &Core, desk: Arc<Desk>, fenced: Arc<AtomicBool>) -> ObserveEve
     })
 }
 
-fn warn_of_open_network(core: &Core, whereabouts: &Whereabouts) {
+fn warn_of_open_network(core: &Core, whereabouts: &NodeAddresses) {
     if !whereabouts.bound.ip().is_loopback() {
         let (name, bound) = (&core.node, whereabouts.bound);
         crate::log::line(&format!(

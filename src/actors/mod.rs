@@ -41,4 +41,4 @@ mod sending;
 mod storing;
 
 pub use control::LinerSystem;
-pub use sending::{Publisher, Sending};
+pub use sending::{Publisher, SendFuture};

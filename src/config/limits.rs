@@ -19,9 +19,9 @@ pub struct Limits {
     /// The same in bytes. Default 64 MiB.
     pub link_bytes: u64,
     /// At-most-once messages per link that wait for the connection or for the receiver. Default 65,536.
-    pub direct_messages: u64,
+    pub at_most_once_messages: u64,
     /// The same in bytes. Default 64 MiB.
-    pub direct_bytes: u64,
+    pub at_most_once_bytes: u64,
     /// Accepted and unacked messages per lane, in memory and in the store; beyond it sends answer
     /// [`SendError::QueueFull`](crate::SendError::QueueFull) and other lanes go on. Default unlimited.
     pub lane_messages: u64,
@@ -50,8 +50,8 @@ impl Default for Limits {
             compress_threshold: 1 << 20,
             link_messages: 65_536,
             link_bytes: 64 << 20,
-            direct_messages: 65_536,
-            direct_bytes: 64 << 20,
+            at_most_once_messages: 65_536,
+            at_most_once_bytes: 64 << 20,
             lane_messages: u64::MAX,
             lane_bytes: 10 << 30,
             window_messages: 65_536,
@@ -69,7 +69,7 @@ impl Default for Limits {
 pub struct Timing {
     /// How long a write-behind message may be in memory only: it is appended after half of it, so that the other half is left
     /// for the commit. Also how far the cursor of such messages may be behind at their receiver. Default 50 ms.
-    pub max_delay: Duration,
+    pub write_behind_delay: Duration,
     /// How long a send waits for the look-up of a route, for room and for its commit. Default 30 s.
     pub send_deadline: Duration,
     /// Silence after which a peer is asked; after three it counts as dead. Default 2 s.
@@ -77,13 +77,13 @@ pub struct Timing {
     /// For a connection and its handshake. Default 5 s.
     pub connect_timeout: Duration,
     /// The first wait before a peer is dialled again. Default 50 ms.
-    pub redial_first: Duration,
+    pub redial_backoff_min: Duration,
     /// The longest such wait. Default 5 s.
-    pub redial_cap: Duration,
+    pub redial_backoff_max: Duration,
     /// The first wait after a nack that names none. Default 100 ms.
-    pub nack_first: Duration,
+    pub nack_backoff_min: Duration,
     /// The longest such wait. Default 5 s.
-    pub nack_cap: Duration,
+    pub nack_backoff_max: Duration,
     /// How long the store is left alone after it failed. Default 100 ms.
     pub store_retry: Duration,
     /// How long this node's routes stay without renewal; renewed after a third. Default 15 s.
@@ -93,14 +93,14 @@ pub struct Timing {
 impl Default for Timing {
     fn default() -> Self {
         Timing {
-            max_delay: Duration::from_millis(50),
+            write_behind_delay: Duration::from_millis(50),
             send_deadline: Duration::from_secs(30),
             heartbeat: Duration::from_secs(2),
             connect_timeout: Duration::from_secs(5),
-            redial_first: Duration::from_millis(50),
-            redial_cap: Duration::from_secs(5),
-            nack_first: Duration::from_millis(100),
-            nack_cap: Duration::from_secs(5),
+            redial_backoff_min: Duration::from_millis(50),
+            redial_backoff_max: Duration::from_secs(5),
+            nack_backoff_min: Duration::from_millis(100),
+            nack_backoff_max: Duration::from_secs(5),
             store_retry: Duration::from_millis(100),
             lease: Duration::from_secs(15),
         }

@@ -113,7 +113,7 @@ fn g20_a_program_on_tokio_finds_the_file_closed() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
         let orders = LinerSystem::spawn(sender(&mesh)).await.expect("starts");
-        orders.send(Receive::callback(|_| Ok(()))).await.expect("lives").expect("receives").forever();
+        orders.send(Receive::callback(|_| Ok(()))).await.expect("lives").expect("receives").detach();
         orders.send(SendTo::new("billing", "x")).await.expect("lives").expect("accepted");
         orders.send(Shutdown::now()).await.expect("lives").expect("shuts down");
         assert_eq!(files(&mesh), ["mesh.sqlite"]);

@@ -13,8 +13,8 @@ use std::time::Duration;
 
 /// A config whose nacks are repeated at once.
 fn impatient(mut config: Config) -> Config {
-    config.timing.nack_first = Duration::from_millis(1);
-    config.timing.nack_cap = Duration::from_millis(5);
+    config.timing.nack_backoff_min = Duration::from_millis(1);
+    config.timing.nack_backoff_max = Duration::from_millis(5);
     config.limits.max_attempts = 3;
     config
 }
@@ -27,7 +27,7 @@ async fn g09_a_nack_redelivers_in_lane_order(mesh: Mesh) {
         ("1", 2) => Reply::Nack(Nack::after(Duration::from_millis(2), "not yet")),
         _ => Reply::Ok,
     });
-    billing.call(Receive::new(inbox.recipient.clone()).in_flight(1)).await.expect("receives").forever();
+    billing.call(Receive::new(inbox.recipient.clone()).in_flight(1)).await.expect("receives").detach();
     orders.send_all("billing", &texts("", 3)).await;
     let mut got = Vec::new();
     for _ in 0..5 {
@@ -112,7 +112,7 @@ async fn g05_batches_handed_off_to_a_thread_keep_their_order_over_a_nack(mesh: M
         }
     });
     let handoff = Receive::handoff(move |batch, reply| batches.send((batch, reply)).expect("the thread lives"));
-    billing.call(handoff).await.expect("receives").forever();
+    billing.call(handoff).await.expect("receives").detach();
     orders.send_all("billing", &texts("", 10)).await;
     for n in 0..10 {
         let expected = (n.to_string(), if n == 3 { 2 } else { 1 });
@@ -127,7 +127,7 @@ async fn g09_a_batch_that_is_dropped_has_failed(mesh: Mesh) {
     let orders = Node::start(mesh.config("orders")).await;
     let billing = Node::start(impatient(mesh.config("billing"))).await;
     let mut events = Events::of(&billing).await;
-    billing.call(Receive::handoff(|_, reply| drop(reply))).await.expect("receives").forever();
+    billing.call(Receive::handoff(|_, reply| drop(reply))).await.expect("receives").detach();
     orders.send("billing", "x").await;
     let dead = |e: &MeshEvent| matches!(e, MeshEvent::DeadLettered(_, reason) if reason == "the batch was dropped");
     events.wait("a dead letter", dead).await;
@@ -143,7 +143,7 @@ async fn g09_a_callback_that_panics_is_a_nack(mesh: Mesh) {
         0 => panic!("the test says so"),
         _ => Ok(()),
     });
-    billing.call(receive).await.expect("receives").forever();
+    billing.call(receive).await.expect("receives").detach();
     orders.send("billing", "x").await;
     orders.settled().await;
     let stats = billing.stats().await;
@@ -173,7 +173,7 @@ async fn g09_a_handler_that_takes_too_long_has_failed(mesh: Mesh) {
     let mut held = false;
     let mut inbox = Inbox::scripted(move |_| if std::mem::replace(&mut held, true) { Reply::Ok } else { Reply::Hold });
     let receive = Receive::new(inbox.recipient.clone()).timeout(Duration::from_millis(30));
-    billing.call(receive).await.expect("receives").forever();
+    billing.call(receive).await.expect("receives").detach();
     orders.send("billing", "x").await;
     assert!(inbox.next().await.attempt < inbox.next().await.attempt);
     orders.settled().await;

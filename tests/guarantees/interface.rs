@@ -40,7 +40,7 @@ async fn a_batch_goes_to_one_node_in_order(mesh: Mesh) {
     let orders = Node::start(mesh.config("orders")).await;
     let a = Node::start(mesh.named("a", "work")).await;
     let _b = Node::start(mesh.named("b", "work")).await;
-    a.call(Receive::callback(|_| Ok(()))).await.expect("receives").forever();
+    a.call(Receive::callback(|_| Ok(()))).await.expect("receives").detach();
     let receipts = orders.call(SendBatch::new("work", texts("", 20))).await.expect("accepted");
     assert!(receipts.windows(2).all(|pair| pair[0].id.lane == pair[1].id.lane && pair[0].id.seq < pair[1].id.seq));
 }
@@ -80,11 +80,11 @@ async fn a_reply_has_a_route_inside_the_handler_at_once(mesh: Mesh) {
     let mut inbox = Inbox::at(&orders).await;
     let (told, mut replies) = mpsc::unbounded_channel();
     let echo = Echo(billing.addr.clone(), told).start();
-    billing.call(Receive::new(echo.recipient())).await.expect("receives").forever();
+    billing.call(Receive::new(echo.recipient())).await.expect("receives").detach();
     orders.send("billing", "ping").await;
     soon("a reply", replies.recv()).await.expect("lives").expect("accepted");
     let reply = inbox.next().await;
-    assert_eq!((inbox::text(&reply).as_str(), reply.from().as_str()), ("ping", "billing-1"));
+    assert_eq!((inbox::text(&reply).as_str(), reply.sender().as_str()), ("ping", "billing-1"));
 }
 
 #[actix::test]
@@ -301,7 +301,7 @@ async fn a_batch_subscriber_gets_many_at_once_and_nacks_from_where_it_failed(mes
     let billing = Node::start(mesh.config("billing")).await;
     orders.send_all("billing", &texts("", 20)).await;
     let (told, mut batches) = mpsc::unbounded_channel();
-    billing.call(Receive::batch(Batches(told).start().recipient())).await.expect("receives").forever();
+    billing.call(Receive::batch(Batches(told).start().recipient())).await.expect("receives").detach();
     let mut handled = Vec::new();
     while handled.len() < 20 {
         handled.extend(soon("a batch", batches.recv()).await.expect("lives"));
@@ -408,7 +408,7 @@ fn a_node_starts_under_plain_tokio_too() {
         let billing = LinerSystem::spawn(mesh.config("billing")).await.expect("starts");
         let (told, mut got) = mpsc::unbounded_channel();
         let take = Receive::callback(move |d| told.send(inbox::text(d)).map_err(|_| Nack::new("nobody listens")));
-        billing.send(take).await.expect("lives").expect("receives").forever();
+        billing.send(take).await.expect("lives").expect("receives").detach();
         orders.send(SendTo::new("billing", "x")).await.expect("lives").expect("accepted");
         assert_eq!(soon("a delivery", got.recv()).await.as_deref(), Some("x"));
         for system in [orders, billing] {

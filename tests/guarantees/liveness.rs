@@ -10,7 +10,7 @@ use std::time::Duration;
 
 /// A config that dials again only when it is told of a reason.
 fn dials_on_news(mut config: Config) -> Config {
-    (config.timing.redial_first, config.timing.redial_cap) = (NEVER, NEVER);
+    (config.timing.redial_backoff_min, config.timing.redial_backoff_max) = (NEVER, NEVER);
     config
 }
 
@@ -24,7 +24,7 @@ async fn g15_a_half_open_peer_is_noticed_and_delivery_resumes_without_a_new_send
     let mut config = mesh.config("orders");
     config.timing.heartbeat = Duration::from_millis(100);
     config.timing.connect_timeout = Duration::from_millis(200);
-    config.timing.redial_cap = Duration::from_millis(100);
+    config.timing.redial_backoff_max = Duration::from_millis(100);
     let orders = Node::start(config).await;
     let billing = Node::start(mesh.config("billing").advertise(&proxy.addr())).await;
     proxy.forward_to(&billing.bound().await);
@@ -214,7 +214,7 @@ async fn g19_an_outbox_limit_concerns_its_lane_only(mesh: Mesh) {
 
 async fn g19_a_message_above_the_byte_budget_passes_alone(mesh: Mesh) {
     let (mut from, mut to) = (mesh.config("orders"), mesh.config("billing"));
-    (from.limits.link_bytes, from.limits.direct_bytes, to.limits.window_bytes) = (1000, 1000, 1000);
+    (from.limits.link_bytes, from.limits.at_most_once_bytes, to.limits.window_bytes) = (1000, 1000, 1000);
     let orders = Node::start(from).await;
     let billing = Node::start(to).await;
     let mut inbox = Inbox::at(&billing).await;
@@ -270,7 +270,7 @@ async fn g20_a_shutdown_lets_handlers_end_and_leaves_nothing_handled_behind(mesh
 
 async fn g20_a_shutdown_stores_what_only_memory_held_and_says_so(mesh: Mesh) {
     let mut config = mesh.config("orders").seed("billing", "billing-1", "127.0.0.1:1");
-    config.timing.max_delay = NEVER;
+    config.timing.write_behind_delay = NEVER;
     let orders = Node::start(config).await;
     for text in texts("", 7) {
         send_behind(&orders, "billing", &text).await.expect("accepted");

@@ -66,7 +66,7 @@ async fn g02_what_is_delivered_is_what_was_sent(mesh: Mesh) {
         let got = inbox.next().await;
         let (topic, headers, payload) = sent.remove(&got.id).expect("was sent, and came once");
         assert_eq!(got.topic().as_str(), topic);
-        assert_eq!((got.from().as_str(), got.reply_to().as_str()), ("orders-1", "orders"));
+        assert_eq!((got.sender().as_str(), got.reply_to().as_str()), ("orders-1", "orders"));
         assert_eq!(got.headers, headers);
         assert_eq!(&*got.payload, &payload[..]);
     }
@@ -135,7 +135,7 @@ async fn g04_order_first_deliveries_come_in_accept_order(mesh: Mesh) {
 
 async fn g04_a_crash_of_the_sender_loses_only_a_suffix(mesh: Mesh) {
     let mut config = mesh.config("orders");
-    config.timing.max_delay = NEVER;
+    config.timing.write_behind_delay = NEVER;
     let orders = Node::start(config).await;
     let billing = Node::start(mesh.config("billing")).await;
     billing.shutdown().await;
@@ -173,7 +173,7 @@ async fn g05_a_subscriber_with_one_in_flight_has_one_message_of_a_lane(mesh: Mes
     let orders = Node::start(mesh.config("orders")).await;
     let mut inbox = Inbox::scripted(|_| Reply::Hold);
     let receive = liner::Receive::new(inbox.recipient.clone()).in_flight(1);
-    billing.call(receive).await.expect("receives").forever();
+    billing.call(receive).await.expect("receives").detach();
     orders.send_all("billing", &texts("", 20)).await;
     for n in 0..20 {
         assert_eq!(inbox.text().await, n.to_string());
@@ -185,15 +185,15 @@ async fn g05_a_subscriber_with_one_in_flight_has_one_message_of_a_lane(mesh: Mes
 /// By the second answer it is known where the subscriber runs, and messages are held ready for it there.
 async fn g05_messages_held_ready_keep_their_order_over_nacks(mesh: Mesh) {
     let mut config = mesh.config("billing");
-    config.timing.nack_first = Duration::from_millis(1);
-    config.timing.nack_cap = Duration::from_millis(1);
+    config.timing.nack_backoff_min = Duration::from_millis(1);
+    config.timing.nack_backoff_max = Duration::from_millis(1);
     let billing = Node::start(config).await;
     let orders = Node::start(mesh.config("orders")).await;
     let fails = |d: &liner::Delivery| d.attempt == 1 && inbox::text(d).ends_with('7');
     let nack = || Reply::Nack(liner::Nack::new("not yet"));
     let mut inbox = Inbox::scripted(move |d| if fails(d) { nack() } else { Reply::Ok });
     let receive = liner::Receive::new(inbox.recipient.clone()).in_flight(1);
-    billing.call(receive).await.expect("receives").forever();
+    billing.call(receive).await.expect("receives").detach();
     orders.send_all("billing", &texts("", 200)).await;
     for n in 0..200 {
         let delivery = inbox.next().await;
@@ -316,7 +316,7 @@ async fn g08_a_committed_message_is_acked_only_when_the_cursor_is_committed() {
     orders.call(SendTo::new("other", "behind").durability(Durability::WriteBehind)).await.expect("accepted");
     assert_eq!(inbox.text().await, "behind");
     until("the write-behind message is acked", || async { orders.pending().await == 1 }).await;
-    let waiting = orders.call(liner::PendingByPeer).await.expect("counts");
+    let waiting = orders.call(liner::PendingByLane).await.expect("counts");
     assert_eq!(waiting[0].lane.topic().as_str(), "billing");
     store.set(Health::Up);
     orders.settled().await;

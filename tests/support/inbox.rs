@@ -69,7 +69,7 @@ impl Inbox {
 
     /// Takes the messages of a node's own topic.
     pub(crate) async fn receive(&self, node: &Node) {
-        node.call(Receive::new(self.recipient.clone())).await.expect("receives").forever();
+        node.call(Receive::new(self.recipient.clone())).await.expect("receives").detach();
     }
 
     /// The same, and an inbox with it.

@@ -3,9 +3,9 @@
 use crate::actors::control::replay::{FindLane, FindSink, LaneEnd, Replay, replay};
 use crate::actors::control::system::LinerSystem;
 use crate::actors::messages::{
-    Address, ClearAddresses, ClearStoredMessages, ForgetLane, ForgetPeer, Forgotten, LinkStats, ListAddresses,
-    ListDeadLetters, PeerPending, PendingByPeer, PendingCount, PurgeDeadLetters, RefreshAddresses, ReplayDeadLetters,
-    Sink, Stats, StatsReport, WatchTopic, WhereAmI, Whereabouts,
+    Address, ClearAddresses, ClearStoredMessages, ForgetLane, ForgetPeer, Forgotten, GetAddresses, LanePending,
+    LinkStats, ListAddresses, ListDeadLetters, NodeAddresses, PendingByLane, PendingCount, PurgeDeadLetters,
+    RefreshAddresses, ReplayDeadLetters, Sink, Stats, StatsReport, WatchTopic,
 };
 use crate::actors::node::{Node, wall_ms};
 use crate::actors::sending::link::Link;
@@ -108,11 +108,11 @@ impl Handler<WatchTopic> for LinerSystem {
     }
 }
 
-impl Handler<WhereAmI> for LinerSystem {
-    type Result = MessageResult<WhereAmI>;
+impl Handler<GetAddresses> for LinerSystem {
+    type Result = MessageResult<GetAddresses>;
 
-    fn handle(&mut self, _: WhereAmI, _: &mut Self::Context) -> Self::Result {
-        MessageResult(Whereabouts { bound: self.node.bound, published: self.node.published.clone() })
+    fn handle(&mut self, _: GetAddresses, _: &mut Self::Context) -> Self::Result {
+        MessageResult(NodeAddresses { bound: self.node.bound, published: self.node.published.clone() })
     }
 }
 
@@ -125,16 +125,16 @@ impl Handler<PendingCount> for LinerSystem {
     }
 }
 
-impl Handler<PendingByPeer> for LinerSystem {
-    type Result = Reply<Vec<PeerPending>>;
+impl Handler<PendingByLane> for LinerSystem {
+    type Result = Reply<Vec<LanePending>>;
 
-    fn handle(&mut self, _: PendingByPeer, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, _: PendingByLane, _: &mut Self::Context) -> Self::Result {
         let lanes = pending(self.node.clone(), self.links()).into_actor(self);
         Box::pin(lanes.map(|lanes, actor, _| {
             let row = |p: PendingLane| {
                 let link = actor.peers.get(p.lane.receiver());
                 let addr = link.and_then(|peer| peer.link.addrs().into_iter().next()).unwrap_or_default();
-                PeerPending { lane: p.lane, addr, amount: p.amount }
+                LanePending { lane: p.lane, addr, amount: p.amount }
             };
             Ok(lanes?.into_values().map(row).collect())
         }))

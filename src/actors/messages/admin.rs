@@ -1,6 +1,6 @@
 //! Looking into a system, administering it, and ending it.
 
-use super::ToTopic;
+use super::IntoTopic;
 use crate::error::AdminError;
 use crate::stores::{Amount, DeadLetter, DeadLetterFilter, DeadLetterId, StoreFacts, TopicEntry};
 use crate::types::{LaneId, NameError, NodeId, Topic};
@@ -20,8 +20,8 @@ macro_rules! topic_message {
 
         impl $name {
             /// About `topic`.
-            pub fn new(topic: impl ToTopic) -> Self {
-                $name { topic: topic.to_topic() }
+            pub fn new(topic: impl IntoTopic) -> Self {
+                $name { topic: topic.into_topic() }
             }
         }
     };
@@ -57,12 +57,12 @@ pub struct PendingCount;
 
 /// The same, per lane; lanes without any are left out.
 #[derive(Debug, Clone, Copy, ActixMessage)]
-#[rtype(result = "Result<Vec<PeerPending>, AdminError>")]
-pub struct PendingByPeer;
+#[rtype(result = "Result<Vec<LanePending>, AdminError>")]
+pub struct PendingByLane;
 
 /// What waits on one lane.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PeerPending {
+pub struct LanePending {
     /// The lane.
     pub lane: LaneId,
     /// An address of the receiver; empty when none is known.
@@ -109,8 +109,8 @@ pub struct ForgetLane {
 
 impl ForgetLane {
     /// Gives up on `topic` of `node`.
-    pub fn new(node: &str, topic: impl ToTopic) -> Self {
-        ForgetLane { node: NodeId::new(node), topic: topic.to_topic() }
+    pub fn new(node: &str, topic: impl IntoTopic) -> Self {
+        ForgetLane { node: NodeId::new(node), topic: topic.into_topic() }
     }
 }
 
@@ -204,12 +204,12 @@ topic_message! {
 
 /// Asks where the node listens.
 #[derive(Debug, Clone, Copy, ActixMessage)]
-#[rtype(result = "Whereabouts")]
-pub struct WhereAmI;
+#[rtype(result = "NodeAddresses")]
+pub struct GetAddresses;
 
 /// Where a node is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Whereabouts {
+pub struct NodeAddresses {
     /// Where it listens.
     pub bound: SocketAddr,
     /// What it publishes.

@@ -5,12 +5,12 @@ mod send;
 mod subscribe;
 
 pub use admin::{
-    Address, ClearAddresses, ClearStoredMessages, ForgetLane, ForgetPeer, Forgotten, LinkStats, ListAddresses,
-    ListDeadLetters, MeshEvent, ObserveEvents, PeerPending, PendingByPeer, PendingCount, PurgeDeadLetters,
-    RefreshAddresses, ReplayDeadLetters, Replayed, Shutdown, ShutdownReport, Stats, StatsReport, WatchEvents,
-    WatchTopic, WhereAmI, Whereabouts,
+    Address, ClearAddresses, ClearStoredMessages, ForgetLane, ForgetPeer, Forgotten, GetAddresses, LanePending,
+    LinkStats, ListAddresses, ListDeadLetters, MeshEvent, NodeAddresses, ObserveEvents, PendingByLane, PendingCount,
+    PurgeDeadLetters, RefreshAddresses, ReplayDeadLetters, Replayed, Shutdown, ShutdownReport, Stats, StatsReport,
+    WatchEvents, WatchTopic,
 };
-pub use send::{GetPublisher, Receipt, SendAll, SendBatch, SendTo, ToTopic};
+pub use send::{GetPublisher, IntoTopic, Receipt, SendAll, SendBatch, SendTo};
 pub(crate) use send::{Options, Outgoing};
 pub(crate) use subscribe::{BatchAnswer, Callback, Handoff, Sink, SubscriptionGuard};
 pub use subscribe::{

@@ -8,40 +8,40 @@ use bytes::Bytes;
 use std::time::Duration;
 
 /// Anything that names a topic. A [`Topic`] made once costs nothing per message; text is checked each time.
-pub trait ToTopic {
+pub trait IntoTopic {
     /// The topic.
     ///
     /// # Errors
     /// [`NameError`] when the text is not a name.
-    fn to_topic(self) -> Result<Topic, NameError>;
+    fn into_topic(self) -> Result<Topic, NameError>;
 }
 
-impl ToTopic for Topic {
-    fn to_topic(self) -> Result<Topic, NameError> {
+impl IntoTopic for Topic {
+    fn into_topic(self) -> Result<Topic, NameError> {
         Ok(self)
     }
 }
 
-impl ToTopic for &Topic {
-    fn to_topic(self) -> Result<Topic, NameError> {
+impl IntoTopic for &Topic {
+    fn into_topic(self) -> Result<Topic, NameError> {
         Ok(self.clone())
     }
 }
 
-impl ToTopic for &str {
-    fn to_topic(self) -> Result<Topic, NameError> {
+impl IntoTopic for &str {
+    fn into_topic(self) -> Result<Topic, NameError> {
         Topic::new(self)
     }
 }
 
-impl ToTopic for &String {
-    fn to_topic(self) -> Result<Topic, NameError> {
+impl IntoTopic for &String {
+    fn into_topic(self) -> Result<Topic, NameError> {
         Topic::new(self)
     }
 }
 
-impl ToTopic for String {
-    fn to_topic(self) -> Result<Topic, NameError> {
+impl IntoTopic for String {
+    fn into_topic(self) -> Result<Topic, NameError> {
         Topic::new(&self)
     }
 }
@@ -126,9 +126,9 @@ pub struct SendTo {
 
 impl SendTo {
     /// `payload` to `topic`, in the configured mode.
-    pub fn new(topic: impl ToTopic, payload: impl Into<Bytes>) -> Self {
+    pub fn new(topic: impl IntoTopic, payload: impl Into<Bytes>) -> Self {
         let outgoing = Outgoing { headers: Headers::EMPTY, payload: payload.into() };
-        SendTo { topic: topic.to_topic(), outgoing, options: Options::default() }
+        SendTo { topic: topic.into_topic(), outgoing, options: Options::default() }
     }
 
     /// Adds headers.
@@ -155,9 +155,9 @@ pub struct SendAll {
 
 impl SendAll {
     /// `payload` to every node of `topic`, in the configured mode.
-    pub fn new(topic: impl ToTopic, payload: impl Into<Bytes>) -> Self {
+    pub fn new(topic: impl IntoTopic, payload: impl Into<Bytes>) -> Self {
         let outgoing = Outgoing { headers: Headers::EMPTY, payload: payload.into() };
-        SendAll { topic: topic.to_topic(), outgoing, options: Options::default() }
+        SendAll { topic: topic.into_topic(), outgoing, options: Options::default() }
     }
 
     /// Adds headers.
@@ -182,10 +182,10 @@ pub struct SendBatch {
 
 impl SendBatch {
     /// These payloads to `topic`, in the configured mode.
-    pub fn new<P: Into<Bytes>>(topic: impl ToTopic, payloads: impl IntoIterator<Item = P>) -> Self {
+    pub fn new<P: Into<Bytes>>(topic: impl IntoTopic, payloads: impl IntoIterator<Item = P>) -> Self {
         let outgoing = |payload: P| Outgoing { headers: Headers::EMPTY, payload: payload.into() };
         let messages = payloads.into_iter().map(outgoing).collect();
-        SendBatch { topic: topic.to_topic(), messages, options: Options::default() }
+        SendBatch { topic: topic.into_topic(), messages, options: Options::default() }
     }
 
     /// Adds a message.
@@ -209,8 +209,8 @@ pub struct GetPublisher {
 
 impl GetPublisher {
     /// A publisher to `topic`, in the configured mode.
-    pub fn new(topic: impl ToTopic) -> Self {
-        GetPublisher { topic: topic.to_topic(), options: Options::default() }
+    pub fn new(topic: impl IntoTopic) -> Self {
+        GetPublisher { topic: topic.into_topic(), options: Options::default() }
     }
 
     options!();

@@ -1,6 +1,6 @@
 //! Receiving: subscriptions, deliveries and their answers.
 
-use super::ToTopic;
+use super::IntoTopic;
 use crate::error::SubscribeError;
 use crate::types::{Headers, MessageId, NameError, NodeId, Payload, Topic};
 use actix::prelude::{Message as ActixMessage, Recipient};
@@ -34,7 +34,7 @@ impl Delivery {
     }
 
     /// The node that sent it.
-    pub fn from(&self) -> &NodeId {
+    pub fn sender(&self) -> &NodeId {
         self.id.lane.sender()
     }
 
@@ -47,7 +47,7 @@ impl Delivery {
 /// Not handled: deliver it again.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Nack {
-    /// How long to wait; without it, a backoff that doubles from [`Timing::nack_first`](crate::Timing::nack_first).
+    /// How long to wait; without it, a backoff that doubles from [`Timing::nack_backoff_min`](crate::Timing::nack_backoff_min).
     pub delay: Option<Duration>,
     /// Why, for the dead letter that it becomes after too many.
     pub reason: String,
@@ -157,32 +157,32 @@ macro_rules! subscription {
     ($($topic:ident)?) => {
         /// An actor takes the messages, and its reply is the ack. The subscription keeps the actor alive; once it has
         /// stopped all the same, messages wait at their senders until there is another subscriber.
-        pub fn new($($topic: impl ToTopic,)? recipient: Recipient<Delivery>) -> Self {
-            Self::with($($topic.to_topic(),)? Sink::Actor(recipient), DEFAULT_IN_FLIGHT)
+        pub fn new($($topic: impl IntoTopic,)? recipient: Recipient<Delivery>) -> Self {
+            Self::with($($topic.into_topic(),)? Sink::Actor(recipient), DEFAULT_IN_FLIGHT)
         }
 
         /// An actor takes the messages of each lane in batches.
-        pub fn batch($($topic: impl ToTopic,)? recipient: Recipient<DeliveryBatch>) -> Self {
-            Self::with($($topic.to_topic(),)? Sink::Batch(recipient), DEFAULT_IN_FLIGHT)
+        pub fn batch($($topic: impl IntoTopic,)? recipient: Recipient<DeliveryBatch>) -> Self {
+            Self::with($($topic.into_topic(),)? Sink::Batch(recipient), DEFAULT_IN_FLIGHT)
         }
 
         /// A function takes the messages of each lane in batches and passes them on, to a thread outside actix for example. It
         /// runs on the thread that drives the connection: it must not block. The answer may be given later. There is one
         /// batch of a lane at a time, so lane order holds even across a nack.
         pub fn handoff(
-            $($topic: impl ToTopic,)?
+            $($topic: impl IntoTopic,)?
             handoff: impl Fn(Vec<Delivery>, BatchReply) + Send + Sync + 'static,
         ) -> Self {
-            Self::with($($topic.to_topic(),)? Sink::Handoff(Arc::new(handoff)), DEFAULT_IN_FLIGHT)
+            Self::with($($topic.into_topic(),)? Sink::Handoff(Arc::new(handoff)), DEFAULT_IN_FLIGHT)
         }
 
         /// A function takes the messages, on the thread that drives the connection: it must not block. It gets one message
         /// of a lane at a time. A panic is a nack.
         pub fn callback(
-            $($topic: impl ToTopic,)?
+            $($topic: impl IntoTopic,)?
             callback: impl Fn(&Delivery) -> Result<(), Nack> + Send + Sync + 'static,
         ) -> Self {
-            Self::with($($topic.to_topic(),)? Sink::Callback(Arc::new(callback)), 1)
+            Self::with($($topic.into_topic(),)? Sink::Callback(Arc::new(callback)), 1)
         }
 
         /// Deliveries of one lane the subscriber has at a time. With 1, lane order holds even across a nack. At least 1;
@@ -279,8 +279,8 @@ pub struct Unsubscribe {
 
 impl Unsubscribe {
     /// Withdraws `topic`.
-    pub fn new(topic: impl ToTopic) -> Self {
-        Unsubscribe { topic: topic.to_topic() }
+    pub fn new(topic: impl IntoTopic) -> Self {
+        Unsubscribe { topic: topic.into_topic() }
     }
 }
 
@@ -302,7 +302,7 @@ pub struct Subscription {
 
 impl Subscription {
     /// Lets the subscription stand for the life of the system.
-    pub fn forever(mut self) {
+    pub fn detach(mut self) {
         self.guard = None;
     }
 }

@@ -20,7 +20,7 @@ use tokio::sync::Notify;
 const TRANSMIT_BYTES: usize = 1 << 20;
 /// Large payloads are cut into parts of this size, so that they hold up neither other lanes nor heartbeats.
 const PART_BYTES: usize = 1 << 20;
-/// How long an ack may wait for others: a fraction of the default of `max_delay`, after half of which the sender stores what is
+/// How long an ack may wait for others: a fraction of the default of `write_behind_delay`, after half of which the sender stores what is
 /// not acked.
 const ACK_DELAY: Duration = Duration::from_millis(5);
 /// Rows of one append, and messages of one load. Larger ones gain little and hold the store for longer.
@@ -121,9 +121,9 @@ impl Node {
         let amount = |messages, bytes| Amount { messages, bytes };
         OutboundConfig {
             // Half of it to wait for the ack, half to commit: on disk within the whole.
-            max_delay: self.config.timing.max_delay / 2,
+            max_delay: self.config.timing.write_behind_delay / 2,
             memory: amount(limits.link_messages, limits.link_bytes),
-            direct: amount(limits.direct_messages, limits.direct_bytes),
+            direct: amount(limits.at_most_once_messages, limits.at_most_once_bytes),
             lane: amount(limits.lane_messages, limits.lane_bytes),
             transmit_bytes: TRANSMIT_BYTES,
             page: amount(PAGE_MESSAGES, PAGE_BYTES),
@@ -145,10 +145,10 @@ impl Node {
             max_part: limits.max_frame as usize,
             max_lanes: limits.max_lanes,
             max_attempts: limits.max_attempts,
-            nack_first: timing.nack_first,
-            nack_cap: timing.nack_cap,
-            max_delay: timing.max_delay,
-            ack_delay: ACK_DELAY.min(timing.max_delay / 10),
+            nack_first: timing.nack_backoff_min,
+            nack_cap: timing.nack_backoff_max,
+            max_delay: timing.write_behind_delay,
+            ack_delay: ACK_DELAY.min(timing.write_behind_delay / 10),
             heartbeat: timing.heartbeat,
             record_attempts: self.unclean,
         }

@@ -8,4 +8,4 @@ pub(crate) mod queue;
 pub(crate) mod routes;
 pub(crate) mod sender;
 
-pub use publisher::{Publisher, Sending};
+pub use publisher::{Publisher, SendFuture};

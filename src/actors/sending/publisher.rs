@@ -56,7 +56,7 @@ impl Publisher {
     ///
     /// # Errors
     /// As for [`SendTo`](crate::SendTo).
-    pub fn send(&self, payload: impl AsRef<[u8]>) -> Sending {
+    pub fn send(&self, payload: impl AsRef<[u8]>) -> SendFuture {
         self.send_with(&Headers::EMPTY, payload)
     }
 
@@ -64,13 +64,13 @@ impl Publisher {
     ///
     /// # Errors
     /// As for [`SendTo`](crate::SendTo).
-    pub fn send_with(&self, headers: &Headers, payload: impl AsRef<[u8]>) -> Sending {
+    pub fn send_with(&self, headers: &Headers, payload: impl AsRef<[u8]>) -> SendFuture {
         self.send_bytes(headers, payload.as_ref())
     }
 
-    fn send_bytes(&self, headers: &Headers, payload: &[u8]) -> Sending {
+    fn send_bytes(&self, headers: &Headers, payload: &[u8]) -> SendFuture {
         let body = Body::Borrowed(payload);
-        Sending(match fast(&self.node, &self.board, headers, body, self.options, Wake::Now) {
+        SendFuture(match fast(&self.node, &self.board, headers, body, self.options, Wake::Now) {
             Fast::Done(result) => Progress::Done(Some(result)),
             Fast::Ahead(receipt, link) if self.node.config.on_full == OnFull::Wait => {
                 Progress::Pacing(Some(receipt), Box::pin(async move { link.flow.progress().await }))
@@ -87,7 +87,7 @@ impl Publisher {
     /// As for [`SendTo`](crate::SendTo).
     pub fn send_blocking(&self, payload: impl AsRef<[u8]>) -> Result<Receipt, SendError> {
         match self.send(payload) {
-            Sending(Progress::Done(Some(result))) => result,
+            SendFuture(Progress::Done(Some(result))) => result,
             sending => block_on(sending),
         }
     }
@@ -132,16 +132,16 @@ enum Progress {
 
 /// A message on its way to being accepted: resolves to its receipt, once. Dropping it does not withdraw the message.
 #[must_use = "a message may be refused"]
-pub struct Sending(Progress);
+pub struct SendFuture(Progress);
 
-impl Sending {
+impl SendFuture {
     /// Whether the message is accepted, and all that is left to wait for is that the connection catches up.
     pub fn is_accepted(&self) -> bool {
         matches!(self.0, Progress::Done(Some(Ok(_))) | Progress::Pacing(..))
     }
 }
 
-impl Future for Sending {
+impl Future for SendFuture {
     type Output = Result<Receipt, SendError>;
 
     #[inline]
@@ -158,9 +158,9 @@ impl Future for Sending {
     }
 }
 
-impl fmt::Debug for Sending {
+impl fmt::Debug for SendFuture {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Sending")
+        f.write_str("SendFuture")
     }
 }
 

@@ -77,7 +77,7 @@ pub(crate) struct Sender {
 impl Sender {
     pub(crate) fn new(node: Arc<Node>, link: Arc<Link>, peers: SenderPeers) -> Self {
         let timing = &node.config.timing;
-        let backoff = Backoff::new(timing.redial_first, timing.redial_cap);
+        let backoff = Backoff::new(timing.redial_backoff_min, timing.redial_backoff_max);
         Sender {
             node,
             link,
