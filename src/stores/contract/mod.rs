@@ -5,8 +5,10 @@ mod directory;
 mod error;
 
 pub use dead_letters::{DeadLetter, DeadLetterFilter, DeadLetterId, DeadLetterOrigin, DeadLetters};
+pub(crate) use directory::MAX_LEASE;
+#[cfg(any(feature = "postgres", feature = "redis"))]
+pub(crate) use directory::RouteRow;
 pub use directory::{Directory, Registration, Route, StoreFacts, TopicEntry};
-pub(crate) use directory::{MAX_LEASE, RouteRow};
 pub use error::{OpenError, StoreError};
 
 use crate::types::{Cursor, Epoch, Incarnation, LaneId, LaneName, Message, NodeId, Seq};
