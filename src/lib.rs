@@ -78,7 +78,7 @@ pub use actors::messages::{
     ShutdownReport, Stats, StatsReport, Subscribe, Subscription, Unsubscribe, WatchEvents, WatchTopic,
 };
 pub use actors::{LinerSystem, Publisher, SendFuture};
-pub use config::{Config, ConfigError, Durability, Limits, Mode, OnFull, Seed, StoreConfig, Timing};
+pub use config::{Config, ConfigError, Durability, Limits, Mode, OnFull, Timing};
 pub use error::{AdminError, SendBatchError, SendError, SpawnError, SubscribeError};
 pub use stores::{
     Amount, DeadLetter, DeadLetterFilter, DeadLetterId, DeadLetterOrigin, OpenError, StoreError, StoreFacts,

@@ -55,12 +55,12 @@ pub struct Span {
     pub first: Seq,
 }
 
-/// Messages and bytes that wait.
+/// A number of messages and their size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Amount {
-    /// How many messages.
+    /// Number of messages.
     pub messages: u64,
-    /// Their payloads and headers in bytes.
+    /// Size of their payloads and headers, in bytes.
     pub bytes: u64,
 }
 

@@ -219,7 +219,7 @@ impl LinerSystem {
         if update == Update::New
             && let Some(entry) = self.catalogue.entry(topic)
         {
-            self.node.event(MeshEvent::TopicChanged(topic.clone(), entry.clone()));
+            self.node.event(MeshEvent::TopicChanged { topic: topic.clone(), entry: entry.clone() });
         }
         self.rebuild(ctx, topic);
         update != Update::Outdated
@@ -320,7 +320,7 @@ impl Handler<CatalogueChanged> for LinerSystem {
 impl Handler<WatchEvents> for LinerSystem {
     type Result = ();
 
-    fn handle(&mut self, WatchEvents(watcher): WatchEvents, _: &mut Self::Context) {
+    fn handle(&mut self, WatchEvents { watcher }: WatchEvents, _: &mut Self::Context) {
         self.watchers.push(watcher);
     }
 }
@@ -341,7 +341,7 @@ impl Handler<MeshEvent> for LinerSystem {
         for watcher in &self.watchers {
             watcher.do_send(event.clone());
         }
-        for ObserveEvents(observer) in &mut self.observers {
+        for ObserveEvents { observer } in &mut self.observers {
             observer(&event);
         }
         if matches!(event, MeshEvent::Fenced) {
