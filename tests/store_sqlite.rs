@@ -363,7 +363,7 @@ fn two_handles_may_hammer_one_file() {
 #[test]
 fn a_writer_that_does_not_let_go_is_busy_and_nothing_changed() {
     let file = File::new();
-    let options = SqliteOptions { busy_timeout: Duration::from_millis(50), ..SqliteOptions::default() };
+    let options = SqliteOptions::default().busy_timeout(Duration::from_millis(50));
     let store = Arc::new(SqliteStore::open(&file.path, options).expect("opens"));
     let a = block_on(Process::start(store, "a"));
     let key = block_on(a.open(&lane(), 1)).key;
@@ -380,7 +380,7 @@ fn a_writer_that_does_not_let_go_is_busy_and_nothing_changed() {
 #[test]
 fn a_full_store_changes_nothing_and_recovers() {
     let file = File::new();
-    let options = SqliteOptions { max_pages: Some(100), ..SqliteOptions::default() };
+    let options = SqliteOptions::default().max_pages(100);
     let store = Arc::new(SqliteStore::open(&file.path, options).expect("opens"));
     let a = block_on(Process::start(store, "a"));
     let key = block_on(a.open(&lane(), 1)).key;
