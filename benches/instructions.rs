@@ -6,7 +6,7 @@
 use actix::prelude::*;
 use liner::{
     Config, Delivery, Durability, GetPublisher, LinerSystem, Nack, PendingCount, Receive, SendTo, Shutdown, Stats,
-    Topic,
+    Timing, Topic,
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -49,9 +49,9 @@ async fn run(kind: &str, messages: u64) {
     };
     receiver.send(receive).await.expect("alive").expect("receives").detach();
     let sender = Config::sqlite("sender", "source", dir.path().join("sender.sqlite")).seed("work", "receiver", &addr);
-    let mut sender = sender.durability(Durability::WriteBehind);
     // Under an emulator everything takes long; what waits for long would be stored.
-    sender.timing.write_behind_delay = Duration::from_secs(600);
+    let timing = Timing::default().write_behind_delay(Duration::from_secs(600));
+    let sender = sender.durability(Durability::WriteBehind).timing(timing);
     let sender = LinerSystem::spawn(sender).await.expect("sender starts");
     // What is sent before the lane is open takes the long way.
     for messages in [1, messages] {

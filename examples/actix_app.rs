@@ -94,7 +94,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let stock = HashMap::from([("lamp".to_owned(), 2), ("chair".to_owned(), 4)]);
     let warehouse = Warehouse { stock, shipped }.start();
     let there = LinerSystem::spawn(store.config("warehouse-1", "warehouse")).await?;
-    there.send(WatchEvents(warehouse.clone().recipient())).await?;
+    there.send(WatchEvents::new(warehouse.clone().recipient())).await?;
     there.send(Receive::new(warehouse.clone().recipient())).await??.detach();
 
     println!("2. the shop and its node");

@@ -32,7 +32,7 @@ impl Handler<MeshEvent> for Watcher {
     type Result = ();
 
     fn handle(&mut self, event: MeshEvent, _: &mut Self::Context) {
-        if matches!(event, MeshEvent::PeerUp(_)) {
+        if matches!(event, MeshEvent::PeerUp { .. }) {
             // Once all links are up, nobody listens any more.
             let _ = self.up.send(());
         }
@@ -66,7 +66,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     println!("a thread sends {TASKS} tasks, one to one worker each, in turn");
     let boss = LinerSystem::spawn(store.config("boss", "office")).await?;
     let (up, mut links) = mpsc::unbounded_channel();
-    boss.send(WatchEvents(Watcher { up }.start().recipient())).await?;
+    boss.send(WatchEvents::new(Watcher { up }.start().recipient())).await?;
     let publisher = boss.send(GetPublisher::new("tasks")).await??;
     // Nodes with a live link come first: the turns are even once every link is up.
     for _ in 0..WORKERS {

@@ -7,10 +7,9 @@ mod common;
 
 use actix::prelude::*;
 use common::{Store, next};
-use liner::stores::DeadLetterFilter;
 use liner::{
-    BatchNack, DeliveryBatch, LinerSystem, ListDeadLetters, MeshEvent, Nack, Receive, ReplayDeadLetters, SendBatch,
-    Shutdown, WatchEvents,
+    BatchNack, DeliveryBatch, Limits, LinerSystem, ListDeadLetters, MeshEvent, Nack, Receive, ReplayDeadLetters,
+    SendBatch, Shutdown, WatchEvents,
 };
 use std::error::Error;
 use std::time::Duration;
@@ -47,7 +46,7 @@ impl Handler<DeliveryBatch> for Consumer {
                 _ if self.mended => sum += BROKEN,
                 _ => {
                     println!("   the consumer cannot read message {}, attempt {}", delivery.id.seq, delivery.attempt);
-                    failed = Some(BatchNack { at, nack: Nack::after(Duration::from_millis(20), "not a number") });
+                    failed = Some(BatchNack::new(at, Nack::after(Duration::from_millis(20), "not a number")));
                     break;
                 }
             }
@@ -63,8 +62,8 @@ impl Handler<MeshEvent> for Consumer {
     type Result = ();
 
     fn handle(&mut self, event: MeshEvent, _: &mut Self::Context) {
-        if let MeshEvent::DeadLettered(lane, reason) = event {
-            let _ = self.letters.send(format!("from {}: {reason}", lane.sender()));
+        if let MeshEvent::DeadLettered { id, reason, .. } = event {
+            let _ = self.letters.send(format!("from {}: {reason}", id.sender()));
         }
     }
 }
@@ -80,14 +79,13 @@ impl Handler<Mend> for Consumer {
 #[actix::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let store = Store::from_args()?;
-    let mut config = store.config("consumer-1", "readings");
-    config.limits.max_attempts = 3;
+    let config = store.config("consumer-1", "readings").limits(Limits::default().max_attempts(3));
     let consumer = LinerSystem::spawn(config).await?;
     let producer = LinerSystem::spawn(store.config("producer-1", "meters")).await?;
     let (sums, mut summed) = mpsc::unbounded_channel();
     let (letters, mut died) = mpsc::unbounded_channel();
     let actor = Consumer { mended: false, sums, letters }.start();
-    consumer.send(WatchEvents(actor.clone().recipient())).await?;
+    consumer.send(WatchEvents::new(actor.clone().recipient())).await?;
     consumer.send(Receive::batch(actor.clone().recipient())).await??.detach();
 
     println!("1. {READINGS} readings go out in one call; number {BROKEN} is not a number");
@@ -109,7 +107,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     println!("3. the consumer is mended, and the letter replayed");
     actor.send(Mend).await?;
-    let replayed = consumer.send(ReplayDeadLetters { filter: DeadLetterFilter::default() }).await??;
+    let replayed = consumer.send(ReplayDeadLetters::default()).await??;
     let (_, by) = next(&mut summed).await?;
     sum += by;
     println!("   {replayed:?}; the sum is {sum}");

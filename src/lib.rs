@@ -1,73 +1,88 @@
-//! A brokerless messaging mesh of actors, with delivery at least once.
+//! A brokerless messaging mesh of actors with at-least-once delivery.
 //!
-//! A *node* is one running [`LinerSystem`] with a unique name and a topic of its own. It listens on TCP, finds peers through
-//! a catalogue in its store or through seeds, and sends to topics over its own connections. Messages from one node to one
-//! topic of another make a *lane*: one ordered stream with numbers, a queue at the sender and a cursor at the receiver.
-//!
-//! # The guarantee
-//!
-//! [`Receipt`] is the promise: the message is accepted at the level of its [`Mode`], which by default is committed to the
-//! sender's store. An accepted message is sent until a subscriber answers `Ok`, or has failed it so often
-//! ([`Limits::max_attempts`]) that it is kept as a [`DeadLetter`]. First deliveries of a lane come in the order of acceptance.
-//! A message may come twice around a crash or a lost link; [`Delivery::id`] is the same both times, and tells a duplicate.
-//! [`Delivery::redelivered`] marks what may be one: also what waited in the sender's store and comes for the first time. An error means that the message will never be delivered; only [`SendError::Indeterminate`] leaves it open.
-//!
-//! # Example
-//!
-//! A program without an actix system of its own:
+//! A program embeds a *node*: a running [`LinerSystem`] with a unique name and a topic of its own. Nodes find each other
+//! through a catalogue in a shared store (SQLite, PostgreSQL, Redis) or through seeds, and send to topics over their own
+//! TCP connections. There is no broker. The messages from one node to one topic of another form a *lane*: an ordered,
+//! numbered stream with a queue in the sender's store and a cursor in the receiver's.
 //!
 //! ```
-//! use liner::{Config, Delivery, Durability, GetPublisher, LinerSystem, Nack, Subscribe};
+//! use liner::{Config, LinerSystem, Nack, Receive, SendTo};
 //!
-//! #[tokio::main]
+//! #[actix::main]
 //! async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//!     let dir = tempfile::tempdir()?;
-//!     let file = dir.path().join("mesh.sqlite");
-//!     let meter = LinerSystem::spawn(Config::sqlite("meter-1", "meters", &file)).await?;
-//!     let board = LinerSystem::spawn(Config::sqlite("board-1", "boards", &file)).await?;
+//!     # let dir = tempfile::tempdir()?;
+//!     # let file = dir.path().join("mesh.sqlite");
+//!     let billing = LinerSystem::spawn(Config::sqlite("billing-1", "billing", &file)).await?;
+//!     let (seen, mut invoices) = tokio::sync::mpsc::unbounded_channel();
+//!     let receive = Receive::callback(move |delivery| {
+//!         seen.send(delivery.payload.to_vec()).map_err(|_| Nack::new("the program ends"))
+//!     });
+//!     billing.send(receive).await??.detach();
 //!
-//!     let (seen, mut readings) = tokio::sync::mpsc::unbounded_channel();
-//!     let read = move |delivery: &Delivery| match std::str::from_utf8(&delivery.payload) {
-//!         Ok(text) => seen.send(text.to_owned()).map_err(|_| Nack::new("nobody reads")),
-//!         Err(error) => Err(Nack::new(error.to_string())),
-//!     };
-//!     let _subscription = board.send(Subscribe::callback("readings", read)).await??;
-//!
-//!     let publisher = meter.send(GetPublisher::new("readings").durability(Durability::WriteBehind)).await??;
-//!     for n in 1..=3 {
-//!         publisher.send(format!("{n} kWh")).await?;
-//!     }
-//!     for n in 1..=3 {
-//!         assert_eq!(readings.recv().await, Some(format!("{n} kWh")));
-//!     }
+//!     let orders = LinerSystem::spawn(Config::sqlite("orders-1", "orders", &file)).await?;
+//!     orders.send(SendTo::new("billing", "invoice 7")).await??;
+//!     assert_eq!(invoices.recv().await.as_deref(), Some(&b"invoice 7"[..]));
 //!     Ok(())
 //! }
 //! ```
 //!
-//! # Layout
+//! A node is an actor of [`actix`], and every operation is a message to its address. `send` returns two nested results: the
+//! outer one is the mailbox's, the inner one the operation's. [`LinerSystem::spawn`] also works outside actix, for example
+//! under `#[tokio::main]`.
 //!
-//! | to | there is |
+//! # The guarantee
+//!
+//! A [`Receipt`] is the promise: the message is accepted with the durability of its [`Mode`].
+//!
+//! | mode | accepted when | survives |
+//! |---|---|---|
+//! | [`Mode::AtMostOnce`] | it is queued in memory for a known peer | nothing; it is dropped and counted if the peer is away |
+//! | [`Durability::WriteBehind`] | it is in memory; the store follows within 50 ms | network failures, the death of the receiver, an outage of the store |
+//! | [`Durability::Committed`], the default | it is committed to the store | the death of any process |
+//! | [`Durability::Synced`] | it is committed and flushed to the medium | a power loss |
+//!
+//! An accepted at-least-once message is sent until a subscriber has handled it, or has failed it
+//! [`max_attempts`](Limits::max_attempts) times; then it is kept as a [`DeadLetter`]. First deliveries of a lane come in the
+//! order of acceptance. Around a crash or a lost link a message may be delivered twice. [`Delivery::id`] is the same both
+//! times and identifies the duplicate; [`Delivery::redelivered`] marks every message that may be one. A [`SendError`] means
+//! that the message will never be delivered, except for [`SendError::Indeterminate`], which leaves it open.
+//!
+//! # Where to go
+//!
+//! | task | items |
 //! |---|---|
 //! | start and end a node | [`Config`], [`LinerSystem::spawn`], [`Shutdown`] |
-//! | send | [`SendTo`], [`SendAll`], [`SendBatch`], [`GetPublisher`] and [`Publisher`] |
-//! | receive | [`Receive`] (the node's own topic), [`Subscribe`] (others), [`Delivery`], [`Nack`], [`Unsubscribe`] |
-//! | look in | [`Stats`], [`PendingCount`], [`PendingByLane`], [`ListAddresses`], [`GetAddresses`], [`WatchEvents`], [`ObserveEvents`], [`WatchTopic`] |
-//! | deal with what failed | [`ListDeadLetters`], [`ReplayDeadLetters`], [`PurgeDeadLetters`] |
-//! | administer | [`RefreshAddresses`], [`ForgetPeer`], [`ForgetLane`], [`ClearStoredMessages`], [`ClearAddresses`] |
+//! | send | [`SendTo`], [`SendAll`], [`SendBatch`], [`Publisher`] from [`GetPublisher`] |
+//! | receive | [`Receive`] for the node's own topic, [`Subscribe`] for others, [`Delivery`], [`Nack`], [`Unsubscribe`] |
+//! | observe | [`Stats`], [`PendingCount`], [`PendingByLane`], [`ObserveEvents`], [`WatchEvents`], [`WatchTopic`] |
+//! | find nodes | [`ListAddresses`], [`RefreshAddresses`], [`GetAddresses`], [`Config::seed`] |
+//! | deal with dead letters | [`ListDeadLetters`], [`ReplayDeadLetters`], [`PurgeDeadLetters`] |
+//! | give up messages and peers | [`ForgetPeer`], [`ForgetLane`], [`ClearStoredMessages`], [`ClearAddresses`] |
+//! | choose, wrap or inspect a store | [`stores`] |
 //!
-//! All of these are messages for the actor that [`LinerSystem::spawn`] answers. Applications need nothing but this list.
-//! Two modules are public besides, for tests, tools and benches:
+//! # Features
 //!
-//! - [`stores`]: the traits a store keeps, and its backends in memory and in SQLite. It knows nothing of the network.
-//! - [`wire`]: the protocol without sockets and clocks: frames, handshake, the two machines of a link.
+//! | feature | adds |
+//! |---|---|
+//! | `postgres` | `Config::postgres`: the store in a PostgreSQL database |
+//! | `redis` | `Config::redis`: the store in a Redis server |
 //!
-//! The actors, which are private, join both to sockets and timers.
+//! The stores in SQLite and in memory are always there. No feature is on by default.
+//!
+//! # Guides
+//!
+//! The repository has guides in `docs`: `rust.md` for programs that embed a node, `operating.md` for those who run one,
+//! `guarantees.md` for the promises in detail, `stores.md`, `postgres.md` and `redis.md` for the stores, `design.md` for the
+//! protocol. `examples` has patterns of use as programs.
 
 mod actors;
 mod config;
 mod error;
 pub mod stores;
 mod types;
+// Public only for the tests and benches of this repository, which run the protocol without sockets. Not part of the
+// interface that semantic versioning covers.
+#[doc(hidden)]
 pub mod wire;
 
 pub use actors::messages::{
@@ -78,24 +93,28 @@ pub use actors::messages::{
     ShutdownReport, Stats, StatsReport, Subscribe, Subscription, Unsubscribe, WatchEvents, WatchTopic,
 };
 pub use actors::{LinerSystem, Publisher, SendFuture};
-pub use config::{Config, ConfigError, Durability, Limits, Mode, OnFull, Seed, StoreConfig, Timing};
+pub use config::{Config, ConfigError, Durability, Limits, Mode, OnFull, Timing};
 pub use error::{AdminError, SendBatchError, SendError, SpawnError, SubscribeError};
 pub use stores::{
-    Amount, DeadLetter, DeadLetterFilter, DeadLetterId, DeadLetterOrigin, OpenError, StoreError, StoreFacts,
+    Amount, DeadLetter, DeadLetterFilter, DeadLetterId, DeadLetterOrigin, OpenError, Route, StoreError, StoreFacts,
+    TopicEntry,
 };
-pub use types::*;
+pub use types::{
+    Cursor, EmptyPayload, Epoch, Headers, HeadersBuilder, HeadersError, Incarnation, LaneId, LaneName, MAX_HEADERS,
+    MAX_NAME, Message, MessageId, NameError, NodeId, Payload, RESERVED_PREFIX, Seq, StoreId, Topic,
+};
 
-/// The example of the README compiles and runs.
+/// Runs the examples of the README.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
 
-/// Those of the guide, too.
+/// Runs the examples of the guide.
 #[cfg(doctest)]
 #[doc = include_str!("../docs/rust.md")]
 struct Guide;
 
-/// Those for operators compile.
+/// Compiles the examples of the guide for operators.
 #[cfg(doctest)]
 #[doc = include_str!("../docs/operating.md")]
 struct Operating;

@@ -3,6 +3,7 @@
 use actix::prelude::*;
 use liner::{
     Config, Delivery, Durability, GetPublisher, LinerSystem, Nack, PendingCount, Receive, SendTo, Stats as NodeStats,
+    Timing,
 };
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 use std::alloc::System;
@@ -56,9 +57,9 @@ impl Pair {
         receiver.send(receive(handled.clone())).await.expect("alive").expect("receives").detach();
         let sender =
             Config::sqlite("sender", "source", dir.path().join("sender.sqlite")).seed("work", "receiver", &addr);
-        let mut sender = sender.durability(Durability::WriteBehind);
         // What a busy machine delays is not what is counted here.
-        sender.timing.write_behind_delay = Duration::from_secs(60);
+        let timing = Timing::default().write_behind_delay(Duration::from_secs(60));
+        let sender = sender.durability(Durability::WriteBehind).timing(timing);
         let sender = LinerSystem::spawn(sender).await.expect("sender starts");
         Pair { sender, handled, _receiver: receiver, _dir: dir }
     }

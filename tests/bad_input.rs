@@ -9,8 +9,8 @@ use liner::wire::codec;
 use liner::wire::frame::{Data, DataFlags, Frame, LaneIx, Resume};
 use liner::wire::handshake::{Local, hello};
 use liner::{
-    Config, ConfigError, Epoch, Incarnation, NameError, SendError, SendTo, Seq, SpawnError, StoreId, Subscribe,
-    SubscribeError,
+    Config, ConfigError, Epoch, Incarnation, Limits, NameError, SendError, SendTo, Seq, SpawnError, StoreId, Subscribe,
+    SubscribeError, Timing,
 };
 use support::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -122,9 +122,7 @@ async fn works(mesh: &Mesh, inbox: &mut Inbox) {
 
 /// A node that gives up on half a handshake soon.
 fn brisk(mesh: &Mesh) -> Config {
-    let mut config = mesh.config("billing");
-    config.timing.connect_timeout = std::time::Duration::from_millis(300);
-    config
+    mesh.config("billing").timing(Timing::default().connect_timeout(std::time::Duration::from_millis(300)))
 }
 
 #[actix::test]
@@ -222,8 +220,8 @@ async fn whoever_answers_nonsense_when_dialled_costs_nothing() {
     let mesh = Mesh::memory();
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
     let at = listener.local_addr().expect("is bound").to_string();
-    let mut orders = mesh.config("orders");
-    orders.timing.redial_backoff_max = std::time::Duration::from_millis(20);
+    let timing = Timing::default().redial_backoff_max(std::time::Duration::from_millis(20));
+    let orders = mesh.config("orders").timing(timing);
     let orders = Node::start(orders.seed("nonsense", "nonsense-1", &at)).await;
     orders.send("nonsense", "x").await;
     let giant = [u32::MAX.to_le_bytes().as_slice(), &[2; 100]].concat();
@@ -250,9 +248,7 @@ fn address_space() -> u64 {
 #[actix::test]
 async fn an_announced_length_reserves_nothing() {
     let mesh = Mesh::memory();
-    let mut config = mesh.config("billing");
-    config.limits.max_frame = u32::MAX;
-    let billing = Node::start(config).await;
+    let billing = Node::start(mesh.config("billing").limits(Limits::default().max_frame(u32::MAX))).await;
     let at = billing.bound().await;
     let before = address_space();
     let mut open = Vec::new();

@@ -5,7 +5,7 @@
 mod support;
 
 use liner::stores::StoreError;
-use liner::{Config, Durability, SendError, SendTo};
+use liner::{Config, Durability, SendError, SendTo, Timing};
 use std::time::Duration;
 use support::outage::World;
 use support::redis::{Server, cli};
@@ -92,9 +92,8 @@ async fn after_the_server_came_back_empty_its_nodes_need_a_restart_and_nothing_e
     let server = Server::start(&[]);
     let url = server.url(0);
     let start = async |topic: &str| {
-        let mut config = Config::redis(&format!("{topic}-1"), topic, url.as_str());
-        config.timing.lease = Duration::from_millis(600);
-        Node::start(config).await
+        let config = Config::redis(format!("{topic}-1"), topic, url.as_str());
+        Node::start(config.timing(Timing::default().lease(Duration::from_millis(600)))).await
     };
     let (orders, billing) = (start("orders").await, start("billing").await);
     let mut inbox = Inbox::at(&billing).await;

@@ -7,7 +7,7 @@ mod support;
 
 use left::{Isolated, Left, sqlite};
 use liner::stores::{DeadLetter, DeadLetterOrigin, Fence, PageLimit, Store};
-use liner::{Durability, Epoch, Incarnation, ListDeadLetters, Mode, NodeId, SendError, SendTo, Seq};
+use liner::{Durability, Epoch, Incarnation, ListDeadLetters, NodeId, SendError, SendTo, Seq};
 use std::time::Duration;
 use support::{Inbox, Node, name, topic};
 
@@ -277,9 +277,7 @@ async fn routes_of_the_broker_are_routes_without_a_lease() {
     let db = rusqlite::Connection::open(files.path("b")).expect("opens");
     db.execute("UPDATE topic_addr SET addr = ?1 WHERE topic = 'topic-iso-a'", [&at]).expect("updates");
     let mut at_a = Inbox::at(&a).await;
-    let mut config = files.config("b");
-    config.mode = Mode::AtLeastOnce(Durability::Committed);
-    let b = Node::start(config).await;
+    let b = Node::start(files.config("b").durability(Durability::Committed)).await;
     b.send("topic-iso-a", "by a route of the broker").await;
     assert_eq!(at_a.text().await, "by a route of the broker");
 }

@@ -491,7 +491,7 @@ fn without_a_server_operations_end_with_the_reason_and_go_on_when_it_is_back() {
         );
         // The connection may have been lost with the commit on its way, or before.
         let reason = committed.expect_err("nobody is there");
-        assert!(matches!(reason, StoreError::Unavailable(_) | StoreError::Unknown(_)), "{reason:?}");
+        assert!(matches!(reason, StoreError::Unavailable(_) | StoreError::Indeterminate(_)), "{reason:?}");
         assert!(matches!(read, Err(StoreError::Unavailable(_))), "{read:?}");
         let again = process.store.commit(&process.fence, batch([append(key, 1, 2..=2)])).await;
         assert!(matches!(again, Err(StoreError::Unavailable(_))), "nobody was given anything: {again:?}");

@@ -158,10 +158,7 @@ fn a_database_of_the_reference_is_adopted_with_its_rows() {
     file.run("INSERT INTO conn_messages (connection_key, payload) VALUES (3, x'00'), (3, x'00')");
     let store = file.open();
     let routes = block_on(store.topic(&topic("b-topic"))).expect("looks up").routes;
-    assert_eq!(
-        routes,
-        [Route { node: node("b"), addrs: vec!["localhost:2".to_owned()], subscription: false, live: true }]
-    );
+    assert_eq!(routes, [Route::new(node("b"), vec!["localhost:2".to_owned()])]);
     let a = block_on(Process::start(store, "a"));
     let opened = block_on(a.open(&lane(), 1));
     assert!(opened.key.get() > 3, "keys continue");
@@ -366,7 +363,7 @@ fn two_handles_may_hammer_one_file() {
 #[test]
 fn a_writer_that_does_not_let_go_is_busy_and_nothing_changed() {
     let file = File::new();
-    let options = SqliteOptions { busy_timeout: Duration::from_millis(50), ..SqliteOptions::default() };
+    let options = SqliteOptions::default().busy_timeout(Duration::from_millis(50));
     let store = Arc::new(SqliteStore::open(&file.path, options).expect("opens"));
     let a = block_on(Process::start(store, "a"));
     let key = block_on(a.open(&lane(), 1)).key;
@@ -383,7 +380,7 @@ fn a_writer_that_does_not_let_go_is_busy_and_nothing_changed() {
 #[test]
 fn a_full_store_changes_nothing_and_recovers() {
     let file = File::new();
-    let options = SqliteOptions { max_pages: Some(100), ..SqliteOptions::default() };
+    let options = SqliteOptions::default().max_pages(100);
     let store = Arc::new(SqliteStore::open(&file.path, options).expect("opens"));
     let a = block_on(Process::start(store, "a"));
     let key = block_on(a.open(&lane(), 1)).key;

@@ -2,11 +2,11 @@
 //! some of them. Each writes a step down before it takes it. Both end when their standard input does.
 
 use crate::log::{Key, Log, Step};
-use crate::options::{Kind, Options, Part};
+use crate::options::{Kind, Options, Part, WRITE_BEHIND_DELAY};
 use actix::prelude::*;
 use liner::{
     Config, Delivery, GetPublisher, LinerSystem, ListAddresses, Nack, PendingCount, Publisher, Receive, SendError,
-    SendFuture, Shutdown,
+    SendFuture, Shutdown, Timing,
 };
 use std::error::Error;
 use std::io;
@@ -44,12 +44,13 @@ pub(crate) async fn run(options: Options, part: Part) -> Result<(), Failure> {
 fn config(options: &Options, part: Part) -> Config {
     let (own, other) = (("sender", "source"), ("receiver", "sink"));
     let (own, other) = if part == Part::Receive { (other, own) } else { (own, other) };
-    let mut config = store(options, own.0, own.1).durability(options.durability);
+    let timing = Timing::default().write_behind_delay(WRITE_BEHIND_DELAY);
+    let mut config = store(options, own.0, own.1).durability(options.durability).timing(timing);
     if let Some(listen) = options.listen {
-        config = config.listen(&listen.to_string());
+        config = config.listen(listen.to_string());
     }
     if let Some(peer) = options.peer {
-        config = config.seed(other.1, other.0, &peer.to_string());
+        config = config.seed(other.1, other.0, peer.to_string());
     }
     config
 }

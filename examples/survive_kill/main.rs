@@ -29,9 +29,9 @@ mod redis;
 mod server;
 
 use check::History;
-use liner::{Durability, Timing};
+use liner::Durability;
 use log::{Log, Record};
-use options::{Options, Part};
+use options::{Options, Part, WRITE_BEHIND_DELAY};
 use server::Server;
 use std::error::Error;
 use std::fs;
@@ -205,12 +205,11 @@ impl Stage {
     }
 
     fn judge(&self) -> Result<(), Failure> {
-        let write_behind_delay = Timing::default().write_behind_delay;
         let verdict = History {
             sent: self.sender.read_logs(&self.options)?,
             received: self.receiver.read_logs(&self.options)?,
             kills: self.kills.clone(),
-            excused: (self.options.durability == Durability::WriteBehind).then_some(write_behind_delay),
+            excused: (self.options.durability == Durability::WriteBehind).then_some(WRITE_BEHIND_DELAY),
         }
         .judge();
         println!("{verdict}");

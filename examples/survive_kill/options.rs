@@ -4,6 +4,10 @@ use liner::Durability;
 use std::error::Error;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
+
+/// How long a write-behind message may be in memory only; so much a kill of the sender may cost.
+pub(crate) const WRITE_BEHIND_DELAY: Duration = Duration::from_millis(50);
 
 /// What to do. A child gets the words its parent got, and its part behind them.
 #[derive(Debug, Clone)]

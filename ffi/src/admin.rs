@@ -102,7 +102,7 @@ impl Core {
     /// Tries dead letters again. Within a callback, which may be what they need, it does not wait for the outcome.
     pub(crate) fn replay(&self, topic: Option<&str>, id: i64) -> Result<Replayed, Failure> {
         let running = self.running()?;
-        let replay = running.system.send(ReplayDeadLetters { filter: filter(topic, id)? });
+        let replay = running.system.send(ReplayDeadLetters::new(filter(topic, id)?));
         if current_client().is_some() {
             return Ok(Replayed::default());
         }
@@ -115,7 +115,7 @@ impl Core {
     pub(crate) fn purge(&self, topic: Option<&str>, id: i64) -> Result<u64, Failure> {
         let filter = filter(topic, id)?;
         match self.running() {
-            Ok(running) => ask(&running.system, PurgeDeadLetters { filter }),
+            Ok(running) => ask(&running.system, PurgeDeadLetters::new(filter)),
             Err(_) => wait(self.store.purge_dead_letters(&self.fence()?, &filter)),
         }
     }
@@ -163,7 +163,10 @@ impl Core {
 }
 
 fn filter(topic: Option<&str>, id: i64) -> Result<DeadLetterFilter, Failure> {
-    let topic = topic.map(Topic::new).transpose()?;
-    let ids = if id == 0 { Vec::new() } else { vec![DeadLetterId::new(id)] };
-    Ok(DeadLetterFilter { ids, topic })
+    let mut filter = DeadLetterFilter::default();
+    filter.topic = topic.map(Topic::new).transpose()?;
+    if id != 0 {
+        filter = filter.id(DeadLetterId::new(id));
+    }
+    Ok(filter)
 }

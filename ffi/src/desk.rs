@@ -131,7 +131,7 @@ impl Desk {
             match self.calling(|| callbacks.receive(receive, delivery)) {
                 None => return reply.give_back(at),
                 Some(Ok(())) => {}
-                Some(Err(nack)) => return reply.nack(BatchNack { at, nack }),
+                Some(Err(nack)) => return reply.nack(BatchNack::new(at, nack)),
             }
         }
         reply.ack();

@@ -11,7 +11,7 @@ use crate::status::Peers;
 use crate::wait::{STORE_PATIENCE, ask, wait, wait_for};
 use actix::Addr;
 use liner::{
-    Config, GetAddresses, LinerSystem, MeshEvent, NodeAddresses, ObserveEvents, OnFull, Receive as ReceiveOwn,
+    Config, GetAddresses, Limits, LinerSystem, MeshEvent, NodeAddresses, ObserveEvents, OnFull, Receive as ReceiveOwn,
     Shutdown, Subscribe, SubscribeError, Topic,
 };
 use parking_lot::Mutex;
@@ -42,17 +42,20 @@ fn loopback_is_required() -> bool {
 }
 
 fn config(core: &Core) -> Config {
-    let mut config = Config::custom(core.node.as_str(), core.topic.as_str(), core.store.clone()).listen(&core.listen());
-    config.advertise = core.advertise();
-    config.allow_insecure_network = !loopback_is_required();
-    config.limits.max_message = settings::max_message_size() as u64;
-    config.limits.compress_threshold = settings::compress_threshold();
-    if let Some(messages) = Some(settings::max_send_queue() as u64).filter(|n| *n > 0) {
-        config.limits.link_messages = messages;
-        config.limits.at_most_once_messages = messages;
-        config.on_full = OnFull::Reject;
+    let mut limits = Limits::default()
+        .max_message(settings::max_message_size() as u64)
+        .compress_threshold(settings::compress_threshold());
+    let mut config = Config::custom(core.node.as_str(), core.topic.as_str(), core.store.clone())
+        .listen(core.listen())
+        .allow_insecure_network(!loopback_is_required());
+    if let Some(addr) = core.advertise() {
+        config = config.advertise(addr);
     }
-    config
+    if let Some(messages) = Some(settings::max_send_queue() as u64).filter(|n| *n > 0) {
+        limits = limits.link_messages(messages).at_most_once_messages(messages);
+        config = config.on_full(OnFull::Reject);
+    }
+    config.limits(limits)
 }
 
 /// Starts a system on a thread that belongs to no other, so that it has threads of its own and ends with nobody else's.

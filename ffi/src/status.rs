@@ -62,14 +62,14 @@ impl Peers {
     /// kept track of on others too, of which it may become true.
     pub(crate) fn take(&mut self, event: &MeshEvent, is_related: impl Fn(&Topic) -> bool) -> Vec<Event> {
         let told = match event {
-            MeshEvent::TopicChanged(topic, entry) => self.changed(topic, entry),
-            MeshEvent::PeerSubscribed(peer, topic) => self.subscribed(peer, topic),
-            MeshEvent::PeerUnsubscribed(peer, topic) => {
+            MeshEvent::TopicChanged { topic, entry, .. } => self.changed(topic, entry),
+            MeshEvent::PeerSubscribed { peer, topic, .. } => self.subscribed(peer, topic),
+            MeshEvent::PeerUnsubscribed { peer, topic, .. } => {
                 let known = self.topics.get_mut(topic).and_then(|peers| peers.remove(peer));
                 known.map(|_| Told::new(LNR_PEER_UNSUBSCRIBED, topic, peer)).into_iter().collect()
             }
-            MeshEvent::PeerUp(peer) => self.up(peer),
-            MeshEvent::PeerDown(peer, _) => self.down(peer),
+            MeshEvent::PeerUp { peer, .. } => self.up(peer),
+            MeshEvent::PeerDown { peer, .. } => self.down(peer),
             _ => Vec::new(),
         };
         let own = told.into_iter().filter(|told| is_related(&told.topic)).map(Told::event);
@@ -79,11 +79,18 @@ impl Peers {
     /// What is told whatever the topic.
     fn errors(&self, event: &MeshEvent) -> Vec<Event> {
         match event {
-            MeshEvent::PeerDown(peer, why) | MeshEvent::DialFailed(peer, why) => self.lost(peer, why),
-            MeshEvent::StoreError(why) => vec![self::event(LNR_SENDER_STORE_ERROR, "", "", why)],
-            MeshEvent::InboxError(why) => vec![self::event(LNR_LISTENER_STORE_ERROR, "", "", why)],
-            MeshEvent::DeadLettered(lane, why) if *lane.sender() == self.me => {
-                vec![self::event(LNR_SENDER_SEND_ERROR, lane.topic().as_str(), lane.receiver().as_str(), why)]
+            MeshEvent::PeerDown { peer, reason, .. } | MeshEvent::DialFailed { peer, reason, .. } => {
+                self.lost(peer, reason)
+            }
+            MeshEvent::StoreError { error, .. } => {
+                vec![self::event(LNR_SENDER_STORE_ERROR, "", "", &error.to_string())]
+            }
+            MeshEvent::InboxError { error, .. } => {
+                vec![self::event(LNR_LISTENER_STORE_ERROR, "", "", &error.to_string())]
+            }
+            MeshEvent::DeadLettered { id, reason, .. } if *id.sender() == self.me => {
+                let (topic, receiver) = (id.lane.topic().as_str(), id.lane.receiver().as_str());
+                vec![self::event(LNR_SENDER_SEND_ERROR, topic, receiver, reason)]
             }
             _ => Vec::new(),
         }
@@ -194,17 +201,14 @@ mod tests {
     }
 
     fn entry(peers: &[(&str, bool)], tombstones: &[&str]) -> MeshEvent {
-        let route = |(name, subscription): &(&str, bool)| Route {
-            node: node(name),
-            addrs: vec!["127.0.0.1:1".to_owned()],
-            subscription: *subscription,
-            live: true,
+        let route = |(name, subscription): &(&str, bool)| {
+            let mut route = Route::new(node(name), vec!["127.0.0.1:1".to_owned()]);
+            route.subscription = *subscription;
+            route
         };
         let routes = peers.iter().map(route).collect();
-        MeshEvent::TopicChanged(
-            topic("t"),
-            TopicEntry { routes, tombstones: tombstones.iter().map(|n| node(n)).collect() },
-        )
+        let entry = TopicEntry::new(routes, tombstones.iter().map(|n| node(n)).collect());
+        MeshEvent::TopicChanged { topic: topic("t"), entry }
     }
 
     fn kinds(peers: &mut Peers, event: &MeshEvent) -> Vec<(i32, String)> {
@@ -221,8 +225,8 @@ mod tests {
         let mut peers = Peers::new(node("me"));
         assert_eq!(kinds(&mut peers, &entry(&[("me", false)], &[])), []);
         assert_eq!(kinds(&mut peers, &entry(&[("me", false), ("b", false)], &[])), of(LNR_PEER_CONNECTED, "b"));
-        assert_eq!(kinds(&mut peers, &MeshEvent::PeerUp(node("b"))), []);
-        let lost = kinds(&mut peers, &MeshEvent::PeerDown(node("b"), "closed".to_owned()));
+        assert_eq!(kinds(&mut peers, &MeshEvent::PeerUp { peer: node("b") }), []);
+        let lost = kinds(&mut peers, &MeshEvent::PeerDown { peer: node("b"), reason: "closed".to_owned() });
         assert_eq!(lost, [of(LNR_SENDER_ROUTE_LOST, "b"), of(LNR_PEER_DISCONNECTED, "b")].concat());
         assert_eq!(kinds(&mut peers, &entry(&[("me", false)], &[])), []);
         assert_eq!(kinds(&mut peers, &entry(&[("b", false)], &[])), of(LNR_PEER_CONNECTED, "b"));
@@ -232,14 +236,14 @@ mod tests {
     fn a_peer_that_was_there_before_is_told_of_when_the_link_to_it_is_up() {
         let mut peers = Peers::new(node("me"));
         assert_eq!(kinds(&mut peers, &entry(&[("b", false)], &[])), []);
-        assert_eq!(kinds(&mut peers, &MeshEvent::PeerUp(node("b"))), of(LNR_PEER_CONNECTED, "b"));
-        assert_eq!(kinds(&mut peers, &MeshEvent::PeerUp(node("stranger"))), []);
+        assert_eq!(kinds(&mut peers, &MeshEvent::PeerUp { peer: node("b") }), of(LNR_PEER_CONNECTED, "b"));
+        assert_eq!(kinds(&mut peers, &MeshEvent::PeerUp { peer: node("stranger") }), []);
     }
 
     #[test]
     fn a_peer_that_is_linked_already_is_told_of_when_its_topic_is_first_looked_at() {
         let mut peers = Peers::new(node("me"));
-        assert_eq!(kinds(&mut peers, &MeshEvent::PeerUp(node("b"))), []);
+        assert_eq!(kinds(&mut peers, &MeshEvent::PeerUp { peer: node("b") }), []);
         assert_eq!(kinds(&mut peers, &entry(&[("b", false), ("c", false)], &[])), of(LNR_PEER_CONNECTED, "b"));
     }
 
@@ -248,9 +252,9 @@ mod tests {
         let mut peers = Peers::new(node("me"));
         assert_eq!(kinds(&mut peers, &entry(&[], &[])), []);
         assert_eq!(kinds(&mut peers, &entry(&[("b", true)], &[])), of(LNR_PEER_SUBSCRIBED, "b"));
-        assert_eq!(kinds(&mut peers, &MeshEvent::PeerSubscribed(node("b"), topic("t"))), []);
+        assert_eq!(kinds(&mut peers, &MeshEvent::PeerSubscribed { peer: node("b"), topic: topic("t") }), []);
         assert_eq!(kinds(&mut peers, &entry(&[], &["b"])), of(LNR_PEER_UNSUBSCRIBED, "b"));
-        assert_eq!(kinds(&mut peers, &MeshEvent::PeerUnsubscribed(node("b"), topic("t"))), []);
+        assert_eq!(kinds(&mut peers, &MeshEvent::PeerUnsubscribed { peer: node("b"), topic: topic("t") }), []);
         assert_eq!(kinds(&mut peers, &entry(&[("b", true)], &[])), of(LNR_PEER_SUBSCRIBED, "b"));
         assert_eq!(kinds(&mut peers, &entry(&[], &[])), of(LNR_PEER_DISCONNECTED, "b"));
     }
@@ -259,17 +263,17 @@ mod tests {
     fn a_peer_that_was_seeded_and_linked_is_told_of_when_it_subscribes() {
         let mut peers = Peers::new(node("me"));
         assert_eq!(kinds(&mut peers, &entry(&[("b", false)], &[])), []);
-        assert_eq!(kinds(&mut peers, &MeshEvent::PeerUp(node("b"))), of(LNR_PEER_CONNECTED, "b"));
-        let subscribed = MeshEvent::PeerSubscribed(node("b"), topic("t"));
+        assert_eq!(kinds(&mut peers, &MeshEvent::PeerUp { peer: node("b") }), of(LNR_PEER_CONNECTED, "b"));
+        let subscribed = MeshEvent::PeerSubscribed { peer: node("b"), topic: topic("t") };
         assert_eq!(kinds(&mut peers, &subscribed), of(LNR_PEER_SUBSCRIBED, "b"));
         assert_eq!(kinds(&mut peers, &subscribed), []);
-        assert_eq!(kinds(&mut peers, &MeshEvent::PeerUp(node("b"))), []);
+        assert_eq!(kinds(&mut peers, &MeshEvent::PeerUp { peer: node("b") }), []);
     }
 
     #[test]
     fn peers_of_other_topics_are_not_told_of() {
         let mut peers = Peers::new(node("me"));
-        assert_eq!(kinds(&mut peers, &MeshEvent::PeerSubscribed(node("b"), topic("other"))), []);
-        assert_eq!(kinds(&mut peers, &MeshEvent::PeerUnsubscribed(node("b"), topic("other"))), []);
+        assert_eq!(kinds(&mut peers, &MeshEvent::PeerSubscribed { peer: node("b"), topic: topic("other") }), []);
+        assert_eq!(kinds(&mut peers, &MeshEvent::PeerUnsubscribed { peer: node("b"), topic: topic("other") }), []);
     }
 }

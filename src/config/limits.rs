@@ -1,108 +1,129 @@
-//! Bounds and intervals, with their defaults.
+//! Limits and intervals of a node, with their defaults.
 
 use std::time::Duration;
 
-/// Bounds in messages and bytes. None may be zero, [`Limits::compress_threshold`] excepted.
-///
-/// A bound in bytes never holds up a single message: one that is larger passes where nothing else is held.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Limits {
-    /// Largest message sent or taken, in bytes of payload and headers. Default 1 GiB. At least once, the limit of the
-    /// store ([`StoreFacts::max_message`](crate::StoreFacts::max_message)) counts too, if it is lower.
-    pub max_message: u64,
-    /// Largest frame taken, in bytes. Default 16 MiB. Larger payloads travel in parts.
-    pub max_frame: u32,
-    /// Payloads above this are compressed on the wire, in bytes. Default 1 MiB.
-    pub compress_threshold: usize,
-    /// Messages per link that memory holds because the store does not have them yet. Default 65,536.
-    pub link_messages: u64,
-    /// The same in bytes. Default 64 MiB.
-    pub link_bytes: u64,
-    /// At-most-once messages per link that wait for the connection or for the receiver. Default 65,536.
-    pub at_most_once_messages: u64,
-    /// The same in bytes. Default 64 MiB.
-    pub at_most_once_bytes: u64,
-    /// Accepted and unacked messages per lane, in memory and in the store; beyond it sends answer
-    /// [`SendError::QueueFull`](crate::SendError::QueueFull) and other lanes go on. Default unlimited.
-    pub lane_messages: u64,
-    /// The same in bytes. Default 10 GiB.
-    pub lane_bytes: u64,
-    /// Messages per lane that this node takes before they are handled. Default 65,536.
-    pub window_messages: u64,
-    /// The same in bytes; one message may exceed it. Default 8 MiB.
-    pub window_bytes: u64,
-    /// Lanes one peer may open here. Default 16,384.
-    pub max_lanes: usize,
-    /// Connections accepted at a time. Default 4,096.
-    pub max_connections: usize,
-    /// Sends of one topic that wait for a route, a lane or room. Above it they are rejected, whatever
-    /// [`Config::on_full`](crate::Config::on_full) says. Counted, not weighed. Default 65,536.
-    pub waiting_sends: usize,
-    /// Failed hand-overs after which a message becomes a dead letter. Default 10.
-    pub max_attempts: u32,
+/// Declares a struct of settings: one line per setting with its type and default, and a method of the same name that sets
+/// it. The documentation stands on the method.
+macro_rules! settings {
+    ($(#[$attr:meta])* $name:ident { $($(#[$doc:meta])* $field:ident: $type:ty = $default:expr,)* }) => {
+        $(#[$attr])*
+        #[derive(Debug, Clone, PartialEq, Eq)]
+        pub struct $name {
+            $(pub(crate) $field: $type,)*
+        }
+
+        impl Default for $name {
+            fn default() -> Self {
+                $name { $($field: $default,)* }
+            }
+        }
+
+        impl $name {
+            $(
+                $(#[$doc])*
+                #[must_use]
+                pub fn $field(mut self, $field: $type) -> Self {
+                    self.$field = $field;
+                    self
+                }
+            )*
+        }
+    };
 }
 
-impl Default for Limits {
-    fn default() -> Self {
-        Limits {
-            max_message: 1 << 30,
-            max_frame: 16 << 20,
-            compress_threshold: 1 << 20,
-            link_messages: 65_536,
-            link_bytes: 64 << 20,
-            at_most_once_messages: 65_536,
-            at_most_once_bytes: 64 << 20,
-            lane_messages: u64::MAX,
-            lane_bytes: 10 << 30,
-            window_messages: 65_536,
-            window_bytes: 8 << 20,
-            max_lanes: 16_384,
-            max_connections: 4_096,
-            waiting_sends: 65_536,
-            max_attempts: 10,
-        }
+settings! {
+    /// Limits of a node, in messages and bytes.
+    ///
+    /// [`Limits::default`] has a value for each; a method changes one. No limit may be zero, except
+    /// [`compress_threshold`](Limits::compress_threshold). A limit in bytes never stops a single message: a message that
+    /// is larger passes when nothing else is held.
+    ///
+    /// ```
+    /// use liner::{Config, Limits};
+    ///
+    /// let limits = Limits::default().max_attempts(3).lane_messages(1_000_000);
+    /// let config = Config::sqlite("orders-1", "orders", "mesh.sqlite").limits(limits);
+    /// # assert!(config.validate().is_ok());
+    /// ```
+    Limits {
+        /// Sets the size of the largest message sent or received, in bytes of payload and headers. For at-least-once
+        /// messages the limit of the store ([`StoreFacts::max_message`](crate::StoreFacts::max_message)) applies as
+        /// well, if it is lower. Default 1 GiB.
+        max_message: u64 = 1 << 30,
+        /// Sets the size of the largest frame received, in bytes. Larger payloads travel in parts. At least 128 KiB,
+        /// default 16 MiB.
+        max_frame: u32 = 16 << 20,
+        /// Sets the payload size in bytes above which payloads are compressed on the wire. Default 1 MiB.
+        compress_threshold: usize = 1 << 20,
+        /// Sets how many at-least-once messages per link only memory may hold, because the store does not have them
+        /// yet. Default 65,536.
+        link_messages: u64 = 65_536,
+        /// Sets how many bytes of such messages memory may hold per link. Default 64 MiB.
+        link_bytes: u64 = 64 << 20,
+        /// Sets how many at-most-once messages per link may wait for the connection or the receiver. Default 65,536.
+        at_most_once_messages: u64 = 65_536,
+        /// Sets how many bytes of at-most-once messages may wait per link. Default 64 MiB.
+        at_most_once_bytes: u64 = 64 << 20,
+        /// Sets how many accepted messages per lane may be unacked, in memory and in the store together. Above it, sends
+        /// fail with [`SendError::QueueFull`](crate::SendError::QueueFull); other lanes are not affected. Default
+        /// unlimited.
+        lane_messages: u64 = u64::MAX,
+        /// Sets how many bytes of accepted messages per lane may be unacked. Default 10 GiB.
+        lane_bytes: u64 = 10 << 30,
+        /// Sets how many messages per lane this node receives before they are handled. Default 65,536.
+        window_messages: u64 = 65_536,
+        /// Sets how many bytes per lane this node receives before they are handled. Default 8 MiB.
+        window_bytes: u64 = 8 << 20,
+        /// Sets how many lanes one peer may open to this node. Default 16,384.
+        max_lanes: usize = 16_384,
+        /// Sets how many accepted connections may be open at a time. Default 4,096.
+        max_connections: usize = 4_096,
+        /// Sets how many sends per topic may wait for a route, a lane or room. Further sends fail with
+        /// [`SendError::QueueFull`](crate::SendError::QueueFull), even with [`OnFull::Wait`](crate::OnFull::Wait). Sends
+        /// are counted, whatever their size. Default 65,536.
+        waiting_sends: usize = 65_536,
+        /// Sets after how many failed attempts a message becomes a dead letter. Default 10.
+        max_attempts: u32 = 10,
     }
 }
 
-/// Intervals. All are measured on the monotonic clock.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Timing {
-    /// How long a write-behind message may be in memory only: it is appended after half of it, so that the other half is left
-    /// for the commit. Also how far the cursor of such messages may be behind at their receiver. Default 50 ms.
-    pub write_behind_delay: Duration,
-    /// How long a send waits for the look-up of a route, for room and for its commit. Default 30 s.
-    pub send_deadline: Duration,
-    /// Silence after which a peer is asked; after three it counts as dead. Default 2 s.
-    pub heartbeat: Duration,
-    /// For a connection and its handshake. Default 5 s.
-    pub connect_timeout: Duration,
-    /// The first wait before a peer is dialled again. Default 50 ms.
-    pub redial_backoff_min: Duration,
-    /// The longest such wait. Default 5 s.
-    pub redial_backoff_max: Duration,
-    /// The first wait after a nack that names none. Default 100 ms.
-    pub nack_backoff_min: Duration,
-    /// The longest such wait. Default 5 s.
-    pub nack_backoff_max: Duration,
-    /// How long the store is left alone after it failed. Default 100 ms.
-    pub store_retry: Duration,
-    /// How long this node's routes stay without renewal; renewed after a third. Default 15 s.
-    pub lease: Duration,
-}
-
-impl Default for Timing {
-    fn default() -> Self {
-        Timing {
-            write_behind_delay: Duration::from_millis(50),
-            send_deadline: Duration::from_secs(30),
-            heartbeat: Duration::from_secs(2),
-            connect_timeout: Duration::from_secs(5),
-            redial_backoff_min: Duration::from_millis(50),
-            redial_backoff_max: Duration::from_secs(5),
-            nack_backoff_min: Duration::from_millis(100),
-            nack_backoff_max: Duration::from_secs(5),
-            store_retry: Duration::from_millis(100),
-            lease: Duration::from_secs(15),
-        }
+settings! {
+    /// Intervals of a node, measured on the monotonic clock.
+    ///
+    /// [`Timing::default`] has a value for each; a method changes one.
+    ///
+    /// ```
+    /// use liner::{Config, Timing};
+    /// use std::time::Duration;
+    ///
+    /// let timing = Timing::default().heartbeat(Duration::from_millis(500)).send_deadline(Duration::from_secs(5));
+    /// let config = Config::sqlite("orders-1", "orders", "mesh.sqlite").timing(timing);
+    /// # assert!(config.validate().is_ok());
+    /// ```
+    Timing {
+        /// Sets how long a write-behind message may be in memory only. It is appended to the store after half of this
+        /// time, which leaves the other half for the commit. The receiver's cursor of such messages lags by at most the
+        /// same time. Default 50 ms.
+        write_behind_delay: Duration = Duration::from_millis(50),
+        /// Sets how long a send waits for the look-up of a route, for room and for its commit. Default 30 s.
+        send_deadline: Duration = Duration::from_secs(30),
+        /// Sets the silence after which a peer is pinged. After three times this silence it counts as dead. Default 2 s.
+        heartbeat: Duration = Duration::from_secs(2),
+        /// Sets how long a connection and its handshake may take. Default 5 s.
+        connect_timeout: Duration = Duration::from_secs(5),
+        /// Sets the shortest wait before a peer is dialled again. It doubles with each failure. Default 50 ms.
+        redial_backoff_min: Duration = Duration::from_millis(50),
+        /// Sets the longest wait before a peer is dialled again. Default 5 s.
+        redial_backoff_max: Duration = Duration::from_secs(5),
+        /// Sets the shortest wait before a message is redelivered after a [`Nack`](crate::Nack) without a delay. It
+        /// doubles with each attempt. Default 100 ms.
+        nack_backoff_min: Duration = Duration::from_millis(100),
+        /// Sets the longest wait before a message is redelivered after a nack without a delay. Default 5 s.
+        nack_backoff_max: Duration = Duration::from_secs(5),
+        /// Sets the pause after a failure of the store. Default 100 ms.
+        store_retry: Duration = Duration::from_millis(100),
+        /// Sets how long this node's routes stay valid without renewal. They are renewed after a third of it. Default
+        /// 15 s.
+        lease: Duration = Duration::from_secs(15),
     }
 }

@@ -7,7 +7,9 @@ fn letter(to: &str, n: u64, origin: DeadLetterOrigin) -> DeadLetter {
     let id = MessageId { lane: LaneId::new(lane_on(to)), incarnation: inc(1), seq: Seq::new(n) };
     let headers = Headers::builder().with("k", "v").build().expect("valid");
     let message = Message { headers, ..message("body") };
-    DeadLetter { id, origin, message, reason: format!("reason {n}"), attempts: 10, died_ms: 5 }
+    let mut letter = DeadLetter::new(id, origin, message);
+    (letter.reason, letter.attempts, letter.died_ms) = (format!("reason {n}"), 10, 5);
+    letter
 }
 
 fn failed(to: &str, n: u64) -> DeadLetter {
@@ -38,7 +40,8 @@ pub(crate) async fn a_letter_moves_with_the_cursor_in_one_batch(medium: &dyn Med
 pub(crate) async fn the_same_letter_is_kept_once(medium: &dyn Medium) {
     let (process, _) = receiver(medium).await;
     let first = failed("b-topic", 4);
-    let again = DeadLetter { reason: "another".to_owned(), ..first.clone() };
+    let mut again = first.clone();
+    again.reason = "another".to_owned();
     process.commit([keep(&first), keep(&again)]).await;
     process.commit([keep(&again), keep(&failed("b-topic", 5))]).await;
     assert_eq!(letters(&process).await, [first, failed("b-topic", 5)]);
@@ -71,12 +74,12 @@ pub(crate) async fn letters_are_listed_in_pages_and_filtered(medium: &dyn Medium
     };
     assert_eq!(page(DeadLetterFilter::default(), None, 2).await, ids[..2]);
     assert_eq!(page(DeadLetterFilter::default(), Some(ids[1]), 2).await, ids[2..]);
-    let on_x = DeadLetterFilter { topic: Some(topic("x")), ..DeadLetterFilter::default() };
+    let on_x = DeadLetterFilter::default().topic(topic("x"));
     assert_eq!(page(on_x.clone(), Some(ids[0]), 9).await, ids[2..]);
-    let named = DeadLetterFilter { ids: vec![ids[3], ids[1], ids[1]], topic: None };
+    let named = DeadLetterFilter::default().id(ids[3]).id(ids[1]).id(ids[1]);
     assert_eq!(page(named.clone(), None, 9).await, [ids[1], ids[3]]);
     assert_eq!(page(named.clone(), None, 1).await, [ids[1]]);
-    assert_eq!(page(DeadLetterFilter { topic: Some(topic("x")), ..named }, None, 9).await, [ids[3]]);
+    assert_eq!(page(named.topic(topic("x")), None, 9).await, [ids[3]]);
 }
 
 pub(crate) async fn purge_deletes_what_matches(medium: &dyn Medium) {
@@ -84,9 +87,9 @@ pub(crate) async fn purge_deletes_what_matches(medium: &dyn Medium) {
     process.commit([keep(&failed("x", 1)), keep(&failed("y", 1)), keep(&failed("x", 2))]).await;
     let purge = async |filter: DeadLetterFilter| process.store.purge_dead_letters(&process.fence, &filter).await;
     let first = list(&process, &DeadLetterFilter::default()).await[0].0;
-    assert_eq!(purge(DeadLetterFilter { ids: vec![first], topic: Some(topic("y")) }).await.expect("purges"), 0);
-    assert_eq!(purge(DeadLetterFilter { ids: vec![first], topic: None }).await.expect("purges"), 1);
-    assert_eq!(purge(DeadLetterFilter { ids: vec![], topic: Some(topic("x")) }).await.expect("purges"), 1);
+    assert_eq!(purge(DeadLetterFilter::default().id(first).topic(topic("y"))).await.expect("purges"), 0);
+    assert_eq!(purge(DeadLetterFilter::default().id(first)).await.expect("purges"), 1);
+    assert_eq!(purge(DeadLetterFilter::default().topic(topic("x"))).await.expect("purges"), 1);
     assert_eq!(letters(&process).await, [failed("y", 1)]);
     assert_eq!(purge(DeadLetterFilter::default()).await.expect("purges"), 1);
 }

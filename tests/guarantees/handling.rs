@@ -4,19 +4,18 @@
 use crate::support::*;
 use liner::stores::{DeadLetterFilter, DeadLetterOrigin};
 use liner::{
-    BatchNack, BatchReply, ClearStoredMessages, Config, Delivery, ListDeadLetters, MeshEvent, Nack, PurgeDeadLetters,
-    Receive, ReplayDeadLetters, Replayed, SendError, SendTo, SpawnError,
+    BatchNack, BatchReply, ClearStoredMessages, Config, Delivery, Limits, ListDeadLetters, MeshEvent, Nack,
+    PurgeDeadLetters, Receive, ReplayDeadLetters, SendError, SendTo, SpawnError, Timing,
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 /// A config whose nacks are repeated at once.
-fn impatient(mut config: Config) -> Config {
-    config.timing.nack_backoff_min = Duration::from_millis(1);
-    config.timing.nack_backoff_max = Duration::from_millis(5);
-    config.limits.max_attempts = 3;
-    config
+fn impatient(config: Config) -> Config {
+    let (shortest, longest) = (Duration::from_millis(1), Duration::from_millis(5));
+    let timing = Timing::default().nack_backoff_min(shortest).nack_backoff_max(longest);
+    config.timing(timing).limits(Limits::default().max_attempts(3))
 }
 
 async fn g09_a_nack_redelivers_in_lane_order(mesh: Mesh) {
@@ -53,7 +52,7 @@ async fn g09_after_too_many_failures_a_message_is_a_dead_letter_and_can_be_repla
     inbox.receive(&billing).await;
     let receipt = orders.send("billing", "bad").await;
     orders.send("billing", "good").await;
-    let dead = |e: &MeshEvent| matches!(e, MeshEvent::DeadLettered(lane, reason) if *lane == receipt.id.lane && reason == "cannot");
+    let dead = |e: &MeshEvent| matches!(e, MeshEvent::DeadLettered { id, reason, .. } if *id == receipt.id && reason == "cannot");
     events.wait("a dead letter", dead).await;
     orders.settled().await;
     while inbox.text().await != "good" {}
@@ -61,10 +60,13 @@ async fn g09_after_too_many_failures_a_message_is_a_dead_letter_and_can_be_repla
     let (_, letter) = &letters[0];
     assert_eq!((letters.len(), &letter.id, letter.attempts), (1, &receipt.id, 3));
     assert_eq!((letter.origin, letter.reason.as_str()), (DeadLetterOrigin::Handler, "cannot"));
-    let replay = || billing.call(ReplayDeadLetters::default());
-    assert_eq!(replay().await.expect("replays"), Replayed { done: 0, failed: 1 });
+    let replay = async || {
+        let replayed = billing.call(ReplayDeadLetters::default()).await.expect("replays");
+        (replayed.done, replayed.failed)
+    };
+    assert_eq!(replay().await, (0, 1));
     mended.store(true, Ordering::Relaxed);
-    assert_eq!(replay().await.expect("replays"), Replayed { done: 1, failed: 0 });
+    assert_eq!(replay().await, (1, 0));
     assert!(billing.call(ListDeadLetters::default()).await.expect("lists").is_empty());
 }
 
@@ -79,10 +81,10 @@ async fn g09_dead_letters_are_purged_by_filter(mesh: Mesh) {
     orders.send("billing", "x").await;
     orders.send("other", "y").await;
     for _ in 0..2 {
-        events.wait("a dead letter", |e| matches!(e, MeshEvent::DeadLettered(..))).await;
+        events.wait("a dead letter", |e| matches!(e, MeshEvent::DeadLettered { .. })).await;
     }
-    let filter = DeadLetterFilter { topic: Some(topic("other")), ..DeadLetterFilter::default() };
-    assert_eq!(billing.call(PurgeDeadLetters { filter }).await.expect("purges"), 1);
+    let filter = DeadLetterFilter::default().topic(topic("other"));
+    assert_eq!(billing.call(PurgeDeadLetters::new(filter)).await.expect("purges"), 1);
     let left = billing.call(ListDeadLetters::default()).await.expect("lists");
     assert_eq!(left.iter().map(|(_, l)| l.id.lane.topic().as_str()).collect::<Vec<_>>(), ["billing"]);
 }
@@ -98,7 +100,7 @@ async fn g05_batches_handed_off_to_a_thread_keep_their_order_over_a_nack(mesh: M
             for (at, delivery) in batch.iter().enumerate() {
                 match (inbox::text(delivery).as_str(), delivery.attempt) {
                     ("3", 1) => {
-                        reply.nack(BatchNack { at, nack: Nack::new("not yet") });
+                        reply.nack(BatchNack::new(at, Nack::new("not yet")));
                         continue 'batches;
                     }
                     ("5", _) if std::mem::take(&mut gives_back) => {
@@ -129,7 +131,7 @@ async fn g09_a_batch_that_is_dropped_has_failed(mesh: Mesh) {
     let mut events = Events::of(&billing).await;
     billing.call(Receive::handoff(|_, reply| drop(reply))).await.expect("receives").detach();
     orders.send("billing", "x").await;
-    let dead = |e: &MeshEvent| matches!(e, MeshEvent::DeadLettered(_, reason) if reason == "the batch was dropped");
+    let dead = |e: &MeshEvent| matches!(e, MeshEvent::DeadLettered { reason, .. } if reason == "the batch was dropped");
     events.wait("a dead letter", dead).await;
     assert_eq!(billing.call(ListDeadLetters::default()).await.expect("lists").len(), 1);
 }
@@ -166,8 +168,7 @@ async fn g09_an_actor_that_panics_nacks_and_the_next_subscriber_goes_on(mesh: Me
 
 async fn g09_a_handler_that_takes_too_long_has_failed(mesh: Mesh) {
     let orders = Node::start(mesh.config("orders")).await;
-    let mut config = impatient(mesh.config("billing"));
-    config.limits.max_attempts = u32::MAX;
+    let config = impatient(mesh.config("billing")).limits(Limits::default().max_attempts(u32::MAX));
     let billing = Node::start(config).await;
     // On a busy machine, time may be up before the subscriber runs at all: it never sees that attempt then.
     let mut held = false;
@@ -235,7 +236,7 @@ async fn g10_a_sender_that_lost_its_file_is_heard_and_reported() {
         orders.settled().await;
         orders.shutdown().await;
     }
-    events.wait("the restart is reported", |e| matches!(e, MeshEvent::LaneRestarted(_))).await;
+    events.wait("the restart is reported", |e| matches!(e, MeshEvent::LaneRestarted { .. })).await;
 }
 
 async fn g11_the_newer_process_of_a_name_wins_and_the_older_stops(mesh: Mesh) {
@@ -267,7 +268,9 @@ async fn g11_of_two_stores_with_one_name_the_newcomer_is_told() {
     let second = Node::start(on("second")).await;
     let mut events = Events::of(&second).await;
     second.send("billing", "second").await;
-    events.wait("a conflict", |e| matches!(e, MeshEvent::NameConflict(_))).await;
+    events
+        .wait("a conflict", |e| matches!(e, MeshEvent::NameConflict { peer, .. } if peer.as_str() == "billing-1"))
+        .await;
     first.send("billing", "still first").await;
     assert_eq!(inbox.text().await, "still first");
     // When the first goes, the name is free.

@@ -3,7 +3,7 @@
 use crate::support::*;
 use actix::prelude::*;
 use liner::{
-    BatchNack, ClearAddresses, Config, Delivery, DeliveryBatch, Durability, GetPublisher, Headers, LinerSystem,
+    BatchNack, ClearAddresses, Delivery, DeliveryBatch, Durability, GetPublisher, Headers, Limits, LinerSystem,
     ListAddresses, ListDeadLetters, MeshEvent, Mode, Nack, Receive, RefreshAddresses, ReplayDeadLetters, SendAll,
     SendBatch, SendError, SendTo, Shutdown, SpawnError, Subscribe, SubscribeError, Unsubscribe,
 };
@@ -145,11 +145,15 @@ async fn an_unsubscribed_topic_is_no_route_and_what_waited_comes_with_the_next_s
     orders.call(RefreshAddresses::new("extra")).await.expect_err("nobody serves it");
     orders.has_no_route("extra").await;
     assert_eq!(orders.pending().await, 1);
-    events.wait("the news", |e| matches!(e, MeshEvent::PeerUnsubscribed(_, t) if t.as_str() == "extra")).await;
+    events
+        .wait("the news", |e| matches!(e, MeshEvent::PeerUnsubscribed { topic, .. } if topic.as_str() == "extra"))
+        .await;
     let mut inbox = Inbox::new();
     let _again = inbox.subscribe(&billing, "extra").await;
     assert_eq!(inbox.text().await, "waits");
-    events.wait("the news", |e| matches!(e, MeshEvent::PeerSubscribed(_, t) if t.as_str() == "extra")).await;
+    events
+        .wait("the news", |e| matches!(e, MeshEvent::PeerSubscribed { topic, .. } if topic.as_str() == "extra"))
+        .await;
     orders.send("extra", "again").await;
     assert_eq!(inbox.text().await, "again");
 }
@@ -166,10 +170,10 @@ async fn on_separate_files_the_tombstone_travels_on_the_link() {
     let mut events = Events::of(&orders).await;
     drop(subscription);
     billing.call(Unsubscribe::new("extra")).await.expect("unsubscribes");
-    events.wait("the news", |e| matches!(e, MeshEvent::PeerUnsubscribed(..))).await;
+    events.wait("the news", |e| matches!(e, MeshEvent::PeerUnsubscribed { .. })).await;
     orders.has_no_route("extra").await;
     let _again = inbox.subscribe(&billing, "extra").await;
-    events.wait("the news", |e| matches!(e, MeshEvent::PeerSubscribed(..))).await;
+    events.wait("the news", |e| matches!(e, MeshEvent::PeerSubscribed { .. })).await;
     orders.send("extra", "again").await;
     assert_eq!(inbox.text().await, "again");
 }
@@ -184,7 +188,7 @@ async fn on_separate_files_a_node_that_dialled_can_offer_a_further_topic() {
     let mut events = Events::of(&billing).await;
     let mut inbox = Inbox::new();
     let _subscription = inbox.subscribe(&orders, "extra").await;
-    events.wait("the news", |e| matches!(e, MeshEvent::PeerSubscribed(..))).await;
+    events.wait("the news", |e| matches!(e, MeshEvent::PeerSubscribed { .. })).await;
     billing.send("extra", "found").await;
     assert_eq!(inbox.text().await, "found");
 }
@@ -260,14 +264,13 @@ async fn large_payloads_travel_in_parts_compressed_or_not(mesh: Mesh) {
 
 async fn what_the_receiver_refuses_is_a_dead_letter_of_the_sender(mesh: Mesh) {
     let orders = Node::start(mesh.config("orders")).await;
-    let mut small = mesh.config("billing");
-    small.limits.max_message = 100;
-    let billing = Node::start(small).await;
+    let small = Limits::default().max_message(100);
+    let billing = Node::start(mesh.config("billing").limits(small)).await;
     let mut inbox = Inbox::at(&billing).await;
     let mut events = Events::of(&orders).await;
     orders.send("billing", &"x".repeat(101)).await;
     orders.send("billing", "fits").await;
-    events.wait("a dead letter", |e| matches!(e, MeshEvent::DeadLettered(..))).await;
+    events.wait("a dead letter", |e| matches!(e, MeshEvent::DeadLettered { .. })).await;
     assert_eq!(inbox.text().await, "fits");
     orders.settled().await;
     let letters = orders.call(ListDeadLetters::default()).await.expect("lists");
@@ -292,7 +295,7 @@ async fn a_batch_subscriber_gets_many_at_once_and_nacks_from_where_it_failed(mes
             let handled = &batch[..at.unwrap_or(batch.len())];
             let _ = self.0.send(handled.iter().map(|d| (inbox::text(d), d.attempt)).collect());
             match at {
-                Some(at) => Err(BatchNack { at, nack: Nack::after(Duration::from_millis(1), "not yet") }),
+                Some(at) => Err(BatchNack::new(at, Nack::after(Duration::from_millis(1), "not yet"))),
                 None => Ok(()),
             }
         }
@@ -344,9 +347,8 @@ async fn a_publisher_keeps_the_order_of_its_calls_and_dropping_a_future_withdraw
 }
 
 async fn refusals_are_typed(mesh: Mesh) {
-    let mut config = mesh.config("orders");
-    config.limits.max_message = 10;
-    let orders = Node::start(config).await;
+    let small = Limits::default().max_message(10);
+    let orders = Node::start(mesh.config("orders").limits(small)).await;
     let refused = |send: SendTo| async { orders.call(send).await.expect_err("refused") };
     assert!(matches!(refused(SendTo::new("orders", "x")).await, SendError::SelfTopic(_)));
     assert!(matches!(refused(SendTo::new("__#internal_channel", "x")).await, SendError::Topic(_)));
@@ -425,7 +427,7 @@ async fn a_port_in_use_and_an_open_network_are_refused() {
     assert!(matches!(taken, SpawnError::Bind { .. }), "{taken:?}");
     let open = Node::try_start(mesh.config("billing").listen("0.0.0.0:0")).await.err().expect("refused");
     assert!(matches!(open, SpawnError::NotLoopback(_)), "{open:?}");
-    let invalid = Node::try_start(Config { name: String::new(), ..mesh.config("x") }).await.err().expect("refused");
+    let invalid = Node::try_start(mesh.named("", "x")).await.err().expect("refused");
     assert!(matches!(invalid, SpawnError::Config(_)), "{invalid:?}");
 }
 

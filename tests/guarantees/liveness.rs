@@ -3,15 +3,14 @@
 use crate::support::store::Health;
 use crate::support::*;
 use liner::{
-    AdminError, Config, Durability, ForgetLane, ForgetPeer, GetPublisher, ListAddresses, OnFull, RefreshAddresses,
-    SendAll, SendError, SendTo, Shutdown,
+    AdminError, Config, Durability, ForgetLane, ForgetPeer, GetPublisher, Limits, ListAddresses, OnFull,
+    RefreshAddresses, SendAll, SendError, SendTo, Shutdown, Timing,
 };
 use std::time::Duration;
 
 /// A config that dials again only when it is told of a reason.
-fn dials_on_news(mut config: Config) -> Config {
-    (config.timing.redial_backoff_min, config.timing.redial_backoff_max) = (NEVER, NEVER);
-    config
+fn dials_on_news(config: Config) -> Config {
+    config.timing(Timing::default().redial_backoff_min(NEVER).redial_backoff_max(NEVER))
 }
 
 async fn send_behind(node: &Node, topic: &str, text: &str) -> Result<(), SendError> {
@@ -21,11 +20,11 @@ async fn send_behind(node: &Node, topic: &str, text: &str) -> Result<(), SendErr
 
 async fn g15_a_half_open_peer_is_noticed_and_delivery_resumes_without_a_new_send(mesh: Mesh) {
     let proxy = Proxy::new().await;
-    let mut config = mesh.config("orders");
-    config.timing.heartbeat = Duration::from_millis(100);
-    config.timing.connect_timeout = Duration::from_millis(200);
-    config.timing.redial_backoff_max = Duration::from_millis(100);
-    let orders = Node::start(config).await;
+    let timing = Timing::default()
+        .heartbeat(Duration::from_millis(100))
+        .connect_timeout(Duration::from_millis(200))
+        .redial_backoff_max(Duration::from_millis(100));
+    let orders = Node::start(mesh.config("orders").timing(timing)).await;
     let billing = Node::start(mesh.config("billing").advertise(&proxy.addr())).await;
     proxy.forward_to(&billing.bound().await);
     let mut inbox = Inbox::at(&billing).await;
@@ -74,8 +73,7 @@ async fn g15_a_peer_with_a_store_of_its_own_that_returns_is_dialled_at_once() {
 }
 
 async fn g16_a_black_hole_costs_other_peers_nothing(mesh: Mesh) {
-    let mut config = mesh.config("orders");
-    config.timing.connect_timeout = NEVER;
+    let mut config = mesh.config("orders").timing(Timing::default().connect_timeout(NEVER));
     let mut holes = Vec::new();
     for peer in ["hole-1", "hole-2", "hole-3"] {
         let hole = Proxy::new().await;
@@ -179,8 +177,8 @@ async fn g17_a_receiver_without_its_store_hands_over_and_acks_later(mesh: Mesh) 
 async fn g19_a_full_queue_waits_or_rejects_as_configured(mesh: Mesh) {
     for on_full in [OnFull::Reject, OnFull::Wait] {
         let store = FaultyStore::around(mesh.open());
-        let mut config = Config::custom("orders-1", "orders", store.shared()).on_full(on_full);
-        config.limits.link_messages = 10;
+        let config = Config::custom("orders-1", "orders", store.shared()).on_full(on_full);
+        let config = config.limits(Limits::default().link_messages(10));
         let orders = Node::start(config.seed("away", "away-1", "127.0.0.1:1")).await;
         orders.send("away", "opens the lane").await;
         store.set(Health::Down);
@@ -203,8 +201,7 @@ async fn g19_a_full_queue_waits_or_rejects_as_configured(mesh: Mesh) {
 }
 
 async fn g19_an_outbox_limit_concerns_its_lane_only(mesh: Mesh) {
-    let mut config = mesh.config("orders");
-    config.limits.lane_messages = 5;
+    let config = mesh.config("orders").limits(Limits::default().lane_messages(5));
     let orders = Node::start(config.seed("away", "away-1", "127.0.0.1:1").seed("far", "far-1", "127.0.0.1:1")).await;
     orders.send_all("away", &texts("", 5)).await;
     let refused = orders.call(SendTo::new("away", "more")).await;
@@ -213,10 +210,9 @@ async fn g19_an_outbox_limit_concerns_its_lane_only(mesh: Mesh) {
 }
 
 async fn g19_a_message_above_the_byte_budget_passes_alone(mesh: Mesh) {
-    let (mut from, mut to) = (mesh.config("orders"), mesh.config("billing"));
-    (from.limits.link_bytes, from.limits.at_most_once_bytes, to.limits.window_bytes) = (1000, 1000, 1000);
-    let orders = Node::start(from).await;
-    let billing = Node::start(to).await;
+    let (from, to) = (mesh.config("orders"), mesh.config("billing"));
+    let orders = Node::start(from.limits(Limits::default().link_bytes(1000).at_most_once_bytes(1000))).await;
+    let billing = Node::start(to.limits(Limits::default().window_bytes(1000))).await;
     let mut inbox = Inbox::at(&billing).await;
     for durability in [Durability::Committed, Durability::WriteBehind, Durability::Committed] {
         let large = SendTo::new("billing", vec![7; 100_000]).durability(durability);
@@ -269,9 +265,8 @@ async fn g20_a_shutdown_lets_handlers_end_and_leaves_nothing_handled_behind(mesh
 }
 
 async fn g20_a_shutdown_stores_what_only_memory_held_and_says_so(mesh: Mesh) {
-    let mut config = mesh.config("orders").seed("billing", "billing-1", "127.0.0.1:1");
-    config.timing.write_behind_delay = NEVER;
-    let orders = Node::start(config).await;
+    let config = mesh.config("orders").seed("billing", "billing-1", "127.0.0.1:1");
+    let orders = Node::start(config.timing(Timing::default().write_behind_delay(NEVER))).await;
     for text in texts("", 7) {
         send_behind(&orders, "billing", &text).await.expect("accepted");
     }
@@ -295,11 +290,8 @@ async fn g20_after_a_shutdown_everything_is_refused(mesh: Mesh) {
 }
 
 async fn g21_a_crashed_node_is_used_only_when_no_live_one_is_left(mesh: Mesh) {
-    let brief = |name: &str| {
-        let mut config = mesh.named(name, "work");
-        config.timing.lease = Duration::from_millis(300);
-        config
-    };
+    let timing = Timing::default().lease(Duration::from_millis(300));
+    let brief = |name: &str| mesh.named(name, "work").timing(timing.clone());
     let orders = Node::start(mesh.config("orders")).await;
     let (dead, live) = (Node::start(brief("dead")).await, Node::start(brief("live")).await);
     let mut inbox = Inbox::at(&live).await;
@@ -344,9 +336,8 @@ async fn g21_an_operator_gives_up_on_a_lane_or_a_peer(mesh: Mesh) {
 async fn g22_a_lease_that_a_clock_jump_ended_comes_back_with_its_renewal() {
     let mesh = Mesh::sqlite();
     let orders = Node::start(mesh.config("orders")).await;
-    let mut config = mesh.config("billing");
-    config.timing.lease = Duration::from_secs(3);
-    let billing = Node::start(config).await;
+    let timing = Timing::default().lease(Duration::from_secs(3));
+    let billing = Node::start(mesh.config("billing").timing(timing)).await;
     let mut inbox = Inbox::at(&billing).await;
     orders.send("billing", "before").await;
     inbox.next().await;

@@ -2,7 +2,7 @@
 
 use crate::support::store::Health;
 use crate::support::*;
-use liner::{Durability, Headers, SendBatch, SendError, SendTo, Stats};
+use liner::{Durability, Headers, Limits, SendBatch, SendError, SendTo, Stats, Timing};
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -134,9 +134,7 @@ async fn g04_order_first_deliveries_come_in_accept_order(mesh: Mesh) {
 }
 
 async fn g04_a_crash_of_the_sender_loses_only_a_suffix(mesh: Mesh) {
-    let mut config = mesh.config("orders");
-    config.timing.write_behind_delay = NEVER;
-    let orders = Node::start(config).await;
+    let orders = Node::start(mesh.config("orders").timing(Timing::default().write_behind_delay(NEVER))).await;
     let billing = Node::start(mesh.config("billing")).await;
     billing.shutdown().await;
     mesh.open().seed(&topic("billing"), &name("billing-1"), "127.0.0.1:1").await.expect("seeds");
@@ -154,9 +152,7 @@ async fn g04_a_crash_of_the_sender_loses_only_a_suffix(mesh: Mesh) {
 }
 
 async fn g05_a_lane_that_is_stuck_holds_no_other(mesh: Mesh) {
-    let mut config = mesh.config("billing");
-    config.limits.window_messages = 8;
-    let billing = Node::start(config).await;
+    let billing = Node::start(mesh.config("billing").limits(Limits::default().window_messages(8))).await;
     let orders = Node::start(mesh.config("orders")).await;
     let stuck = Inbox::scripted(|_| Reply::Hold);
     let _stuck = stuck.subscribe(&billing, "stuck").await;
@@ -184,10 +180,9 @@ async fn g05_a_subscriber_with_one_in_flight_has_one_message_of_a_lane(mesh: Mes
 
 /// By the second answer it is known where the subscriber runs, and messages are held ready for it there.
 async fn g05_messages_held_ready_keep_their_order_over_nacks(mesh: Mesh) {
-    let mut config = mesh.config("billing");
-    config.timing.nack_backoff_min = Duration::from_millis(1);
-    config.timing.nack_backoff_max = Duration::from_millis(1);
-    let billing = Node::start(config).await;
+    let wait = Duration::from_millis(1);
+    let timing = Timing::default().nack_backoff_min(wait).nack_backoff_max(wait);
+    let billing = Node::start(mesh.config("billing").timing(timing)).await;
     let orders = Node::start(mesh.config("orders")).await;
     let fails = |d: &liner::Delivery| d.attempt == 1 && inbox::text(d).ends_with('7');
     let nack = || Reply::Nack(liner::Nack::new("not yet"));
@@ -340,9 +335,7 @@ async fn g08_a_row_stays_until_its_ack_and_goes_with_it() {
 #[actix::test]
 async fn a_batch_is_accepted_in_order_up_to_the_first_that_is_not() {
     let mesh = Mesh::memory();
-    let mut config = mesh.config("orders");
-    config.limits.max_message = 10;
-    let orders = Node::start(config).await;
+    let orders = Node::start(mesh.config("orders").limits(Limits::default().max_message(10))).await;
     let billing = Node::start(mesh.config("billing")).await;
     let mut inbox = Inbox::at(&billing).await;
     let refused = orders.call(SendBatch::new("billing", ["one", "two", "more than ten bytes", "four"])).await;

@@ -25,7 +25,7 @@ pub(crate) struct Events(mpsc::UnboundedReceiver<MeshEvent>);
 impl Events {
     pub(crate) async fn of(node: &Node) -> Self {
         let (told, events) = mpsc::unbounded_channel();
-        node.call(WatchEvents(Watcher(told).start().recipient())).await;
+        node.call(WatchEvents::new(Watcher(told).start().recipient())).await;
         Events(events)
     }
 
@@ -43,10 +43,10 @@ impl Events {
     }
 
     pub(crate) async fn peer_up(&mut self, peer: &str) {
-        self.wait("link up", |e| matches!(e, MeshEvent::PeerUp(node) if node.as_str() == peer)).await;
+        self.wait("link up", |e| matches!(e, MeshEvent::PeerUp { peer: up, .. } if up.as_str() == peer)).await;
     }
 
     pub(crate) async fn peer_down(&mut self, peer: &str) {
-        self.wait("link down", |e| matches!(e, MeshEvent::PeerDown(node, _) if node.as_str() == peer)).await;
+        self.wait("link down", |e| matches!(e, MeshEvent::PeerDown { peer: down, .. } if down.as_str() == peer)).await;
     }
 }

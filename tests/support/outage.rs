@@ -1,7 +1,7 @@
 //! Two nodes on a server that fails, one of which sends to the other meanwhile: what has to hold on every such store.
 
 use super::{Inbox, Node, until};
-use liner::{Config, Durability, SendTo};
+use liner::{Config, Durability, SendTo, Timing};
 use std::time::Duration;
 
 /// Two nodes on a server, and what was sent so far.
@@ -19,9 +19,8 @@ impl<S: Send + 'static> World<S> {
     /// `config` is given the name and the topic of a node.
     pub(crate) async fn new(server: S, config: impl Fn(&str, &str) -> Config) -> World<S> {
         let node = |topic: &str| {
-            let mut config = config(&format!("{topic}-1"), topic);
-            config.timing.lease = Duration::from_secs(3);
-            config
+            let timing = Timing::default().lease(Duration::from_secs(3));
+            config(&format!("{topic}-1"), topic).timing(timing)
         };
         let orders = Node::start(node("orders")).await;
         let billing = Node::start(node("billing")).await;

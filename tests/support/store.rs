@@ -79,7 +79,11 @@ impl Journal for FaultyStore {
             if trims {
                 self.trims.send_modify(|n| *n += 1);
             }
-            if health == Health::LoseReplies { Err(StoreError::Unknown("reply lost".into())) } else { Ok(committed) }
+            if health == Health::LoseReplies {
+                Err(StoreError::Indeterminate("reply lost".into()))
+            } else {
+                Ok(committed)
+            }
         }
         .boxed()
     }

@@ -155,8 +155,11 @@ pub unsafe extern "C" fn lnr_nack(client: Handle, delay_ms: c_longlong, reason: 
     done(client, |entry| {
         // SAFETY: as the caller vouches.
         let reason = unsafe { optional_text(reason)? }.unwrap_or("the callback did not handle it").to_owned();
-        let delay = u64::try_from(delay_ms).ok().map(Duration::from_millis);
-        let inside = entry.core.callbacks.nack(entry.core.id, Nack { delay, reason });
+        let nack = match u64::try_from(delay_ms) {
+            Ok(delay_ms) => Nack::after(Duration::from_millis(delay_ms), reason),
+            Err(_) => Nack::new(reason),
+        };
+        let inside = entry.core.callbacks.nack(entry.core.id, nack);
         if inside { Ok(()) } else { Err(Failure::argument("there is no message to nack outside its callback")) }
     })
 }

@@ -267,8 +267,10 @@ impl LinerSystem {
 
     /// Notes in this node's own store that a peer unsubscribed, or serves a topic again.
     pub(crate) fn note_tombstone(&mut self, ctx: &mut Context<Self>, peer: NodeId, topic: Topic, serves: bool) {
-        let event = if serves { MeshEvent::PeerSubscribed } else { MeshEvent::PeerUnsubscribed };
-        self.node.event(event(peer.clone(), topic.clone()));
+        self.node.event(match (peer.clone(), topic.clone()) {
+            (peer, topic) if serves => MeshEvent::PeerSubscribed { peer, topic },
+            (peer, topic) => MeshEvent::PeerUnsubscribed { peer, topic },
+        });
         let node = self.node.clone();
         let noted = async move {
             if let Err(error) = node.store.set_tombstone(&node.fence, &topic, &peer, !serves).await {

@@ -1,18 +1,23 @@
-//! Every message of the public interface, with its reply.
+//! The messages of the public interface, with their replies.
 
+mod addresses;
 mod admin;
+mod dead_letters;
+mod delivery;
+mod events;
 mod send;
+mod stats;
 mod subscribe;
 
-pub use admin::{
-    Address, ClearAddresses, ClearStoredMessages, ForgetLane, ForgetPeer, Forgotten, GetAddresses, LanePending,
-    LinkStats, ListAddresses, ListDeadLetters, MeshEvent, NodeAddresses, ObserveEvents, PendingByLane, PendingCount,
-    PurgeDeadLetters, RefreshAddresses, ReplayDeadLetters, Replayed, Shutdown, ShutdownReport, Stats, StatsReport,
-    WatchEvents, WatchTopic,
+pub use addresses::{
+    Address, ClearAddresses, GetAddresses, ListAddresses, NodeAddresses, RefreshAddresses, WatchTopic,
 };
+pub use admin::{ClearStoredMessages, ForgetLane, ForgetPeer, Forgotten, Shutdown, ShutdownReport};
+pub use dead_letters::{ListDeadLetters, PurgeDeadLetters, ReplayDeadLetters, Replayed};
+pub use delivery::{BatchNack, Delivery, DeliveryBatch, Nack};
+pub use events::{MeshEvent, ObserveEvents, WatchEvents};
 pub use send::{GetPublisher, IntoTopic, Receipt, SendAll, SendBatch, SendTo};
 pub(crate) use send::{Options, Outgoing};
+pub use stats::{LanePending, LinkStats, PendingByLane, PendingCount, Stats, StatsReport};
 pub(crate) use subscribe::{BatchAnswer, Callback, Handoff, Sink, SubscriptionGuard};
-pub use subscribe::{
-    BatchNack, BatchReply, Delivery, DeliveryBatch, Nack, Receive, Subscribe, Subscription, Unsubscribe,
-};
+pub use subscribe::{BatchReply, Receive, Subscribe, Subscription, Unsubscribe};

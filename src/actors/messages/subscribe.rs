@@ -1,83 +1,13 @@
-//! Receiving: subscriptions, deliveries and their answers.
+//! Messages that subscribe and unsubscribe, and the reply handle of a batch.
 
-use super::IntoTopic;
+use super::{BatchNack, Delivery, DeliveryBatch, IntoTopic, Nack};
 use crate::error::SubscribeError;
-use crate::types::{Headers, MessageId, NameError, NodeId, Payload, Topic};
+use crate::types::{NameError, Topic};
 use actix::prelude::{Message as ActixMessage, Recipient};
 use futures::channel::oneshot;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// A message handed to a subscriber. The handler's result is the ack: `Ok` means handled, a [`Nack`] means again.
-///
-/// The payload shares the buffer it arrived in; copy it to keep it for long.
-#[derive(Debug, Clone, ActixMessage)]
-#[rtype(result = "Result<(), Nack>")]
-pub struct Delivery {
-    /// The message: the same over redelivery, restarts and replays, so that duplicates can be recognised.
-    pub id: MessageId,
-    /// How often it was handed over, this time included. Hand-overs of an earlier process count where they were recorded.
-    pub attempt: u32,
-    /// Whether it may have been handed over before. Also true of messages that waited in the sender's store.
-    pub redelivered: bool,
-    /// Its headers.
-    pub headers: Headers,
-    /// Its body.
-    pub payload: Payload,
-}
-
-impl Delivery {
-    /// The topic it was sent to.
-    pub fn topic(&self) -> &Topic {
-        self.id.lane.topic()
-    }
-
-    /// The node that sent it.
-    pub fn sender(&self) -> &NodeId {
-        self.id.lane.sender()
-    }
-
-    /// Where an answer goes: the sender's own topic.
-    pub fn reply_to(&self) -> &Topic {
-        self.id.lane.source()
-    }
-}
-
-/// Not handled: deliver it again.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Nack {
-    /// How long to wait; without it, a backoff that doubles from [`Timing::nack_backoff_min`](crate::Timing::nack_backoff_min).
-    pub delay: Option<Duration>,
-    /// Why, for the dead letter that it becomes after too many.
-    pub reason: String,
-}
-
-impl Nack {
-    /// Again after the backoff.
-    pub fn new(reason: impl Into<String>) -> Self {
-        Nack { delay: None, reason: reason.into() }
-    }
-
-    /// Again after `delay`.
-    pub fn after(delay: Duration, reason: impl Into<String>) -> Self {
-        Nack { delay: Some(delay), reason: reason.into() }
-    }
-}
-
-/// Deliveries of one lane, in order, handed over at once.
-#[derive(Debug, ActixMessage)]
-#[rtype(result = "Result<(), BatchNack>")]
-pub struct DeliveryBatch(pub Vec<Delivery>);
-
-/// Part of a batch was not handled: those before `at` were, the one at `at` failed, those behind it were not tried.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BatchNack {
-    /// Index of the one that failed.
-    pub at: usize,
-    /// Why, and when again.
-    pub nack: Nack,
-}
 
 /// What became of a batch: those before `handled` were, the one at `handled` failed if there is a nack, the others were not
 /// tried.
@@ -96,23 +26,25 @@ impl From<Result<(), BatchNack>> for BatchAnswer {
     }
 }
 
-/// The answer to a batch that was handed off: given once, from any thread. Dropping it is a nack of the first message.
+/// The reply handle of a batch that was handed off. It is used once, from any thread. Dropping it nacks the first delivery of
+/// the batch.
 #[derive(Debug)]
-#[must_use = "a batch without an answer has failed"]
+#[must_use = "dropping the reply handle nacks the batch"]
 pub struct BatchReply(pub(crate) oneshot::Sender<BatchAnswer>);
 
 impl BatchReply {
-    /// All were handled.
+    /// Reports that all deliveries were handled.
     pub fn ack(self) {
         self.answer(Ok(()).into());
     }
 
-    /// Part of the batch was not handled.
+    /// Reports that part of the batch was not handled.
     pub fn nack(self, nack: BatchNack) {
         self.answer(Err(nack).into());
     }
 
-    /// Those before `at` were handled, the others were not tried: they are handed over again, and nothing is counted.
+    /// Reports that the deliveries before `at` were handled and the others were not tried. These are delivered again without
+    /// counting an attempt.
     pub fn give_back(self, at: usize) {
         self.answer(BatchAnswer { handled: at, nack: None });
     }
@@ -155,20 +87,20 @@ const DEFAULT_IN_FLIGHT: u32 = 256;
 
 macro_rules! subscription {
     ($($topic:ident)?) => {
-        /// An actor takes the messages, and its reply is the ack. The subscription keeps the actor alive; once it has
-        /// stopped all the same, messages wait at their senders until there is another subscriber.
+        /// Delivers to an actor, whose reply is the ack. The subscription keeps the actor alive. If the actor stops all the
+        /// same, messages wait at their senders until there is another subscriber.
         pub fn new($($topic: impl IntoTopic,)? recipient: Recipient<Delivery>) -> Self {
             Self::with($($topic.into_topic(),)? Sink::Actor(recipient), DEFAULT_IN_FLIGHT)
         }
 
-        /// An actor takes the messages of each lane in batches.
+        /// Delivers to an actor, in batches of one lane each.
         pub fn batch($($topic: impl IntoTopic,)? recipient: Recipient<DeliveryBatch>) -> Self {
             Self::with($($topic.into_topic(),)? Sink::Batch(recipient), DEFAULT_IN_FLIGHT)
         }
 
-        /// A function takes the messages of each lane in batches and passes them on, to a thread outside actix for example. It
-        /// runs on the thread that drives the connection: it must not block. The answer may be given later. There is one
-        /// batch of a lane at a time, so lane order holds even across a nack.
+        /// Delivers to a function, in batches of one lane each. The function passes the batch on, for example to a thread
+        /// outside actix, and the reply may follow later. It runs on the thread that drives the connection and must not
+        /// block. There is one batch of a lane at a time, so lane order holds even across a nack.
         pub fn handoff(
             $($topic: impl IntoTopic,)?
             handoff: impl Fn(Vec<Delivery>, BatchReply) + Send + Sync + 'static,
@@ -176,8 +108,8 @@ macro_rules! subscription {
             Self::with($($topic.into_topic(),)? Sink::Handoff(Arc::new(handoff)), DEFAULT_IN_FLIGHT)
         }
 
-        /// A function takes the messages, on the thread that drives the connection: it must not block. It gets one message
-        /// of a lane at a time. A panic is a nack.
+        /// Delivers to a function, one message of a lane at a time. It runs on the thread that drives the connection and
+        /// must not block. A panic is a nack.
         pub fn callback(
             $($topic: impl IntoTopic,)?
             callback: impl Fn(&Delivery) -> Result<(), Nack> + Send + Sync + 'static,
@@ -185,8 +117,8 @@ macro_rules! subscription {
             Self::with($($topic.into_topic(),)? Sink::Callback(Arc::new(callback)), 1)
         }
 
-        /// Deliveries of one lane the subscriber has at a time. With 1, lane order holds even across a nack. At least 1;
-        /// default 256, for a callback always 1.
+        /// Sets how many deliveries of one lane the subscriber has at a time. With 1, lane order holds even across a nack.
+        /// At least 1, default 256; a callback always has 1.
         #[must_use]
         pub fn in_flight(mut self, in_flight: u32) -> Self {
             if !matches!(self.sink, Sink::Callback(_)) {
@@ -195,7 +127,7 @@ macro_rules! subscription {
             self
         }
 
-        /// How long the subscriber may take for a message before that counts as a nack. Default: as long as it likes.
+        /// Sets how long the subscriber may take for a delivery before it counts as a nack. Default unlimited.
         #[must_use]
         pub fn timeout(mut self, timeout: Duration) -> Self {
             self.timeout = Some(timeout);
@@ -204,11 +136,18 @@ macro_rules! subscription {
     };
 }
 
-/// Serves a further topic: publishes this node under it and hands its messages over. One subscriber a topic.
+/// Subscribes to a topic other than the node's own: publishes the node under the topic and delivers its messages. A topic
+/// has one subscriber per node.
 ///
-/// An actor that panics in its handler, or stops with messages in its mailbox, has failed these messages.
+/// The reply is a [`Subscription`]; dropping it ends the deliveries. If an actor panics in its handler, or stops with
+/// deliveries in its mailbox, these count as nacked.
 ///
-/// ```no_run
+/// # Errors
+/// Replies with [`SubscribeError`].
+///
+/// # Examples
+/// ```
+/// # use liner::{Config, LinerSystem, stores::memory::MemoryStore};
 /// use actix::prelude::*;
 /// use liner::{Delivery, Nack, Subscribe};
 ///
@@ -227,12 +166,12 @@ macro_rules! subscription {
 ///     }
 /// }
 ///
-/// # async fn run(system: Addr<liner::LinerSystem>) -> Result<(), Box<dyn std::error::Error>> {
+/// # #[actix::main] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let billing = LinerSystem::spawn(Config::memory("billing-1", "billing", &MemoryStore::new())).await?;
 /// let printer = Printer.start().recipient();
-/// let subscription = system.send(Subscribe::new("invoices", printer)).await??;
+/// let subscription = billing.send(Subscribe::new("invoices", printer)).await??;
 /// # drop(subscription);
-/// # Ok(())
-/// # }
+/// # Ok(()) }
 /// ```
 #[derive(Debug, ActixMessage)]
 #[rtype(result = "Result<Subscription, SubscribeError>")]
@@ -251,8 +190,31 @@ impl Subscribe {
     subscription!(topic);
 }
 
-/// Hands the messages of the node's own topic over. The topic is published from the start; until there is a subscriber, its
-/// messages wait at their senders. Otherwise as [`Subscribe`].
+/// Subscribes to the node's own topic. The topic is published from the start; its messages wait at their senders until
+/// there is a subscriber. Otherwise the same as [`Subscribe`].
+///
+/// # Errors
+/// Replies with [`SubscribeError`].
+///
+/// # Examples
+/// ```
+/// # use liner::{Config, LinerSystem, stores::memory::MemoryStore};
+/// # #[actix::main] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let store = MemoryStore::new();
+/// # let orders = LinerSystem::spawn(Config::memory("orders-1", "orders", &store)).await?;
+/// # let billing = LinerSystem::spawn(Config::memory("billing-1", "billing", &store)).await?;
+/// use liner::{Delivery, Nack, Receive};
+///
+/// let (seen, mut invoices) = tokio::sync::mpsc::unbounded_channel();
+/// let receive = Receive::callback(move |delivery: &Delivery| {
+///     seen.send(delivery.payload.to_vec()).map_err(|_| Nack::new("the program ends"))
+/// });
+/// billing.send(receive).await??.detach();
+/// # orders.send(liner::SendTo::new("billing", "invoice 7")).await??;
+/// // The node orders-1 sends "invoice 7".
+/// assert_eq!(invoices.recv().await.as_deref(), Some(&b"invoice 7"[..]));
+/// # Ok(()) }
+/// ```
 #[derive(Debug, ActixMessage)]
 #[rtype(result = "Result<Subscription, SubscribeError>")]
 pub struct Receive {
@@ -269,8 +231,26 @@ impl Receive {
     subscription!();
 }
 
-/// Withdraws a topic: its routes go, senders are told, and messages that already wait stay with their senders until this
-/// node subscribes again. Routes that an earlier process or an operator wrote for this node and topic go, too.
+/// Withdraws a topic: removes its routes and notifies senders. Messages that wait stay with their senders until this node
+/// subscribes again.
+///
+/// Routes that an earlier process or an operator wrote for this node and topic are removed as well.
+///
+/// # Errors
+/// Replies with [`SubscribeError`].
+///
+/// # Examples
+/// ```
+/// # use liner::{Config, LinerSystem, stores::memory::MemoryStore};
+/// # #[actix::main] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let billing = LinerSystem::spawn(Config::memory("billing-1", "billing", &MemoryStore::new())).await?;
+/// use liner::{ListAddresses, Subscribe, Unsubscribe};
+///
+/// billing.send(Subscribe::callback("invoices", |_| Ok(()))).await??.detach();
+/// billing.send(Unsubscribe::new("invoices")).await??;
+/// assert!(billing.send(ListAddresses::new("invoices")).await??.is_empty());
+/// # Ok(()) }
+/// ```
 #[derive(Debug, ActixMessage)]
 #[rtype(result = "Result<(), SubscribeError>")]
 pub struct Unsubscribe {
@@ -278,13 +258,13 @@ pub struct Unsubscribe {
 }
 
 impl Unsubscribe {
-    /// Withdraws `topic`.
+    /// Creates a request to withdraw `topic`.
     pub fn new(topic: impl IntoTopic) -> Self {
         Unsubscribe { topic: topic.into_topic() }
     }
 }
 
-/// Told to the system when a [`Subscription`] is dropped.
+/// Notifies the system that a [`Subscription`] was dropped.
 #[derive(Debug, ActixMessage)]
 #[rtype(result = "()")]
 pub(crate) struct SubscriptionGuard {
@@ -292,7 +272,7 @@ pub(crate) struct SubscriptionGuard {
     pub(crate) generation: u64,
 }
 
-/// A subscription in force. Dropping it ends the hand-over: messages wait at their senders until the topic has a
+/// Handle of a subscription. Dropping it ends the deliveries: messages wait at their senders until the topic has a
 /// subscriber again. The route stays; [`Unsubscribe`] withdraws it.
 #[must_use = "dropping a subscription ends it"]
 pub struct Subscription {
@@ -301,7 +281,7 @@ pub struct Subscription {
 }
 
 impl Subscription {
-    /// Lets the subscription stand for the life of the system.
+    /// Drops the handle without ending the subscription, which then lasts as long as the node.
     pub fn detach(mut self) {
         self.guard = None;
     }

@@ -86,7 +86,7 @@ impl Node {
         tracing::warn!(node = %self.id, %error, "store operation failed");
         match error {
             StoreError::Fenced => self.event(MeshEvent::Fenced),
-            error => self.event(MeshEvent::StoreError(error.to_string())),
+            error => self.event(MeshEvent::StoreError { error: error.clone() }),
         }
     }
 
@@ -98,7 +98,7 @@ impl Node {
         tracing::warn!(node = %self.id, %error, "store operation failed while receiving");
         match error {
             StoreError::Fenced => self.event(MeshEvent::Fenced),
-            error => self.event(MeshEvent::InboxError(error.to_string())),
+            error => self.event(MeshEvent::InboxError { error: error.clone() }),
         }
     }
 

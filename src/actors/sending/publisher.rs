@@ -19,18 +19,28 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-/// Sends to one topic without a message to an actor: the payload is encoded straight into the link's buffer. It means
-/// the same as [`SendTo`](crate::SendTo), and messages sent both ways on one lane are ordered by acceptance.
+/// Sends to one topic without a message to an actor: the payload is encoded straight into the link's buffer.
 ///
-/// Clones are cheap; any thread may use one, inside a runtime or not.
+/// The semantics are those of [`SendTo`](crate::SendTo). Messages sent both ways on one lane are ordered by acceptance.
+/// [`GetPublisher`](crate::GetPublisher) returns a publisher. Clones are cheap, and any thread may use one, inside a runtime
+/// or not.
 ///
-/// ```no_run
-/// # async fn example(system: actix::Addr<liner::LinerSystem>) -> Result<(), Box<dyn std::error::Error>> {
-/// let billing = system.send(liner::GetPublisher::new("billing")).await??;
-/// let receipt = billing.send(b"invoice 7").await?;
+/// # Examples
+/// ```
+/// # use liner::{Config, LinerSystem, stores::memory::MemoryStore};
+/// # #[actix::main] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let store = MemoryStore::new();
+/// # let orders = LinerSystem::spawn(Config::memory("orders-1", "orders", &store)).await?;
+/// # let _billing = LinerSystem::spawn(Config::memory("billing-1", "billing", &store)).await?;
+/// use liner::GetPublisher;
+///
+/// let billing = orders.send(GetPublisher::new("billing")).await??;
+/// let receipt = billing.send("invoice 7").await?;
 /// println!("accepted as {}", receipt.id);
-/// # Ok(())
-/// # }
+/// # let thread =
+/// std::thread::spawn(move || billing.send_blocking("invoice 8"));
+/// # tokio::task::spawn_blocking(|| thread.join().expect("does not panic")).await??;
+/// # Ok(()) }
 /// ```
 #[derive(Clone)]
 pub struct Publisher {
@@ -45,25 +55,29 @@ impl Publisher {
         Publisher { node, board, system, options }
     }
 
-    /// The topic it sends to.
+    /// Returns the topic.
     pub fn topic(&self) -> &Topic {
         &self.board.topic
     }
 
-    /// Sends a message to one of the topic's nodes. It is offered when this is called, so that messages are accepted in
-    /// the order of the calls; the future resolves when the chosen level holds, and a connection that is behind has caught
-    /// up. Dropping the future changes nothing.
+    /// Sends a message to one of the topic's nodes.
+    ///
+    /// The message is offered by the call itself, so messages are accepted in the order of the calls. The future resolves
+    /// when the message is accepted with the durability of its mode, and a connection that lags has caught up.
     ///
     /// # Errors
-    /// As for [`SendTo`](crate::SendTo).
+    /// Returns the same errors as [`SendTo`](crate::SendTo).
+    ///
+    /// # Cancellation
+    /// Dropping the future does not withdraw the message.
     pub fn send(&self, payload: impl AsRef<[u8]>) -> SendFuture {
         self.send_with(&Headers::EMPTY, payload)
     }
 
-    /// The same with headers.
+    /// Sends a message with headers. Otherwise the same as [`Publisher::send`].
     ///
     /// # Errors
-    /// As for [`SendTo`](crate::SendTo).
+    /// Returns the same errors as [`SendTo`](crate::SendTo).
     pub fn send_with(&self, headers: &Headers, payload: impl AsRef<[u8]>) -> SendFuture {
         self.send_bytes(headers, payload.as_ref())
     }
@@ -81,10 +95,10 @@ impl Publisher {
         })
     }
 
-    /// Sends from a thread without a runtime, and waits as long as [`Publisher::send`] would.
+    /// Sends a message from a thread without a runtime, and blocks until [`Publisher::send`] would resolve.
     ///
     /// # Errors
-    /// As for [`SendTo`](crate::SendTo).
+    /// Returns the same errors as [`SendTo`](crate::SendTo).
     pub fn send_blocking(&self, payload: impl AsRef<[u8]>) -> Result<Receipt, SendError> {
         match self.send(payload) {
             SendFuture(Progress::Done(Some(result))) => result,
@@ -95,8 +109,8 @@ impl Publisher {
     /// Sends an at-most-once or write-behind message without waiting.
     ///
     /// # Errors
-    /// [`SendError::QueueFull`] when it would have to wait, or the mode needs a commit; otherwise as for
-    /// [`SendTo`](crate::SendTo).
+    /// Returns [`SendError::QueueFull`] if the send would have to wait, or its mode needs a commit. Otherwise returns the
+    /// same errors as [`SendTo`](crate::SendTo).
     pub fn try_send(&self, payload: impl AsRef<[u8]>) -> Result<Receipt, SendError> {
         if self.options.mode.unwrap_or(self.node.config.mode).commits() {
             return Err(SendError::QueueFull);
@@ -130,12 +144,32 @@ enum Progress {
     Pacing(Option<Receipt>, Pin<Box<dyn Future<Output = ()> + Send>>),
 }
 
-/// A message on its way to being accepted: resolves to its receipt, once. Dropping it does not withdraw the message.
+/// Future of [`Publisher::send`]. It resolves to the receipt of the message.
+///
+/// # Cancellation
+/// Dropping the future does not withdraw the message.
+///
+/// # Examples
+/// Messages that are sent together share a commit:
+///
+/// ```
+/// # use liner::{Config, LinerSystem, stores::memory::MemoryStore};
+/// # #[actix::main] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let store = MemoryStore::new();
+/// # let orders = LinerSystem::spawn(Config::memory("orders-1", "orders", &store)).await?;
+/// # let _billing = LinerSystem::spawn(Config::memory("billing-1", "billing", &store)).await?;
+/// # let billing = orders.send(liner::GetPublisher::new("billing")).await??;
+/// let sends: Vec<liner::SendFuture> = (7..10).map(|n| billing.send(format!("invoice {n}"))).collect();
+/// for send in sends {
+///     println!("accepted as {}", send.await?.id);
+/// }
+/// # Ok(()) }
+/// ```
 #[must_use = "a message may be refused"]
 pub struct SendFuture(Progress);
 
 impl SendFuture {
-    /// Whether the message is accepted, and all that is left to wait for is that the connection catches up.
+    /// Returns whether the message is accepted, so that the future only waits for the connection to catch up.
     pub fn is_accepted(&self) -> bool {
         matches!(self.0, Progress::Done(Some(Ok(_))) | Progress::Pacing(..))
     }

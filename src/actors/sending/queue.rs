@@ -242,7 +242,7 @@ impl Worker<'_> {
             Blocked::Full(_) if self.on_full == OnFull::Reject => Err(SendError::QueueFull),
             Blocked::LaneFull => Err(SendError::QueueFull),
             Blocked::Full(link) => {
-                node.event(MeshEvent::BackPressure(self.board.topic.clone()));
+                node.event(MeshEvent::BackPressure { topic: self.board.topic.clone() });
                 self.wait_for_room(&link, deadline).await
             }
         }

@@ -86,7 +86,7 @@ impl Board {
     pub(crate) fn queue_up(self: &Arc<Self>, node: &Node) -> Result<Place, SendError> {
         if self.waiting.fetch_add(1, Ordering::AcqRel) >= node.config.limits.waiting_sends {
             self.waiting.fetch_sub(1, Ordering::AcqRel);
-            node.event(MeshEvent::BackPressure(self.topic.clone()));
+            node.event(MeshEvent::BackPressure { topic: self.topic.clone() });
             return Err(SendError::QueueFull);
         }
         Ok(Place { board: self.clone(), since: Instant::now() })

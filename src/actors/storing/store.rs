@@ -167,7 +167,7 @@ async fn run(node: Arc<Node>, jobs: Vec<Job>) -> Vec<(Job, Result<Committed, Sto
     };
     match together {
         Some(Ok(committed)) => jobs.into_iter().map(|job| (job, Ok(committed.clone()))).collect(),
-        Some(Err(error @ (StoreError::Unknown(_) | StoreError::Fenced))) => {
+        Some(Err(error @ (StoreError::Indeterminate(_) | StoreError::Fenced))) => {
             jobs.into_iter().map(|job| (job, Err(error.clone()))).collect()
         }
         Some(Err(_)) | None => {

@@ -3,51 +3,57 @@
 use super::{Fence, StoreFuture};
 use crate::types::{Message, MessageId, NodeId, Topic};
 
-/// A dead letter's number in its store.
+/// The number of a dead letter in its store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DeadLetterId(pub(crate) i64);
 
 impl DeadLetterId {
-    /// The letter with this number in the store's table.
+    /// Creates the id from the number in the store's table.
     pub const fn new(id: i64) -> Self {
         DeadLetterId(id)
     }
 
-    /// The number as the store's table shows it.
+    /// Returns the number as the store's table shows it.
     pub const fn get(self) -> i64 {
         self.0
     }
 }
 
-/// Where a message died.
+/// The place where a message failed for good.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum DeadLetterOrigin {
-    /// This node's subscriber failed it too often. Replay hands it to the subscriber again.
+    /// A subscriber of this node failed it too often. A replay hands it to the subscriber again.
     Handler,
-    /// The receiver refused it for good. Replay appends it to its lane again.
+    /// The receiver refused it for good. A replay appends it to its lane again.
     Refused,
 }
 
-/// A message that could not be handled, and why.
+/// A message that could not be handled, with the reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct DeadLetter {
-    /// Which message.
+    /// The identity of the message.
     pub id: MessageId,
-    /// Where it died.
+    /// The place where it failed.
     pub origin: DeadLetterOrigin,
-    /// The message.
+    /// The message itself.
     pub message: Message,
-    /// The last reason given.
+    /// The reason of the last failure, for people to read.
     pub reason: String,
-    /// How often it was handed over.
+    /// The number of deliveries.
     pub attempts: u32,
-    /// When it died, in milliseconds since 1970.
+    /// The time of the last failure, in milliseconds since 1970.
     pub died_ms: u64,
 }
 
 impl DeadLetter {
-    /// Whose letter it is: the receiver's when its handler failed, the sender's when the receiver refused.
+    /// Creates a letter without a reason, attempts and time, for stores and their tests. Its fields can be assigned.
+    pub fn new(id: MessageId, origin: DeadLetterOrigin, message: Message) -> Self {
+        DeadLetter { id, origin, message, reason: String::new(), attempts: 0, died_ms: 0 }
+    }
+
+    /// Returns the node that keeps the letter: the receiver if its handler failed, the sender if the receiver refused.
     pub fn owner(&self) -> &NodeId {
         match self.origin {
             DeadLetterOrigin::Handler => self.id.lane.receiver(),
@@ -56,16 +62,38 @@ impl DeadLetter {
     }
 }
 
-/// Which dead letters an operation is about.
+/// Selects dead letters. The default selects all.
+///
+/// ```
+/// use liner::{DeadLetterFilter, Topic};
+///
+/// let invoices = DeadLetterFilter::default().topic(Topic::new("billing")?);
+/// # Ok::<(), liner::NameError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct DeadLetterFilter {
-    /// Only these, if any are named.
+    /// The ids to select. If it is empty, letters with any id are selected.
     pub ids: Vec<DeadLetterId>,
-    /// Only letters addressed to this topic.
+    /// The topic the letters are addressed to. If it is `None`, letters to any topic are selected.
     pub topic: Option<Topic>,
 }
 
 impl DeadLetterFilter {
+    /// Adds an id: only letters whose ids were added are selected.
+    #[must_use]
+    pub fn id(mut self, id: DeadLetterId) -> Self {
+        self.ids.push(id);
+        self
+    }
+
+    /// Selects only letters addressed to this topic.
+    #[must_use]
+    pub fn topic(mut self, topic: Topic) -> Self {
+        self.topic = Some(topic);
+        self
+    }
+
     pub(crate) fn matches(&self, id: DeadLetterId, letter: &DeadLetter) -> bool {
         let named = self.ids.is_empty() || self.ids.contains(&id);
         named && self.topic.as_ref().is_none_or(|topic| letter.id.lane.topic() == topic)

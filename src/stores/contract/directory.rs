@@ -17,25 +17,41 @@ pub struct Registration {
 
 /// A node that serves a topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Route {
     /// The node.
     pub node: NodeId,
-    /// Where it listens, published addresses before those of operators; several addresses are one node.
+    /// The addresses of the node, published ones before those of operators.
     pub addrs: Vec<String>,
-    /// Every one of its rows is a subscription: the topic is not the node's own.
+    /// Whether every row of the node is a subscription: the topic is not the node's own.
     pub subscription: bool,
-    /// `false` once its lease has expired or a newer process of its name has registered. A node with a route without a
-    /// lease never expires.
+    /// Whether the node's lease is in force. It is `false` once the lease has expired or a newer process of the name has
+    /// registered. A node that has a route without a lease never expires.
     pub live: bool,
 }
 
-/// Everything the catalogue says about one topic.
+impl Route {
+    /// Creates a live route to the node's own topic. Its fields can be assigned.
+    pub fn new(node: NodeId, addrs: Vec<String>) -> Self {
+        Route { node, addrs, subscription: false, live: true }
+    }
+}
+
+/// Everything the catalogue has for one topic.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct TopicEntry {
-    /// Who serves it, ordered by node name.
+    /// The nodes that serve the topic, in name order.
     pub routes: Vec<Route>,
-    /// Nodes that unsubscribed from it, in name order: a lane to them is no route.
+    /// The nodes that unsubscribed from the topic, in name order. A lane to such a node is no route.
     pub tombstones: Vec<NodeId>,
+}
+
+impl TopicEntry {
+    /// Creates the entry of a topic.
+    pub fn new(routes: Vec<Route>, tombstones: Vec<NodeId>) -> Self {
+        TopicEntry { routes, tombstones }
+    }
 }
 
 /// A row of a topic: its node, whether it has no lease, its address, whether it is live, and whether it is a subscription.
@@ -64,14 +80,15 @@ impl TopicEntry {
     }
 }
 
-/// How safe a commit is on this store, as read back from it.
+/// Description of a store, as read back from it.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct StoreFacts {
-    /// The random number made with the store.
+    /// The random identity of the store.
     pub id: StoreId,
-    /// Backend and location, for people to read; never contains a secret.
+    /// Backend and location, for people to read. Never contains a secret.
     pub description: String,
-    /// The settings that decide what survives, as the store reports them.
+    /// The settings that decide which failures a commit survives, as the store reports them.
     pub durability: String,
     /// The largest message the store can hold, in bytes of payload and headers.
     pub max_message: usize,

@@ -20,7 +20,7 @@ pub enum StoreError {
     Unavailable(Arc<str>),
     /// The reply was lost: the operation happened entirely or not at all. Repeat it.
     #[error("outcome unknown: {0}")]
-    Unknown(Arc<str>),
+    Indeterminate(Arc<str>),
     /// What is stored is not what this library writes, or is damaged.
     #[error("store is damaged: {0}")]
     Damaged(Arc<str>),
@@ -40,7 +40,7 @@ impl StoreError {
 
     /// Whether it is certain that nothing was changed.
     pub fn is_definite(&self) -> bool {
-        !matches!(self, StoreError::Unknown(_))
+        !matches!(self, StoreError::Indeterminate(_))
     }
 }
 

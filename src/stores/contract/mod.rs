@@ -55,12 +55,12 @@ pub struct Span {
     pub first: Seq,
 }
 
-/// Messages and bytes that wait.
+/// A number of messages and their size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Amount {
-    /// How many messages.
+    /// Number of messages.
     pub messages: u64,
-    /// Their payloads and headers in bytes.
+    /// Size of their payloads and headers, in bytes.
     pub bytes: u64,
 }
 
@@ -242,7 +242,7 @@ pub trait Journal: Send + Sync {
     /// Applies the batch in one transaction.
     ///
     /// After `Ok` the batch survives a crash of any process, and a power loss if `synced`. After an error for which
-    /// [`StoreError::is_definite`] holds nothing changed; after [`StoreError::Unknown`] repeat the same batch.
+    /// [`StoreError::is_definite`] holds nothing changed; after [`StoreError::Indeterminate`] repeat the same batch.
     fn commit<'a>(&'a self, fence: &'a Fence, batch: Batch) -> StoreFuture<'a, Committed>;
 }
 

@@ -55,13 +55,13 @@ pub(super) fn is_fatal(db: &DbError) -> bool {
 pub(super) fn commit_failed(error: &tokio_postgres::Error) -> Failure {
     match error.as_db_error().filter(|db| !is_fatal(db)) {
         Some(db) => from_server(db),
-        None => Failure { error: StoreError::Unknown(text(error).into()), again: true },
+        None => Failure { error: StoreError::Indeterminate(text(error).into()), again: true },
     }
 }
 
 /// No answer for too long: the operation may still happen.
 pub(super) fn overdue() -> Failure {
-    Failure { error: StoreError::Unknown("no answer from the server".into()), again: false }
+    Failure { error: StoreError::Indeterminate("no answer from the server".into()), again: false }
 }
 
 fn shown(db: &DbError) -> String {

@@ -135,7 +135,7 @@ impl<'a> Sending<'a> {
                 // What the server refused takes the transaction along.
                 Some(_) => Failure::from(error),
                 // Without its word it may have come as far as the commit.
-                None => Failure { error: StoreError::Unknown(shown(&error).into()), again: true },
+                None => Failure { error: StoreError::Indeterminate(shown(&error).into()), again: true },
             })?);
         }
         end.map_err(|error| commit_failed(&error))?;

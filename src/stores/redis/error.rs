@@ -32,7 +32,7 @@ pub(super) fn failure(error: &RedisError, access: Access) -> Failure {
             Failure { error: StoreError::Unavailable(text.into()), again: !error.is_timeout() }
         }
         // No answer for too long is not answered any sooner by asking again.
-        _ => Failure { error: StoreError::Unknown(text.into()), again: !error.is_timeout() },
+        _ => Failure { error: StoreError::Indeterminate(text.into()), again: !error.is_timeout() },
     }
 }
 

@@ -21,7 +21,7 @@ pub(crate) async fn submit(queue: &Sender<Job>, fence: Fence, batch: Batch) -> R
     let (reply, answer) = oneshot::channel();
     let gone = || StoreError::Unavailable("the store's thread has ended".into());
     queue.send(Job { fence, batch, reply }).await.map_err(|_| gone())?;
-    answer.await.unwrap_or_else(|_| Err(StoreError::Unknown("the store's thread ended".into())))
+    answer.await.unwrap_or_else(|_| Err(StoreError::Indeterminate("the store's thread ended".into())))
 }
 
 /// Commits on one connection.

@@ -78,6 +78,6 @@ pub(super) fn open_error(path: &Path, error: rusqlite::Error) -> OpenError {
 pub(super) fn commit_error(error: rusqlite::Error) -> StoreError {
     match Failure::from(error).0 {
         definite @ (StoreError::Busy | StoreError::Full(_)) => definite,
-        other => StoreError::Unknown(other.to_string().into()),
+        other => StoreError::Indeterminate(other.to_string().into()),
     }
 }

@@ -18,12 +18,15 @@ mod error;
 mod inbox;
 mod journal;
 mod lanes;
+mod options;
 mod outbox;
 mod schema;
 mod thread;
 mod watcher;
 mod worker;
 mod writer;
+
+pub use options::SqliteOptions;
 
 use crate::stores::*;
 use crate::types::{Incarnation, LaneId, LaneName, NodeId, Seq, Topic};
@@ -41,22 +44,6 @@ use writer::Writer;
 
 /// The largest row SQLite takes (its `SQLITE_MAX_LENGTH`), less room for what stands beside a message in its row.
 const MAX_MESSAGE: usize = 1_000_000_000 - 1024;
-
-/// How a file is opened.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SqliteOptions {
-    /// How long a write waits for other processes' writes before [`StoreError::Busy`]; 5 s by default.
-    pub busy_timeout: Duration,
-    /// The file may have at most so many pages of 4 KiB, then writes answer [`StoreError::Full`]; by default only the
-    /// medium is a limit.
-    pub max_pages: Option<u32>,
-}
-
-impl Default for SqliteOptions {
-    fn default() -> Self {
-        SqliteOptions { busy_timeout: Duration::from_secs(5), max_pages: None }
-    }
-}
 
 /// A handle on an SQLite file. Dropping it lets its threads finish what is queued and end on their own;
 /// [`Directory::end`] and [`SqliteStore::close`] wait for them.

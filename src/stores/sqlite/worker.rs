@@ -88,7 +88,7 @@ impl Worker {
         if !self.thread.send(Box::new(task)) {
             return Err(gone());
         }
-        answer.await.unwrap_or_else(|_| Err(StoreError::Unknown("store thread ended".into())))
+        answer.await.unwrap_or_else(|_| Err(StoreError::Indeterminate("store thread ended".into())))
     }
 
     /// Resolves when everything queued is done and the thread has closed its connection.

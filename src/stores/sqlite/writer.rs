@@ -67,7 +67,7 @@ impl Writer {
     fn run(&mut self, mut jobs: Vec<Box<dyn Job>>) {
         let together = self.transact(&mut jobs);
         let alone = match &together {
-            Ok(()) | Err(StoreError::Busy | StoreError::Unknown(_)) => false,
+            Ok(()) | Err(StoreError::Busy | StoreError::Indeterminate(_)) => false,
             Err(_) => jobs.len() > 1,
         };
         for mut job in jobs {

@@ -48,10 +48,10 @@ pub(crate) struct Peer {
     pub(crate) sender: Addr<Sender>,
 }
 
-/// The actor applications talk to: spawn it with [`LinerSystem::spawn`], then send it the messages of this crate.
+/// A running node: the actor that takes the messages of this crate. [`LinerSystem::spawn`] starts one.
 ///
-/// It lives until it gets a [`Shutdown`](crate::Shutdown), or the actix system it was spawned in ends, which is like a
-/// crash: what was accepted survives as its mode promises, and is repeated after the next start.
+/// It runs until it gets a [`Shutdown`](crate::Shutdown), or until the actix system it was spawned in ends. The latter is
+/// like a crash: accepted messages survive as their mode promises, and are sent again after the next start.
 pub struct LinerSystem {
     pub(crate) node: Arc<Node>,
     pub(crate) threads: Threads,
@@ -219,7 +219,7 @@ impl LinerSystem {
         if update == Update::New
             && let Some(entry) = self.catalogue.entry(topic)
         {
-            self.node.event(MeshEvent::TopicChanged(topic.clone(), entry.clone()));
+            self.node.event(MeshEvent::TopicChanged { topic: topic.clone(), entry: entry.clone() });
         }
         self.rebuild(ctx, topic);
         update != Update::Outdated
@@ -320,7 +320,7 @@ impl Handler<CatalogueChanged> for LinerSystem {
 impl Handler<WatchEvents> for LinerSystem {
     type Result = ();
 
-    fn handle(&mut self, WatchEvents(watcher): WatchEvents, _: &mut Self::Context) {
+    fn handle(&mut self, WatchEvents { watcher }: WatchEvents, _: &mut Self::Context) {
         self.watchers.push(watcher);
     }
 }
@@ -341,7 +341,7 @@ impl Handler<MeshEvent> for LinerSystem {
         for watcher in &self.watchers {
             watcher.do_send(event.clone());
         }
-        for ObserveEvents(observer) in &mut self.observers {
+        for ObserveEvents { observer } in &mut self.observers {
             observer(&event);
         }
         if matches!(event, MeshEvent::Fenced) {

@@ -233,7 +233,7 @@ impl Session {
                     feed.forget(slot, ticket);
                 }
             }
-            Event::LaneRestarted(lane) => self.node.event(MeshEvent::LaneRestarted(lane)),
+            Event::LaneRestarted(lane) => self.node.event(MeshEvent::LaneRestarted { lane }),
             Event::PeerSubscribed(topic) => {
                 self.peers.system.do_send(PeerNews::Serves { node: peer, topic, serves: true });
             }

@@ -104,14 +104,14 @@ impl Session {
         advance: Option<(Option<Incarnation>, Cursor)>,
     ) {
         let Some(lane) = self.keys.get(&slot).copied() else { return };
-        let (id, reason) = (letter.id.lane.clone(), letter.reason.clone());
+        let (id, reason) = (letter.id.clone(), letter.reason.clone());
         let mut writes = vec![Write::DeadLetter(Box::new(letter))];
         writes.extend(advance.map(|(expected, cursor)| Write::Advance { lane, expected, cursor }));
         let commit = self.peers.store.send(Commit::persistent(writes));
         ctx.spawn(commit.into_actor(self).map(move |result, actor, ctx| {
             if let Ok(Ok(_)) = result {
                 count(&actor.node.counters.dead_lettered, 1);
-                actor.node.event(MeshEvent::DeadLettered(id, reason));
+                actor.node.event(MeshEvent::DeadLettered { id, reason });
                 actor.inbound.handle_dead_lettered(Instant::now(), slot, token);
                 actor.drive(ctx);
             }

@@ -119,11 +119,11 @@ impl Sender {
         match &error {
             ConnectionError::Refused(CloseCode::Fenced, _) => self.check_fence(ctx),
             ConnectionError::Refused(CloseCode::NameConflict, _) => {
-                self.node.event(MeshEvent::NameConflict(self.node.id.clone()));
+                self.node.event(MeshEvent::NameConflict { peer: self.link.peer.clone() });
             }
             _ => {}
         }
-        self.node.event(MeshEvent::DialFailed(self.link.peer.clone(), error.to_string()));
+        self.node.event(MeshEvent::DialFailed { peer: self.link.peer.clone(), reason: error.to_string() });
         self.link.dial_failed();
         self.wait(ctx);
         self.drive(ctx);
@@ -164,7 +164,7 @@ impl Sender {
         self.state = State::Connected { tasks: [actix_rt::spawn(read), actix_rt::spawn(write)] };
         let peer = self.link.peer.clone();
         tracing::info!(node = %self.node.id, %peer, "link up");
-        self.node.event(MeshEvent::PeerUp(peer.clone()));
+        self.node.event(MeshEvent::PeerUp { peer: peer.clone() });
         let Welcome { topic, addr, store, .. } = welcome;
         self.peers.system.do_send(PeerNews::Met { node: peer, topic, addr, store });
         self.drive(ctx);
@@ -179,7 +179,7 @@ impl Sender {
         self.link.disconnected();
         let peer = self.link.peer.clone();
         tracing::info!(node = %self.node.id, %peer, reason, "link lost");
-        self.node.event(MeshEvent::PeerDown(peer.clone(), reason.to_owned()));
+        self.node.event(MeshEvent::PeerDown { peer: peer.clone(), reason: reason.to_owned() });
         self.peers.resting.do_send(Resting(peer));
         self.wait(ctx);
         self.drive(ctx);

@@ -39,8 +39,9 @@ impl Sender {
         }
         let Some(message) = refusal.message else { return };
         let reason = format!("{:?}: {}", refusal.code, refusal.text);
+        let id = MessageId { lane: id, incarnation: refusal.incarnation, seq: refusal.seq };
         let letter = DeadLetter {
-            id: MessageId { lane: id.clone(), incarnation: refusal.incarnation, seq: refusal.seq },
+            id: id.clone(),
             origin: DeadLetterOrigin::Refused,
             message,
             reason: reason.clone(),
@@ -52,7 +53,7 @@ impl Sender {
         ctx.spawn(commit.into_actor(self).map(move |result, actor, ctx| {
             if let Ok(Ok(_)) = result {
                 count(&actor.node.counters.dead_lettered, 1);
-                actor.node.event(MeshEvent::DeadLettered(id, reason));
+                actor.node.event(MeshEvent::DeadLettered { id, reason });
                 actor.settle_refused(ctx, lane, refusal.seq);
             }
         }));
