@@ -5,10 +5,11 @@ use crate::actors::control::threads::Threads;
 use crate::actors::messages::{MeshEvent, Shutdown, ShutdownReport};
 use crate::actors::node::{Counters, Node};
 use crate::actors::receiving::listener::Listener;
-use crate::actors::receiving::session::{Close, Drain, SessionPeers};
+use crate::actors::receiving::session::{Close, Drain};
 use crate::actors::sending::queue::open_lane;
 use crate::actors::sending::sender::Stop;
 use crate::actors::storing::ack_tracker::{AckTracker, AllResting, Settled};
+use crate::actors::storing::link_thread::LinkThread;
 use crate::actors::storing::store::StoreActor;
 use crate::config::{Config, Names, StoreConfig};
 #[cfg(feature = "redis")]
@@ -141,15 +142,10 @@ fn start(node: Arc<Node>, threads: Threads, socket: TcpListener, left: Left) -> 
         let _ = node.events.set(ctx.address().recipient());
         let store = StoreActor::new(node.clone()).start();
         let acks = AckTracker::new(store.clone().recipient()).start();
-        let talks_to = SessionPeers {
-            store: store.clone().recipient(),
-            open: store.clone().recipient(),
-            system: ctx.address().recipient(),
-        };
-        let (shared, links) = (node.clone(), threads.links.clone());
-        let listener =
-            Listener::start_in_arbiter(&threads.links[0], move |_| Listener::new(shared, socket, talks_to, links));
-        let mut system = LinerSystem::new(node, threads, store, acks, listener);
+        let links: Vec<_> = threads.links.iter().map(|thread| LinkThread::new(thread, node.clone())).collect();
+        let (shared, system, on) = (node.clone(), ctx.address().recipient(), links.clone());
+        let listener = Listener::start_in_arbiter(&threads.links[0], |_| Listener::new(shared, socket, system, on));
+        let mut system = LinerSystem::new(node, threads, links, store, acks, listener);
         system.resume(ctx, left);
         system
     })

@@ -1,4 +1,4 @@
-//! The threads a system runs on: one for the system and its store actor, and some that drive connections.
+//! The threads a system runs on: one for the system, and some that drive connections.
 
 use crate::error::SpawnError;
 use actix_rt::{Arbiter, ArbiterHandle, System};

@@ -4,6 +4,7 @@ use crate::actors::connection::{Connection, ConnectionError, answer_hello, read_
 use crate::actors::node::Node;
 use crate::actors::node::peer_news::PeerNews;
 use crate::actors::receiving::session::{Announce, Attach, Close, Drain, Session, SessionPeers, SetHandler};
+use crate::actors::storing::link_thread::LinkThread;
 use crate::types::{NodeId, Topic};
 use crate::wire::frame::Hello;
 use crate::wire::handshake::KnownPeer;
@@ -37,14 +38,14 @@ struct Peer {
 /// See the [module](self).
 pub(crate) struct Listener {
     node: Arc<Node>,
-    peers: SessionPeers,
+    system: Recipient<PeerNews>,
     socket: Option<std::net::TcpListener>,
     /// Sessions by the peer's name.
     sessions: HashMap<NodeId, Peer>,
     handlers: HashMap<Topic, SetHandler>,
     slots: Arc<Semaphore>,
     /// Threads that sessions run on, in turn.
-    threads: Vec<ArbiterHandle>,
+    threads: Vec<LinkThread>,
     next: usize,
 }
 
@@ -52,13 +53,13 @@ impl Listener {
     pub(crate) fn new(
         node: Arc<Node>,
         socket: std::net::TcpListener,
-        peers: SessionPeers,
-        threads: Vec<ArbiterHandle>,
+        system: Recipient<PeerNews>,
+        threads: Vec<LinkThread>,
     ) -> Self {
         let slots = Arc::new(Semaphore::new(node.config.limits.max_connections));
         Listener {
             node,
-            peers,
+            system,
             socket: Some(socket),
             sessions: HashMap::new(),
             handlers: HashMap::new(),
@@ -82,17 +83,22 @@ impl Listener {
         peer.known = KnownPeer { store: hello.store, epoch: hello.epoch, live: true };
         // A reply to the peer's own topic has a route before the first message is handed over.
         let Hello { from: node, topic, addr, store, .. } = hello;
-        self.peers.system.do_send(PeerNews::Met { node, topic, addr, store });
+        self.system.do_send(PeerNews::Met { node, topic, addr, store });
         peer.session.do_send(Attach { connection, permit });
     }
 
     fn start_session(&mut self, hello: &Hello) -> Peer {
         let connected = Arc::new(AtomicBool::new(false));
         let handlers: Vec<_> = self.handlers.values().cloned().collect();
-        let (node, peers, id, flag) = (self.node.clone(), self.peers.clone(), hello.from.clone(), connected.clone());
         let thread = &self.threads[self.next % self.threads.len()];
         self.next += 1;
-        let session = Session::start_in_arbiter(thread, move |ctx| {
+        let peers = SessionPeers {
+            store: thread.store.clone().recipient(),
+            open: thread.store.clone().recipient(),
+            system: self.system.clone(),
+        };
+        let (node, id, flag) = (self.node.clone(), hello.from.clone(), connected.clone());
+        let session = Session::start_in_arbiter(&thread.handle, move |ctx| {
             Session::new(node, id, peers, &handlers, flag, ctx.address().recipient())
         });
         let known = KnownPeer { store: hello.store, epoch: hello.epoch, live: true };

@@ -1,18 +1,37 @@
-//! StoreActor: everything that changes queues and cursors goes through here, in one transaction for all that waits.
+//! StoreActor: passes what changes queues and cursors on to the store, and repeats what must happen.
 //!
-//! While a transaction runs, requests gather; when it ends, all of them become the next one. No timer delays a lone
-//! request. What must happen sooner or later ([`Commit::persistent`]) is repeated until it has.
+//! ```text
+//!   Sender ─┐                                 ┌─▶ Journal::commit ─┐
+//!  Session ─┼─Commit─▶ StoreActor, in order ──┼─▶ Journal::commit ─┼─▶ the store forms groups
+//!    acks ──┘              ▲                  └─▶ Journal::commit ─┘
+//!                          └── after a pause, what must happen and failed
+//! ```
+//!
+//! Each thread that drives links has a store actor of its own, so a commit goes from that thread to the store's writer and
+//! back. An actor passes requests on in the order in which they came, and the store keeps that order. A request that is
+//! repeated comes after those that were passed on meanwhile. That is enough: the link of a lane has one append under way
+//! and repeats it itself, and trims, appends and cursors of a lane may change places (a number that is acked is never queued
+//! again).
 
 use crate::actors::node::Node;
 use crate::stores::{Batch, Committed, InboxLane, LaneKey, OutboxLane, Page, PageLimit, StoreError, Write};
 use crate::types::{Incarnation, LaneId, Seq};
 use actix::prelude::*;
+use futures::FutureExt as _;
 use futures::channel::oneshot;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Longest wait between two attempts of something persistent.
+/// Longest pause between two attempts.
 const RETRY_CAP: Duration = Duration::from_secs(5);
+
+/// Requests at the store at a time: enough for a group, and as many as a store queues. The others wait here, in order.
+const IN_FLIGHT: usize = 256;
+
+/// How often a request whose outcome is unknown is repeated before its sender is told so. The store has repeated each of
+/// these attempts itself.
+const UNKNOWN_REPEATS: u32 = 3;
 
 /// Apply these changes, all or none.
 #[derive(Debug, Message)]
@@ -64,57 +83,92 @@ pub(crate) struct OpenInbox {
     pub(crate) lane: LaneId,
 }
 
-/// Start the next transaction. Sent to oneself, so that what is in the mailbox already comes along.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-struct Flush;
-
+/// A request and its attempts.
 struct Job {
     commit: Commit,
-    attempt: u32,
+    /// Attempts that failed.
+    failed: u32,
+    /// An attempt whose outcome is unknown: a refusal of a later one does not undo it.
+    unknown: Option<StoreError>,
     reply: oneshot::Sender<Result<Committed, StoreError>>,
+}
+
+impl Job {
+    /// Takes the result of an attempt. Returns what to report, or `None` if the request is to be repeated.
+    fn judge(&mut self, result: Result<Committed, StoreError>) -> Option<Result<Committed, StoreError>> {
+        let error = match result {
+            Ok(committed) => return Some(Ok(committed)),
+            Err(error) => error,
+        };
+        self.failed += 1;
+        if !error.is_definite() {
+            self.unknown = Some(error.clone());
+        }
+        let again = self.commit.persistent || (!error.is_definite() && self.failed <= UNKNOWN_REPEATS);
+        if again && error.is_retryable() {
+            return None;
+        }
+        Some(Err(self.unknown.take().unwrap_or(error)))
+    }
 }
 
 /// See the [module](self).
 pub(crate) struct StoreActor {
     node: Arc<Node>,
-    waiting: Vec<Job>,
-    /// A transaction runs, or is about to.
-    busy: bool,
+    /// In the order in which they came.
+    waiting: VecDeque<Job>,
+    in_flight: usize,
 }
 
 impl StoreActor {
     pub(crate) fn new(node: Arc<Node>) -> Self {
-        StoreActor { node, waiting: Vec::new(), busy: false }
+        StoreActor { node, waiting: VecDeque::new(), in_flight: 0 }
     }
 
-    fn wake(&mut self, ctx: &mut Context<Self>) {
-        if !self.busy && !self.waiting.is_empty() {
-            self.busy = true;
-            ctx.notify(Flush);
+    /// Passes on what waits, as far as the bound allows.
+    fn pass_on(&mut self, ctx: &mut Context<Self>) {
+        while self.in_flight < IN_FLIGHT
+            && let Some(job) = self.waiting.pop_front()
+        {
+            self.attempt(ctx, job);
         }
     }
 
-    /// Answers a job, or keeps it for another attempt.
-    fn finish(&mut self, ctx: &mut Context<Self>, mut job: Job, result: Result<Committed, StoreError>) {
+    fn attempt(&mut self, ctx: &mut Context<Self>, job: Job) {
+        let batch = Batch { writes: job.commit.writes.clone(), synced: job.commit.synced };
+        let node = self.node.clone();
+        let mut committing = async move { node.store.commit(&node.fence, batch).await }.boxed();
+        // A store keeps the order of first polls, and a context polls its futures in any order.
+        if let Some(result) = (&mut committing).now_or_never() {
+            return self.ended(ctx, job, result);
+        }
+        self.in_flight += 1;
+        ctx.spawn(committing.into_actor(self).map(|result, actor, ctx| {
+            actor.in_flight -= 1;
+            actor.ended(ctx, job, result);
+            actor.pass_on(ctx);
+        }));
+    }
+
+    /// An attempt ended: replies, or keeps the request for another.
+    fn ended(&mut self, ctx: &mut Context<Self>, mut job: Job, result: Result<Committed, StoreError>) {
         if let Err(error) = &result {
             if job.commit.is_of_inbox() {
                 self.node.inbox_failed(error);
             } else {
                 self.node.store_failed(error);
             }
-            if job.commit.persistent && error.is_retryable() {
-                job.attempt += 1;
-                let wait = self.node.config.timing.store_retry * (1 << job.attempt.min(6));
-                ctx.run_later(wait.min(RETRY_CAP), |actor, ctx| {
-                    actor.waiting.push(job);
-                    actor.wake(ctx);
-                });
-                return;
-            }
         }
-        // Whoever asked may be gone; the change stands all the same.
-        let _ = job.reply.send(result);
+        if let Some(result) = job.judge(result) {
+            // The requester may be gone; the change stands all the same.
+            let _ = job.reply.send(result);
+            return;
+        }
+        let pause = self.node.config.timing.store_retry * (1 << job.failed.min(6));
+        ctx.run_later(pause.min(RETRY_CAP), |actor, ctx| {
+            actor.waiting.push_back(job);
+            actor.pass_on(ctx);
+        });
     }
 }
 
@@ -131,54 +185,10 @@ impl Handler<Commit> for StoreActor {
     type Result = ResponseFuture<Result<Committed, StoreError>>;
 
     fn handle(&mut self, commit: Commit, ctx: &mut Self::Context) -> Self::Result {
-        let (reply, answer) = oneshot::channel();
-        self.waiting.push(Job { commit, attempt: 0, reply });
-        self.wake(ctx);
-        Box::pin(async move { answer.await.unwrap_or(Err(StoreError::Unavailable("store actor ended".into()))) })
-    }
-}
-
-impl Handler<Flush> for StoreActor {
-    type Result = ResponseActFuture<Self, ()>;
-
-    fn handle(&mut self, _: Flush, _: &mut Self::Context) -> Self::Result {
-        let jobs = std::mem::take(&mut self.waiting);
-        let node = self.node.clone();
-        Box::pin(run(node, jobs).into_actor(self).map(|done, actor, ctx| {
-            actor.busy = false;
-            for (job, result) in done {
-                actor.finish(ctx, job, result);
-            }
-            actor.wake(ctx);
-        }))
-    }
-}
-
-/// Runs all jobs in one transaction. If that fails, each on its own: a batch too large for a full store must not take
-/// those along that would make room.
-async fn run(node: Arc<Node>, jobs: Vec<Job>) -> Vec<(Job, Result<Committed, StoreError>)> {
-    let together = match jobs.len() {
-        1 => None,
-        _ => {
-            let synced = jobs.iter().any(|j| j.commit.synced);
-            let writes = jobs.iter().flat_map(|j| j.commit.writes.iter().cloned()).collect();
-            Some(node.store.commit(&node.fence, Batch { writes, synced }).await)
-        }
-    };
-    match together {
-        Some(Ok(committed)) => jobs.into_iter().map(|job| (job, Ok(committed.clone()))).collect(),
-        Some(Err(error @ (StoreError::Indeterminate(_) | StoreError::Fenced))) => {
-            jobs.into_iter().map(|job| (job, Err(error.clone()))).collect()
-        }
-        Some(Err(_)) | None => {
-            let mut done = Vec::with_capacity(jobs.len());
-            for job in jobs {
-                let batch = Batch { writes: job.commit.writes.clone(), synced: job.commit.synced };
-                let result = node.store.commit(&node.fence, batch).await;
-                done.push((job, result));
-            }
-            done
-        }
+        let (reply, result) = oneshot::channel();
+        self.waiting.push_back(Job { commit, failed: 0, unknown: None, reply });
+        self.pass_on(ctx);
+        Box::pin(async move { result.await.unwrap_or(Err(StoreError::Unavailable("store actor ended".into()))) })
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Texts are the server's message and code. Its details are left out: they quote rows.
 
-pub(super) use crate::stores::server::failure::{Failure, Outcome};
+pub(super) use crate::stores::shared::failure::{Failure, Outcome};
 use crate::stores::{OpenError, StoreError};
 use tokio_postgres::error::{DbError, Severity};
 

@@ -4,7 +4,6 @@ use super::error::{Failure, Outcome};
 use super::pool::{Attempts, NodeRow};
 use super::session::{int8, text, texts};
 use super::{OPERATION, PostgresStore, adopt, dead_letters, directory, inbox, lanes, outbox};
-use crate::stores::server::group;
 use crate::stores::*;
 use crate::types::{Incarnation, LaneId, LaneName, NodeId, Seq, Topic};
 
@@ -84,7 +83,7 @@ fn changing(fence: &Fence) -> Option<(&Fence, NodeRow)> {
 impl Journal for PostgresStore {
     fn commit<'a>(&'a self, fence: &'a Fence, batch: Batch) -> StoreFuture<'a, Committed> {
         let fence = fence.clone();
-        Box::pin(async move { group::submit(&self.writer, fence, batch).await })
+        Box::pin(async move { self.writer.commit(fence, batch).await })
     }
 }
 

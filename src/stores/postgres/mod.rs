@@ -35,7 +35,7 @@ mod writer;
 
 pub use options::PostgresOptions;
 
-use crate::stores::server::group::{self, Job};
+use crate::stores::server::commit_queue::{self, CommitQueue};
 use crate::stores::server::runtime::Runtime;
 use crate::stores::server::told::Told;
 use crate::stores::{OpenError, StoreError, StoreFacts};
@@ -46,7 +46,6 @@ use session::{Connector, Session};
 use std::future::Future;
 use std::sync::{Arc, OnceLock, mpsc as blocking};
 use std::time::Duration;
-use tokio::sync::mpsc;
 use tokio::time::timeout;
 use writer::Writer;
 
@@ -60,9 +59,6 @@ const OPERATION: Duration = Duration::from_secs(20);
 /// How long an operation waits for a server that is away: a restart takes less, and a caller's own deadline is longer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Batches that may wait for the writer; bounds memory, as in the other stores.
-const QUEUE: usize = 256;
-
 /// `$1` the node, `$2` its epoch, `$3` whether its row is going to change.
 const FENCE: &str = "SELECT liner_fence($1, $2, $3)";
 
@@ -70,7 +66,7 @@ const FENCE: &str = "SELECT liner_fence($1, $2, $3)";
 pub struct PostgresStore {
     facts: StoreFacts,
     connector: Arc<Connector>,
-    writer: mpsc::Sender<Job>,
+    writer: CommitQueue,
     sessions: Sessions,
     /// Where the catalogue's version is told; its task is started by the first call of `changed`.
     told: Told,
@@ -103,13 +99,13 @@ impl PostgresStore {
     pub fn open(options: &PostgresOptions) -> Result<PostgresStore, OpenError> {
         let connector = Arc::new(Connector::new(Target::parse(options)?)?);
         let (told, opened) = blocking::channel();
-        let (writer, queue) = mpsc::channel(QUEUE);
+        let (writer, requests) = CommitQueue::new();
         let runtime = Runtime::start("liner-postgres", async move {
             let opening = open(connector.clone()).await;
             let works = opening.is_ok();
             // Nobody waits any more: there is no handle to serve.
             if told.send(opening).is_ok() && works {
-                group::serve(Writer::new(connector), queue).await;
+                commit_queue::serve(Writer::new(connector), requests).await;
             }
         })
         .map_err(|error| unavailable(format!("cannot start a thread: {error}")))?;

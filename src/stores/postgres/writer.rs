@@ -4,8 +4,9 @@
 use super::error::{Failure, Outcome, overdue};
 use super::session::{Connector, Session, unreachable};
 use super::{OPERATION, PATIENCE, journal};
-use crate::stores::server::group;
-use crate::stores::{Batch, Committed, Fence, StoreError};
+use crate::stores::server::commit_queue::CommitRequest;
+use crate::stores::shared::group::{GroupWriter, Weight};
+use crate::stores::{Batch, Committed, StoreError};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
@@ -24,12 +25,13 @@ impl Writer {
         Writer { connector, session: None }
     }
 
-    async fn attempt(&mut self, fence: &Fence, batches: &[&Batch]) -> Outcome<Vec<Committed>> {
+    async fn attempt(&mut self, group: &[CommitRequest]) -> Outcome<Vec<Committed>> {
         let session = match self.session.take().filter(|session| !session.is_broken()) {
             Some(session) => session,
             None => self.connect().await?,
         };
-        let committed = match timeout(OPERATION, journal::commit(&session, fence, batches)).await {
+        let batches: Vec<&Batch> = group.iter().map(|request| &request.batch).collect();
+        let committed = match timeout(OPERATION, journal::commit(&session, &group[0].fence, &batches)).await {
             Ok(committed) => committed,
             Err(_) => Err(overdue()),
         };
@@ -52,15 +54,25 @@ impl Writer {
     }
 }
 
-impl group::Writer for Writer {
-    /// Again while the connection is what fails.
-    async fn commit(&mut self, fence: &Fence, batches: &[&Batch]) -> Result<Vec<Committed>, StoreError> {
+impl GroupWriter for Writer {
+    type Operation = CommitRequest;
+
+    /// Twice what one statement takes.
+    const LIMIT: Weight = Weight { rows: 16_384, bytes: 32 * 1024 * 1024 };
+
+    /// Repeats the transaction while the connection is what fails.
+    async fn transact(&mut self, group: &mut [CommitRequest]) -> Result<(), Failure> {
         let deadline = Instant::now() + PATIENCE;
         let mut pause = FIRST_PAUSE;
         let mut unknown: Option<StoreError> = None;
         loop {
-            let failure = match self.attempt(fence, batches).await {
-                Ok(committed) => return Ok(committed),
+            let failure = match self.attempt(group).await {
+                Ok(committed) => {
+                    for (request, committed) in group.iter_mut().zip(committed) {
+                        request.committed = committed;
+                    }
+                    return Ok(());
+                }
                 Err(failure) => failure,
             };
             if !failure.error.is_definite() {
@@ -68,7 +80,7 @@ impl group::Writer for Writer {
             }
             if !failure.again || Instant::now() + pause > deadline {
                 // What an earlier attempt may have done, a refusal of this one does not undo.
-                return Err(unknown.unwrap_or(failure.error));
+                return Err(Failure { error: unknown.unwrap_or(failure.error), ..failure });
             }
             tracing::debug!(error = %failure.error, "a commit is repeated");
             sleep(pause).await;

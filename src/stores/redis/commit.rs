@@ -38,16 +38,6 @@ fn grows(batch: &Batch) -> bool {
     batch.writes.iter().any(|write| matches!(write, Write::Append { .. } | Write::DeadLetter(_)))
 }
 
-/// Headers and payloads of a batch, in bytes.
-pub(super) fn size(batch: &Batch) -> usize {
-    let of = |write: &Write| match write {
-        Write::Append { messages, .. } => messages.iter().map(|m| m.message.size() + row::OVERHEAD).sum(),
-        Write::DeadLetter(letter) => letter.message.size(),
-        _ => 0,
-    };
-    batch.writes.iter().map(of).sum()
-}
-
 pub(super) fn call(fence: &Fence, batches: &[&Batch], known: &Known) -> Call {
     let grows = batches.iter().any(|batch| grows(batch));
     let call = COMMIT.call().text(fence.node.as_str()).number(fence.epoch.get()).number(u64::from(grows));

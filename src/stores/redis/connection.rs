@@ -90,7 +90,7 @@ impl Connection {
             }
             if !failure.again || Instant::now() + pause > deadline {
                 // What an earlier attempt may have done, a refusal of this one does not undo.
-                return Err(Failure { error: unknown.unwrap_or(failure.error), again: false });
+                return Err(Failure { error: unknown.unwrap_or(failure.error), ..failure });
             }
             tracing::debug!(error = %failure.error, "an operation of the store is repeated");
             sleep(pause).await;

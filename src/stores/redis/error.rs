@@ -1,6 +1,6 @@
 //! What Redis' errors mean for a caller of the store.
 
-pub(super) use crate::stores::server::failure::{Failure, Outcome};
+pub(super) use crate::stores::shared::failure::{Failure, Outcome};
 use crate::stores::{OpenError, StoreError};
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 

@@ -3,7 +3,6 @@
 use super::error::Outcome;
 use super::lanes::Lanes;
 use super::{RedisStore, adopt, dead_letters, directory};
-use crate::stores::server::group;
 use crate::stores::*;
 use crate::types::{Incarnation, LaneId, LaneName, NodeId, Seq, Topic};
 
@@ -33,7 +32,7 @@ impl Journal for RedisStore {
             if batch.synced && self.syncs == Some(false) {
                 return Err(StoreError::NotSynced(self.facts.durability.as_str().into()));
             }
-            group::submit(&self.writer, fence, batch).await
+            self.writer.commit(fence, batch).await
         })
     }
 }

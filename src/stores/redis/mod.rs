@@ -29,7 +29,7 @@ mod writer;
 
 pub use options::RedisOptions;
 
-use crate::stores::server::group::{self, Job};
+use crate::stores::server::commit_queue::{self, CommitQueue};
 use crate::stores::server::runtime::Runtime;
 use crate::stores::server::told::Told;
 use crate::stores::{OpenError, StoreError, StoreFacts};
@@ -39,7 +39,6 @@ use connection::Connection;
 use options::Target;
 use std::sync::{Arc, OnceLock, mpsc as blocking};
 use std::time::Duration;
-use tokio::sync::mpsc;
 use tokio::time::timeout;
 use writer::Writer;
 
@@ -52,9 +51,6 @@ const OPERATION: Duration = Duration::from_secs(20);
 /// How long an operation waits for a server that is away: a restart takes less, and a caller's own deadline is longer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Batches that may wait for the writer; bounds memory, as in the other stores.
-const QUEUE: usize = 256;
-
 /// The layout of the keys, and the oldest version that can read it.
 const VERSION: u32 = 1;
 const MIN_READER: u32 = 1;
@@ -65,7 +61,7 @@ pub struct RedisStore {
     /// Whether a commit is on the disk when it is answered; `None` if the server does not say.
     syncs: Option<bool>,
     target: Arc<Target>,
-    writer: mpsc::Sender<Job>,
+    writer: CommitQueue,
     connection: Arc<Connection>,
     known: Arc<Known>,
     /// Where the catalogue's version is told; its task is started by the first call of `changed`.
@@ -101,7 +97,7 @@ impl RedisStore {
         let known = Arc::new(Known::default());
         let writing = Writer { connection: Connection::new(target.clone()), known: known.clone() };
         let (told, opened) = blocking::channel();
-        let (writer, queue) = mpsc::channel(QUEUE);
+        let (writer, requests) = CommitQueue::new();
         let (options, opening) = (options.clone(), (target.clone(), connection.clone()));
         let runtime = Runtime::start("liner-redis", async move {
             let opened = open(&opening.0, &opening.1, &options).await;
@@ -109,7 +105,7 @@ impl RedisStore {
             let works = opened.is_ok();
             // Nobody waits any more: there is no handle to serve.
             if told.send(opened).is_ok() && works {
-                group::serve(writing, queue).await;
+                commit_queue::serve(writing, requests).await;
             }
         })
         .map_err(|error| unavailable(format!("cannot start a thread: {error}")))?;

@@ -1,9 +1,11 @@
-//! Commits batches, on a connection of its own.
+//! Commits groups of batches, on a connection of its own.
 
 use super::commit::{self, Known};
 use super::connection::Connection;
-use crate::stores::server::group;
-use crate::stores::{Batch, Committed, Fence, StoreError};
+use super::error::Failure;
+use crate::stores::Batch;
+use crate::stores::server::commit_queue::CommitRequest;
+use crate::stores::shared::group::{GroupWriter, Weight};
 use std::sync::Arc;
 
 pub(super) struct Writer {
@@ -11,17 +13,21 @@ pub(super) struct Writer {
     pub(super) known: Arc<Known>,
 }
 
-impl group::Writer for Writer {
-    fn weight(batch: &Batch) -> usize {
-        commit::size(batch)
-    }
+impl GroupWriter for Writer {
+    type Operation = CommitRequest;
 
-    /// In bytes: the server does nothing else meanwhile.
-    const LIMIT: usize = 4 * 1024 * 1024;
+    /// The server does nothing else while a script runs. A batch is one call, whatever its size: a part of it must not be
+    /// committed alone.
+    const LIMIT: Weight = Weight { rows: 16_384, bytes: 4 * 1024 * 1024 };
 
-    async fn commit(&mut self, fence: &Fence, batches: &[&Batch]) -> Result<Vec<Committed>, StoreError> {
-        let call = commit::call(fence, batches, &self.known);
-        let answer = self.connection.write(&call).await.map_err(|failure| failure.error)?;
-        commit::committed(answer, batches.len()).map_err(|failure| failure.error)
+    async fn transact(&mut self, group: &mut [CommitRequest]) -> Result<(), Failure> {
+        let batches: Vec<&Batch> = group.iter().map(|request| &request.batch).collect();
+        let call = commit::call(&group[0].fence, &batches, &self.known);
+        let answer = self.connection.write(&call).await?;
+        let committed = commit::committed(answer, group.len())?;
+        for (request, committed) in group.iter_mut().zip(committed) {
+            request.committed = committed;
+        }
+        Ok(())
     }
 }

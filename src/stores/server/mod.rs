@@ -1,6 +1,5 @@
-//! What the backends on a server share: group commit, the runtime of their sockets, failures, change notifications.
+//! What the backends on a server share: the queue of commits, the runtime of their sockets, change notifications.
 
-pub(crate) mod failure;
-pub(crate) mod group;
+pub(crate) mod commit_queue;
 pub(crate) mod runtime;
 pub(crate) mod told;

@@ -3,24 +3,11 @@
 //! Operations here return [`Failure`], so that `?` works on both kinds of error and rusqlite stays out of the public
 //! interface.
 
-use crate::stores::shared::row::RowError;
+pub(super) use crate::stores::shared::failure::{Failure, Outcome};
 use crate::stores::{OpenError, StoreError};
-use crate::types::{EmptyPayload, HeadersError, NameError};
 use rusqlite::ErrorCode;
 use rusqlite::ffi::SQLITE_IOERR_SHMSIZE;
 use std::path::Path;
-
-/// The error of an operation inside a transaction.
-#[derive(Debug)]
-pub(super) struct Failure(pub(super) StoreError);
-
-pub(super) type Outcome<T> = Result<T, Failure>;
-
-impl From<StoreError> for Failure {
-    fn from(error: StoreError) -> Self {
-        Failure(error)
-    }
-}
 
 impl From<rusqlite::Error> for Failure {
     fn from(error: rusqlite::Error) -> Self {
@@ -28,37 +15,27 @@ impl From<rusqlite::Error> for Failure {
         let code = match &error {
             // The index of the log could not grow: the one lack of space that SQLite reports as an I/O error.
             rusqlite::Error::SqliteFailure(error, _) if error.extended_code == SQLITE_IOERR_SHMSIZE => {
-                return Failure(StoreError::Full(text));
+                return StoreError::Full(text).into();
             }
             rusqlite::Error::SqliteFailure(error, _) => error.code,
             rusqlite::Error::FromSqlConversionFailure(..)
             | rusqlite::Error::IntegralValueOutOfRange(..)
             | rusqlite::Error::InvalidColumnType(..)
-            | rusqlite::Error::Utf8Error(..) => return Failure(StoreError::Damaged(text)),
-            _ => return Failure(StoreError::Unavailable(text)),
+            | rusqlite::Error::Utf8Error(..) => return StoreError::Damaged(text).into(),
+            _ => return StoreError::Unavailable(text).into(),
         };
-        Failure(match code {
+        let error = match code {
             ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => StoreError::Busy,
             // SQLite reports ENOSPC as DiskFull too. A row above its limit will not fit later either, but the size of a
             // message is checked against `StoreFacts::max_message` long before.
             ErrorCode::DiskFull | ErrorCode::TooBig => StoreError::Full(text),
             ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::TypeMismatch => StoreError::Damaged(text),
             _ => StoreError::Unavailable(text),
-        })
+        };
+        let again = matches!(error, StoreError::Busy);
+        Failure { error, again }
     }
 }
-
-/// Damage: a stored value that no version of this library wrote.
-macro_rules! damaged_by {
-    ($($error:ty),*) => {$(
-        impl From<$error> for Failure {
-            fn from(error: $error) -> Self {
-                Failure(StoreError::Damaged(error.to_string().into()))
-            }
-        }
-    )*};
-}
-damaged_by!(NameError, RowError, HeadersError, EmptyPayload);
 
 /// An error met while opening, with the path as configured.
 pub(super) fn open_error(path: &Path, error: rusqlite::Error) -> OpenError {
@@ -69,15 +46,16 @@ pub(super) fn open_error(path: &Path, error: rusqlite::Error) -> OpenError {
         Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => {
             OpenError::Path { path: shown, reason }
         }
-        _ => OpenError::Store(Failure::from(error).0),
+        _ => OpenError::Store(Failure::from(error).error),
     }
 }
 
 /// A commit that failed. Only where SQLite says so is it certain that nothing was written: the log may hold the whole
 /// commit although syncing it failed.
-pub(super) fn commit_error(error: rusqlite::Error) -> StoreError {
-    match Failure::from(error).0 {
-        definite @ (StoreError::Busy | StoreError::Full(_)) => definite,
-        other => StoreError::Indeterminate(other.to_string().into()),
+pub(super) fn commit_error(error: rusqlite::Error) -> Failure {
+    let failure = Failure::from(error);
+    match failure.error {
+        StoreError::Busy | StoreError::Full(_) => failure,
+        other => StoreError::Indeterminate(other.to_string().into()).into(),
     }
 }

@@ -28,6 +28,7 @@ mod writer;
 
 pub use options::SqliteOptions;
 
+use crate::stores::shared::group::Weight;
 use crate::stores::*;
 use crate::types::{Incarnation, LaneId, LaneName, NodeId, Seq, Topic};
 use error::{Outcome, open_error};
@@ -39,7 +40,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 use watcher::Watcher;
-use worker::Worker;
+use worker::{Demand, Worker};
 use writer::Writer;
 
 /// The largest row SQLite takes (its `SQLITE_MAX_LENGTH`), less room for what stands beside a message in its row.
@@ -91,7 +92,7 @@ impl SqliteStore {
             durability: durability(&db).map_err(failed)?,
             max_message: MAX_MESSAGE,
         };
-        let seen = directory::version(&db).map_err(|failure| failure.0)?;
+        let seen = directory::version(&db).map_err(|failure| failure.error)?;
         let reading = connect::reader(&file, &options)?;
         let writing = Writer::new(db, options.busy_timeout);
         let started = |worker: std::io::Result<Worker>| worker.map_err(|error| OpenError::Store(no_thread(&error)));
@@ -116,7 +117,7 @@ impl SqliteStore {
         &self,
         operation: impl Fn(&Connection) -> Outcome<T> + Send + 'static,
     ) -> StoreFuture<'_, T> {
-        Box::pin(self.reader.run(false, operation))
+        Box::pin(self.reader.run(Demand::OTHER, operation))
     }
 
     /// A write of `fence.node`, refused when it is fenced.
@@ -125,17 +126,17 @@ impl SqliteStore {
         fence: &Fence,
         operation: impl Fn(&Connection, &Fence) -> Outcome<T> + Send + 'static,
     ) -> StoreFuture<'_, T> {
-        self.write_synced(fence, false, operation)
+        self.write_with(fence, Demand::OTHER, operation)
     }
 
-    fn write_synced<T: Send + 'static>(
+    fn write_with<T: Send + 'static>(
         &self,
         fence: &Fence,
-        synced: bool,
+        demand: Demand,
         operation: impl Fn(&Connection, &Fence) -> Outcome<T> + Send + 'static,
     ) -> StoreFuture<'_, T> {
         let fence = fence.clone();
-        Box::pin(self.writer.run(synced, move |db| {
+        Box::pin(self.writer.run(demand, move |db| {
             directory::check(db, &fence)?;
             operation(db, &fence)
         }))
@@ -189,7 +190,8 @@ fn durability(db: &Connection) -> rusqlite::Result<String> {
 
 impl Journal for SqliteStore {
     fn commit<'a>(&'a self, fence: &'a Fence, batch: Batch) -> StoreFuture<'a, Committed> {
-        self.write_synced(fence, batch.synced, move |db, fence| journal::commit(db, &fence.node, &batch))
+        let demand = Demand { synced: batch.synced, weight: Weight::of(&batch) };
+        self.write_with(fence, demand, move |db, fence| journal::commit(db, &fence.node, &batch))
     }
 }
 
@@ -287,7 +289,7 @@ impl Directory for SqliteStore {
 
     fn register<'a>(&'a self, node: &'a NodeId) -> StoreFuture<'a, Registration> {
         let node = node.clone();
-        Box::pin(self.writer.run(false, move |db| directory::register(db, &node)))
+        Box::pin(self.writer.run(Demand::OTHER, move |db| directory::register(db, &node)))
     }
 
     fn publish<'a>(
@@ -309,7 +311,7 @@ impl Directory for SqliteStore {
 
     fn seed<'a>(&'a self, topic: &'a Topic, node: &'a NodeId, addr: &'a str) -> StoreFuture<'a, ()> {
         let (topic, node, addr) = (topic.clone(), node.clone(), addr.to_owned());
-        Box::pin(self.writer.run(false, move |db| directory::seed(db, &topic, &node, &addr)))
+        Box::pin(self.writer.run(Demand::OTHER, move |db| directory::seed(db, &topic, &node, &addr)))
     }
 
     fn set_tombstone<'a>(

@@ -90,11 +90,11 @@ impl Watch {
 
     /// The catalogue's version, if anything was committed since the last poll.
     fn version(&mut self) -> Result<Option<i64>, StoreError> {
-        let data_version = self.data_version().map_err(|error| super::error::Failure::from(error).0)?;
+        let data_version = self.data_version().map_err(|error| super::error::Failure::from(error).error)?;
         if self.data_version == Some(data_version) {
             return Ok(None);
         }
-        let version = directory::version(&self.db).map_err(|failure| failure.0)?;
+        let version = directory::version(&self.db).map_err(|failure| failure.error)?;
         self.data_version = Some(data_version);
         Ok(Some(version))
     }

@@ -1,17 +1,13 @@
-//! The writer: the only connection of a handle that changes anything.
-//!
-//! What waits in the queue is run in one transaction, so that one commit (and one fsync) pays for all. When one of the
-//! operations fails, the transaction is rolled back and each is run alone, so that it fails nobody else.
+//! The writer: the only connection of a handle that changes anything, and the group commit on it.
 
-use super::error::{Failure, commit_error};
+use super::error::{Failure, Outcome, commit_error};
 use super::worker::Job;
 use crate::stores::StoreError;
+use crate::stores::shared::group::{GroupCommit, GroupWriter, Operation, Weight};
+use futures::executor::block_on;
 use rusqlite::Connection;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
-
-/// Operations in one transaction: enough to share an fsync, few enough to keep the first from waiting long.
-const GROUP: usize = 64;
 
 /// Without work for so long, the log is written back into the database, so that it neither grows nor has to be read when
 /// the file is opened next.
@@ -31,7 +27,35 @@ pub(super) struct Writer {
     jitter: u64,
 }
 
-type Jobs = [Box<dyn Job>];
+impl Operation for Box<dyn Job> {
+    fn weight(&self) -> Weight {
+        self.demand().weight
+    }
+
+    fn finish(self, result: Result<(), StoreError>) {
+        Job::finish(self, result);
+    }
+}
+
+impl GroupWriter for Writer {
+    type Operation = Box<dyn Job>;
+
+    /// A fifth of a second at most, which the first of a group waits for the last.
+    const LIMIT: Weight = Weight { rows: 16_384, bytes: 32 * 1024 * 1024 };
+
+    /// Repeats the transaction while another writer is in the way.
+    async fn transact(&mut self, group: &mut [Box<dyn Job>]) -> Result<(), Failure> {
+        let deadline = Instant::now() + self.patience;
+        loop {
+            let result = self.attempt(group);
+            let busy = result.as_ref().is_err_and(|failure| matches!(failure.error, StoreError::Busy));
+            if !busy || Instant::now() >= deadline {
+                return result;
+            }
+            std::thread::sleep(self.pause());
+        }
+    }
+}
 
 impl Writer {
     /// Takes a connection with `synchronous` at NORMAL.
@@ -40,19 +64,22 @@ impl Writer {
         Writer { db, patience, full: false, jitter }
     }
 
-    pub(super) fn serve(mut self, queue: &Receiver<Box<dyn Job>>) {
+    pub(super) fn serve(self, queue: &Receiver<Box<dyn Job>>) {
+        let mut groups = GroupCommit::new(self);
         let mut dirty = false;
         loop {
-            let first =
-                if dirty { queue.recv_timeout(IDLE) } else { queue.recv().map_err(|_| RecvTimeoutError::Disconnected) };
+            let first = match groups.next() {
+                Some(job) => Ok(job),
+                None if dirty => queue.recv_timeout(IDLE),
+                None => queue.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            };
             match first {
                 Ok(job) => {
-                    let more = queue.try_iter().take(GROUP - 1);
-                    self.run(std::iter::once(job).chain(more).collect());
+                    block_on(groups.commit(job, || queue.try_recv().ok()));
                     dirty = true;
                 }
                 Err(RecvTimeoutError::Timeout) => {
-                    self.checkpoint();
+                    groups.writer.checkpoint();
                     dirty = false;
                 }
                 Err(RecvTimeoutError::Disconnected) => break,
@@ -60,41 +87,17 @@ impl Writer {
         }
         if dirty {
             // The last connection to a file does it in closing; where two close at once, neither is the last.
-            self.checkpoint();
+            groups.writer.checkpoint();
         }
     }
 
-    fn run(&mut self, mut jobs: Vec<Box<dyn Job>>) {
-        let together = self.transact(&mut jobs);
-        let alone = match &together {
-            Ok(()) | Err(StoreError::Busy | StoreError::Indeterminate(_)) => false,
-            Err(_) => jobs.len() > 1,
-        };
-        for mut job in jobs {
-            let result = if alone { self.transact(std::slice::from_mut(&mut job)) } else { together.clone() };
-            job.answer(result.err());
-        }
-    }
-
-    /// Runs the jobs in one transaction, again while another writer is in the way.
-    fn transact(&mut self, jobs: &mut Jobs) -> Result<(), StoreError> {
-        let deadline = Instant::now() + self.patience;
-        loop {
-            let result = self.attempt(jobs);
-            if !matches!(result, Err(StoreError::Busy)) || Instant::now() >= deadline {
-                return result;
-            }
-            std::thread::sleep(self.pause());
-        }
-    }
-
-    fn attempt(&mut self, jobs: &mut Jobs) -> Result<(), StoreError> {
-        self.set_full(jobs.iter().any(|job| job.synced()))?;
-        self.execute("BEGIN IMMEDIATE").map_err(|error| Failure::from(error).0)?;
-        for job in jobs {
-            if let Err(error) = job.run(&self.db) {
+    fn attempt(&mut self, group: &mut [Box<dyn Job>]) -> Outcome<()> {
+        self.set_full(group.iter().any(|job| job.demand().synced))?;
+        self.execute("BEGIN IMMEDIATE")?;
+        for job in group {
+            if let Err(failure) = job.run(&self.db) {
                 self.roll_back();
-                return Err(error);
+                return Err(failure);
             }
         }
         self.execute("COMMIT").map_err(|error| {
@@ -116,10 +119,10 @@ impl Writer {
         }
     }
 
-    fn set_full(&mut self, full: bool) -> Result<(), StoreError> {
+    fn set_full(&mut self, full: bool) -> Outcome<()> {
         if self.full != full {
             let level = if full { "full" } else { "normal" };
-            self.db.pragma_update(None, "synchronous", level).map_err(|error| Failure::from(error).0)?;
+            self.db.pragma_update(None, "synchronous", level)?;
             self.full = full;
         }
         Ok(())
@@ -144,6 +147,7 @@ impl Writer {
 
 #[cfg(test)]
 mod tests {
+    use super::super::worker::Demand;
     use super::*;
     use std::sync::mpsc;
 
@@ -156,36 +160,37 @@ mod tests {
     }
 
     impl Job for Probe {
-        fn run(&mut self, db: &Connection) -> Result<(), StoreError> {
-            let level = db.pragma_query_value(None, "synchronous", |row| row.get(0));
-            self.ran_under.push(level.map_err(|error| Failure::from(error).0)?);
-            db.execute_batch("INSERT INTO t VALUES (1)").map_err(|error| Failure::from(error).0)?;
-            self.failure.clone().map_or(Ok(()), Err)
+        fn run(&mut self, db: &Connection) -> Outcome<()> {
+            self.ran_under.push(db.pragma_query_value(None, "synchronous", |row| row.get(0))?);
+            db.execute_batch("INSERT INTO t VALUES (1)")?;
+            self.failure.clone().map_or(Ok(()), |error| Err(error.into()))
         }
 
-        fn synced(&self) -> bool {
-            self.synced
+        fn demand(&self) -> Demand {
+            Demand { synced: self.synced, ..Demand::OTHER }
         }
 
-        fn answer(self: Box<Self>, failure: Option<StoreError>) {
-            self.report.send((self.ran_under, failure)).expect("the test waits");
+        fn finish(self: Box<Self>, result: Result<(), StoreError>) {
+            self.report.send((self.ran_under, result.err())).expect("the test waits");
         }
     }
 
-    fn writer(dir: &tempfile::TempDir) -> Writer {
+    fn writer(dir: &tempfile::TempDir) -> GroupCommit<Writer> {
         let db = Connection::open(dir.path().join("t.sqlite")).expect("opens");
         db.execute_batch("PRAGMA journal_mode = wal; PRAGMA synchronous = normal; CREATE TABLE t (v)").expect("runs");
-        Writer::new(db, Duration::from_secs(5))
+        GroupCommit::new(Writer::new(db, Duration::from_secs(5)))
     }
 
-    /// For each job (synced, fails): the levels it ran under, and whether it failed.
-    fn run(writer: &mut Writer, jobs: &[(bool, bool)]) -> Vec<(Vec<i64>, bool)> {
+    /// Runs jobs that are queued at once. For each (synced, fails): the levels it ran under, and whether it failed.
+    fn run(groups: &mut GroupCommit<Writer>, jobs: &[(bool, bool)]) -> Vec<(Vec<i64>, bool)> {
         let (report, reports) = mpsc::channel();
         let probe = |&(synced, fails): &(bool, bool)| -> Box<dyn Job> {
             let failure = fails.then_some(StoreError::Fenced);
             Box::new(Probe { synced, failure, ran_under: Vec::new(), report: report.clone() })
         };
-        writer.run(jobs.iter().map(probe).collect());
+        let mut jobs = jobs.iter().map(probe);
+        let first = jobs.next().expect("there is one at least");
+        block_on(groups.commit(first, || jobs.next()));
         reports.try_iter().map(|(levels, failure)| (levels, failure.is_some())).collect()
     }
 
@@ -195,30 +200,30 @@ mod tests {
     #[test]
     fn a_transaction_is_synced_when_one_of_its_operations_asks_for_it() {
         let dir = tempfile::tempdir().expect("temporary directory");
-        let mut writer = writer(&dir);
-        assert_eq!(run(&mut writer, &[(false, false)]), [(vec![NORMAL], false)]);
-        assert_eq!(run(&mut writer, &[(false, false), (true, false)]), [(vec![FULL], false), (vec![FULL], false)]);
-        assert_eq!(run(&mut writer, &[(false, false)]), [(vec![NORMAL], false)]);
+        let mut groups = writer(&dir);
+        assert_eq!(run(&mut groups, &[(false, false)]), [(vec![NORMAL], false)]);
+        assert_eq!(run(&mut groups, &[(false, false), (true, false)]), [(vec![FULL], false), (vec![FULL], false)]);
+        assert_eq!(run(&mut groups, &[(false, false)]), [(vec![NORMAL], false)]);
     }
 
     #[test]
     fn an_operation_that_fails_is_separated_from_the_others() {
         let dir = tempfile::tempdir().expect("temporary directory");
-        let mut writer = writer(&dir);
-        let ran = run(&mut writer, &[(false, false), (true, true), (true, false)]);
+        let mut groups = writer(&dir);
+        let ran = run(&mut groups, &[(false, false), (true, true), (true, false)]);
         assert_eq!(ran, [(vec![FULL, NORMAL], false), (vec![FULL, FULL], true), (vec![FULL], false)]);
-        let rows: i64 = writer.db.query_row("SELECT count(*) FROM t", [], |row| row.get(0)).expect("counts");
+        let rows: i64 = groups.writer.db.query_row("SELECT count(*) FROM t", [], |row| row.get(0)).expect("counts");
         assert_eq!(rows, 2);
     }
 
     #[test]
     fn a_checkpoint_empties_the_log() {
         let dir = tempfile::tempdir().expect("temporary directory");
-        let mut writer = writer(&dir);
-        run(&mut writer, &[(false, false)]);
+        let mut groups = writer(&dir);
+        run(&mut groups, &[(false, false)]);
         let log = || std::fs::metadata(dir.path().join("t.sqlite-wal")).expect("is there").len();
         assert_ne!(log(), 0);
-        writer.checkpoint();
+        groups.writer.checkpoint();
         assert_eq!(log(), 0);
     }
 }

@@ -19,6 +19,7 @@ use crate::actors::sending::queue::{Job, Queue, Resolve, SendContext, Waiting, w
 use crate::actors::sending::routes::{Board, Fast, Wake, fast};
 use crate::actors::sending::sender::{DialNow, Sender, SenderPeers};
 use crate::actors::storing::ack_tracker::AckTracker;
+use crate::actors::storing::link_thread::LinkThread;
 use crate::actors::storing::store::{OpenOutbox, StoreActor};
 use crate::error::{SendBatchError, SendError, SubscribeError};
 use crate::stores::{StoreError, TopicEntry};
@@ -68,6 +69,7 @@ pub struct LinerSystem {
     watchers: Vec<Recipient<MeshEvent>>,
     observers: Vec<ObserveEvents>,
     /// Threads that senders run on, in turn.
+    link_threads: Vec<LinkThread>,
     next_thread: usize,
     /// What the last send was for: the next one mostly is, too.
     last_board: Option<Arc<Board>>,
@@ -97,6 +99,7 @@ impl LinerSystem {
     pub(crate) fn new(
         node: Arc<Node>,
         threads: Threads,
+        link_threads: Vec<LinkThread>,
         store: Addr<StoreActor>,
         acks: Addr<AckTracker>,
         listener: Addr<Listener>,
@@ -104,6 +107,7 @@ impl LinerSystem {
         LinerSystem {
             node,
             threads,
+            link_threads,
             store,
             acks,
             listener,
@@ -139,17 +143,17 @@ impl LinerSystem {
             link.dialing();
         }
         link.set_addrs(addrs);
+        let thread = &self.link_threads[self.next_thread % self.link_threads.len()];
+        self.next_thread += 1;
         let talks_to = SenderPeers {
-            store: self.store.clone().recipient(),
-            load: self.store.clone().recipient(),
+            store: thread.store.clone().recipient(),
+            load: thread.store.clone().recipient(),
             acks: self.acks.clone().recipient(),
             resting: self.acks.clone().recipient(),
             system: ctx.address().recipient(),
         };
-        let thread = &self.threads.links[self.next_thread % self.threads.links.len()];
-        self.next_thread += 1;
         let (node, end) = (self.node.clone(), link.clone());
-        let sender = Supervisor::start_in_arbiter(thread, move |_| Sender::new(node, end, talks_to));
+        let sender = Supervisor::start_in_arbiter(&thread.handle, move |_| Sender::new(node, end, talks_to));
         link.attach(Some(sender.clone().recipient()));
         self.peers.insert(peer.clone(), Peer { link: link.clone(), sender });
         link

@@ -1,4 +1,4 @@
-//! What an operation on a server fails with, for the backends that have one.
+//! The error of an operation inside a backend, before its caller sees it.
 
 use crate::stores::StoreError;
 use crate::stores::shared::row::RowError;
@@ -8,7 +8,8 @@ use crate::types::{EmptyPayload, HeadersError, NameError};
 #[derive(Debug, Clone)]
 pub(crate) struct Failure {
     pub(crate) error: StoreError,
-    /// Another attempt may well succeed soon: a deadlock, a connection that was lost, a server that is starting.
+    /// The store is to blame, not the operation, and another attempt may succeed soon: another writer, a deadlock, a
+    /// connection that was lost, a server that is starting.
     pub(crate) again: bool,
 }
 
