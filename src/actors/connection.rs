@@ -5,7 +5,7 @@ use crate::types::NodeId;
 use crate::wire::codec::{self, Decoder};
 use crate::wire::error::{LinkError, WireError};
 use crate::wire::frame::{CloseCode, Frame, Hello, Welcome};
-use crate::wire::handshake::{self, KnownPeer, Local, Refusal};
+use crate::wire::handshake::{self, HandshakeRefusal, KnownPeer, Local};
 use bytes::{Bytes, BytesMut};
 use socket2::SockRef;
 use std::future::Future;
@@ -30,7 +30,7 @@ pub(crate) enum ConnectionError {
     #[error("refused by the peer: {1}")]
     Refused(CloseCode, String),
     #[error("refused here: {0}")]
-    Refusal(#[from] Refusal),
+    Refusal(#[from] HandshakeRefusal),
     #[error("not a handshake")]
     NotAHandshake,
 }

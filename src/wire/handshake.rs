@@ -59,16 +59,16 @@ pub struct KnownPeer {
 /// Why a connection ends before it begins.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{text}")]
-pub struct Refusal {
+pub struct HandshakeRefusal {
     /// For the peer to act on.
     pub code: CloseCode,
     /// For people to read.
     pub text: String,
 }
 
-impl Refusal {
+impl HandshakeRefusal {
     fn new(code: CloseCode, text: impl Into<String>) -> Self {
-        Refusal { code, text: text.into() }
+        HandshakeRefusal { code, text: text.into() }
     }
 
     /// The frame that tells the peer.
@@ -98,18 +98,23 @@ pub fn hello(me: &Local, to: NodeId, nonce: [u8; 16]) -> Hello {
 /// bytes.
 ///
 /// # Errors
-/// A [`Refusal`]: no common version, the dialler means another node, its process is fenced, or its name is taken.
-pub fn negotiate(hello: &Hello, me: &Local, known: Option<&KnownPeer>, nonce: [u8; 16]) -> Result<Welcome, Refusal> {
+/// A [`HandshakeRefusal`]: no common version, the dialler means another node, its process is fenced, or its name is taken.
+pub fn negotiate(
+    hello: &Hello,
+    me: &Local,
+    known: Option<&KnownPeer>,
+    nonce: [u8; 16],
+) -> Result<Welcome, HandshakeRefusal> {
     let version =
         common_version((hello.min_version, hello.max_version), (VERSION_MIN, VERSION_MAX)).ok_or_else(|| {
             let (min, max) = (hello.min_version, hello.max_version);
-            Refusal::new(
+            HandshakeRefusal::new(
                 CloseCode::Version,
                 format!("versions {VERSION_MIN} to {VERSION_MAX} here, {min} to {max} there"),
             )
         })?;
     if hello.to != me.node {
-        return Err(Refusal::new(CloseCode::WrongNode, format!("this is {}, not {}", me.node, hello.to)));
+        return Err(HandshakeRefusal::new(CloseCode::WrongNode, format!("this is {}, not {}", me.node, hello.to)));
     }
     if hello.from == me.node {
         check_namesake(hello, me)?;
@@ -133,21 +138,21 @@ pub fn negotiate(hello: &Hello, me: &Local, known: Option<&KnownPeer>, nonce: [u
 /// The dialler's decision about an answer.
 ///
 /// # Errors
-/// A [`Refusal`]: another node answers at this address, or it answers what was not offered.
-pub fn check_welcome(hello: &Hello, welcome: &Welcome) -> Result<(), Refusal> {
+/// A [`HandshakeRefusal`]: another node answers at this address, or it answers what was not offered.
+pub fn check_welcome(hello: &Hello, welcome: &Welcome) -> Result<(), HandshakeRefusal> {
     if welcome.node != hello.to {
         let text = format!("dialled {}, {} answers", hello.to, welcome.node);
-        return Err(Refusal::new(CloseCode::WrongNode, text));
+        return Err(HandshakeRefusal::new(CloseCode::WrongNode, text));
     }
     if !(hello.min_version..=hello.max_version).contains(&welcome.version) {
-        return Err(Refusal::new(CloseCode::Version, format!("version {} was not offered", welcome.version)));
+        return Err(HandshakeRefusal::new(CloseCode::Version, format!("version {} was not offered", welcome.version)));
     }
     if welcome.features & !hello.features != 0 {
-        return Err(Refusal::new(CloseCode::Protocol, "a feature was not offered"));
+        return Err(HandshakeRefusal::new(CloseCode::Protocol, "a feature was not offered"));
     }
     if welcome.max_frame < FIRST_FRAME_MAX {
         let text = format!("frame limit {} is below {FIRST_FRAME_MAX}", welcome.max_frame);
-        return Err(Refusal::new(CloseCode::Protocol, text));
+        return Err(HandshakeRefusal::new(CloseCode::Protocol, text));
     }
     Ok(())
 }
@@ -156,25 +161,25 @@ pub fn check_welcome(hello: &Hello, welcome: &Welcome) -> Result<(), Refusal> {
 /// between stores the first one that is connected keeps the name. For either side of a handshake.
 ///
 /// # Errors
-/// A [`Refusal`] with [`CloseCode::Fenced`] or [`CloseCode::NameConflict`].
-pub fn check_known(store: StoreId, epoch: Epoch, known: Option<&KnownPeer>) -> Result<(), Refusal> {
+/// A [`HandshakeRefusal`] with [`CloseCode::Fenced`] or [`CloseCode::NameConflict`].
+pub fn check_known(store: StoreId, epoch: Epoch, known: Option<&KnownPeer>) -> Result<(), HandshakeRefusal> {
     match known {
         Some(known) if known.store == store && epoch < known.epoch => {
-            Err(Refusal::new(CloseCode::Fenced, "a newer process holds this name"))
+            Err(HandshakeRefusal::new(CloseCode::Fenced, "a newer process holds this name"))
         }
         Some(known) if known.store != store && known.live => {
-            Err(Refusal::new(CloseCode::NameConflict, "a node with another store holds this name"))
+            Err(HandshakeRefusal::new(CloseCode::NameConflict, "a node with another store holds this name"))
         }
         _ => Ok(()),
     }
 }
 
 /// A dialler with this node's own name: itself, its predecessor, its successor, or another node that took the name.
-fn check_namesake(hello: &Hello, me: &Local) -> Result<(), Refusal> {
+fn check_namesake(hello: &Hello, me: &Local) -> Result<(), HandshakeRefusal> {
     check_known(hello.store, hello.epoch, Some(&KnownPeer { store: me.store, epoch: me.epoch, live: true }))?;
     if hello.epoch > me.epoch {
         // The successor must not take this for a verdict on itself, as it would `Fenced`.
-        return Err(Refusal::new(CloseCode::WrongNode, "this is an older process of the name"));
+        return Err(HandshakeRefusal::new(CloseCode::WrongNode, "this is an older process of the name"));
     }
     Ok(())
 }
@@ -295,7 +300,7 @@ mod tests {
 
     #[test]
     fn a_refusal_travels_as_a_close() {
-        let refusal = Refusal::new(CloseCode::Limit, "full");
+        let refusal = HandshakeRefusal::new(CloseCode::Limit, "full");
         assert_eq!(refusal.to_string(), "full");
         assert_eq!(refusal.into_frame(), Frame::Close { code: CloseCode::Limit, text: "full".to_owned() });
     }

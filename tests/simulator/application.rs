@@ -6,7 +6,7 @@ use crate::node::Group;
 use crate::store::{Op, ReplyTo, Request};
 use crate::trace;
 use crate::world::{Coming, LaneNo, World};
-use liner::wire::outbound::{Body, OfferError, Promise};
+use liner::wire::outbound::{AcceptMode, Body, OfferError};
 use liner::{Payload, Seq};
 
 /// What is to be sent.
@@ -95,8 +95,8 @@ impl World {
         let wait = self.rng.millis(10, 300);
         let deadline = self.instant() + wait;
         let promise = match mode {
-            Mode::WriteBehind => Promise::WriteBehind,
-            _ => Promise::Stored { deadline, synced: mode == Mode::Synced },
+            Mode::WriteBehind => AcceptMode::WriteBehind,
+            _ => AcceptMode::Stored { deadline, synced: mode == Mode::Synced },
         };
         let peer = self.plan.lanes[lane].receiver;
         if self.offer(node, lane, mode, promise).is_none() {
@@ -122,7 +122,7 @@ impl World {
     }
 
     /// Offers one message. Answers its number.
-    fn offer(&mut self, node: usize, lane: LaneNo, mode: Mode, promise: Promise) -> Option<Seq> {
+    fn offer(&mut self, node: usize, lane: LaneNo, mode: Mode, promise: AcceptMode) -> Option<Seq> {
         let draft = self.draft(1);
         let (now, at) = (self.instant(), self.now);
         let payload = body(draft.id, draft.len);
@@ -187,7 +187,7 @@ impl World {
         let (mut members, mut rows, mut full) = (Vec::new(), Vec::new(), false);
         for lane in lanes {
             let peer = self.plan.lanes[lane].receiver;
-            let Some(seq) = self.offer(node, lane, Mode::GroupCommitted, Promise::Group) else {
+            let Some(seq) = self.offer(node, lane, Mode::GroupCommitted, AcceptMode::Group) else {
                 full = true;
                 break;
             };

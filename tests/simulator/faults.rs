@@ -2,7 +2,7 @@
 
 use crate::rng::Rng;
 use liner::wire::inbound::InboundConfig;
-use liner::wire::outbound::{Amount, OutboundConfig};
+use liner::wire::outbound::{OutboundConfig, Volume};
 use liner::{LaneId, LaneName, NodeId, Topic};
 use std::time::{Duration, Instant};
 
@@ -143,14 +143,14 @@ fn lanes(rng: &mut Rng, names: &[NodeId], topics: &[Topic]) -> Vec<LaneDef> {
 }
 
 fn outbound(rng: &mut Rng) -> OutboundConfig {
-    let mut amount = |messages: (u64, u64), bytes: (u64, u64)| Amount {
+    let mut amount = |messages: (u64, u64), bytes: (u64, u64)| Volume {
         messages: rng.between(messages.0, messages.1),
         bytes: rng.between(bytes.0, bytes.1),
     };
     let (memory, direct) = (amount((3, 20), (300, 3000)), amount((1, 6), (50, 600)));
     let (lane, page) = (amount((15, 100), (1500, 12_000)), amount((2, 8), (50, 800)));
     OutboundConfig {
-        max_delay: MAX_DELAY,
+        write_behind_delay: MAX_DELAY,
         memory,
         direct,
         lane,
@@ -173,9 +173,9 @@ fn inbound(rng: &mut Rng) -> InboundConfig {
         max_part: PART_BYTES,
         max_lanes: 8,
         max_attempts: 4,
-        nack_first: Duration::from_millis(4),
-        nack_cap: Duration::from_millis(40),
-        max_delay: MAX_DELAY,
+        nack_backoff_min: Duration::from_millis(4),
+        nack_backoff_max: Duration::from_millis(40),
+        write_behind_delay: MAX_DELAY,
         ack_delay: rng.micros(0, 4000),
         heartbeat: Duration::from_millis(100),
         record_attempts: false,

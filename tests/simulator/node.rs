@@ -9,8 +9,8 @@ use crate::trace;
 use crate::world::{Coming, LaneNo, ProcessNo, World};
 use liner::wire::backoff::Backoff;
 use liner::wire::frame::{LaneIx, RefuseCode};
-use liner::wire::inbound::{Event as InEvent, HandOver, Handler, Inbound, InboundConfig, Slot};
-use liner::wire::outbound::{AppendOutcome, Event as OutEvent, Outbound, OutboundConfig, Rejection};
+use liner::wire::inbound::{HandOver, Inbound, InboundConfig, InboundEvent, LaneSlot, SubscriberSpec};
+use liner::wire::outbound::{AppendOutcome, Outbound, OutboundConfig, OutboundEvent, Rejection};
 use liner::{Cursor, Epoch, Incarnation, Message, Seq, Topic};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -34,7 +34,7 @@ pub(crate) struct Process {
     pub(crate) number: ProcessNo,
     pub(crate) epoch: Epoch,
     pub(crate) peers: Vec<Option<Peer>>,
-    pub(crate) handlers: BTreeMap<Topic, Handler>,
+    pub(crate) handlers: BTreeMap<Topic, SubscriberSpec>,
     pub(crate) stopping: bool,
 }
 
@@ -49,9 +49,9 @@ pub(crate) struct Peer {
     pub(crate) attempt: u64,
     pub(crate) backoff: Backoff,
     pub(crate) lanes: Vec<LaneSide>,
-    pub(crate) handed: HashMap<(Slot, u64), Handed>,
+    pub(crate) handed: HashMap<(LaneSlot, u64), Handed>,
     /// Lanes with messages held ready for their subscribers: how many may be, and those that are.
-    pub(crate) ahead: HashMap<Slot, (u32, VecDeque<HandOver>)>,
+    pub(crate) ahead: HashMap<LaneSlot, (u32, VecDeque<HandOver>)>,
     pub(crate) starved: bool,
     pub(crate) highest_epoch: Epoch,
     armed: Option<Duration>,
@@ -361,10 +361,10 @@ impl World {
         self.request(node, Op::Open { lane, incarnation }, ReplyTo::Open { peer });
     }
 
-    fn outbound_event(&mut self, node: usize, peer: usize, event: OutEvent) {
+    fn outbound_event(&mut self, node: usize, peer: usize, event: OutboundEvent) {
         trace!(self, "node {node} to {peer}: {event:?}");
         match event {
-            OutEvent::Append { lane, messages, synced } => {
+            OutboundEvent::Append { lane, messages, synced } => {
                 self.hits.hit(Hit::Append);
                 if synced {
                     self.hits.hit(Hit::AppendSynced);
@@ -377,14 +377,14 @@ impl World {
                     self.request(node, op, ReplyTo::Append { peer, lane });
                 }
             }
-            OutEvent::Load { lane, id, after } => {
+            OutboundEvent::Load { lane, id, after } => {
                 self.hits.hit(Hit::Load);
                 if let Some((no, key)) = self.keyed(node, peer, lane) {
                     let op = Op::Load { lane: no, key, after, limit: self.plan.outbound.page };
                     self.request(node, op, ReplyTo::Load { peer, lane, id });
                 }
             }
-            OutEvent::Accepted { lane, through } => {
+            OutboundEvent::Accepted { lane, through } => {
                 let now = self.now;
                 if let Some((no, incarnation)) = self.numbered(node, peer, lane) {
                     for _ in 0..self.checker.accepted_through(no, incarnation, through, now) {
@@ -392,7 +392,7 @@ impl World {
                     }
                 }
             }
-            OutEvent::Rejected { lane, seq, why } => {
+            OutboundEvent::Rejected { lane, seq, why } => {
                 self.hits.hit(Hit::Rejected);
                 self.hits.hit(match why {
                     Rejection::Deadline => Hit::RejectedDeadline,
@@ -400,12 +400,12 @@ impl World {
                 });
                 self.tell_about(node, peer, lane, seq, Told::Rejected);
             }
-            OutEvent::Indeterminate { lane, seq } => {
+            OutboundEvent::Indeterminate { lane, seq } => {
                 self.hits.hit(Hit::Indeterminate);
                 self.tell_about(node, peer, lane, seq, Told::Indeterminate);
             }
-            OutEvent::Acked { lane, through, has_rows, .. } => self.acked(node, peer, lane, through, has_rows),
-            OutEvent::Refused { lane, seq, incarnation, message, code, .. } => {
+            OutboundEvent::Acked { lane, through, has_rows, .. } => self.acked(node, peer, lane, through, has_rows),
+            OutboundEvent::Refused { lane, seq, incarnation, message, code, .. } => {
                 self.hits.hit(Hit::Refused);
                 self.hits.hit(if message.is_some() { Hit::RefusedWithBody } else { Hit::RefusedFromQueue });
                 if code != RefuseCode::TooLarge {
@@ -416,18 +416,18 @@ impl World {
                     self.request(node, op, ReplyTo::Refuse { peer, lane });
                 }
             }
-            OutEvent::Dropped(_) => self.hits.hit(Hit::Dropped),
-            OutEvent::Room => {
+            OutboundEvent::Dropped(_) => self.hits.hit(Hit::Dropped),
+            OutboundEvent::Room => {
                 self.hits.hit(Hit::Room);
                 if let Some(p) = self.peer(node, peer) {
                     p.starved = false;
                 }
             }
-            OutEvent::Silent => {
+            OutboundEvent::Silent => {
                 self.hits.hit(Hit::Silent);
                 self.lose_dialled(node, peer);
             }
-            OutEvent::PeerSubscribed(_) | OutEvent::PeerUnsubscribed(_) | OutEvent::PeerClosed(..) => {}
+            OutboundEvent::PeerSubscribed(_) | OutboundEvent::PeerUnsubscribed(_) | OutboundEvent::PeerClosed(..) => {}
         }
     }
 
@@ -447,28 +447,28 @@ impl World {
         }
     }
 
-    fn inbound_event(&mut self, node: usize, peer: usize, event: InEvent) {
+    fn inbound_event(&mut self, node: usize, peer: usize, event: InboundEvent) {
         trace!(self, "node {node} from {peer}: {event:?}");
         match event {
-            InEvent::OpenLane { slot, lane } => {
+            InboundEvent::OpenLane { slot, lane } => {
                 self.hits.hit(Hit::OpenLane);
                 let lane = self.lane_of[&lane];
                 self.request(node, Op::Receive { lane }, ReplyTo::Receive { peer, slot });
             }
-            InEvent::Advance { slot, expected, cursor } => {
+            InboundEvent::Advance { slot, expected, cursor } => {
                 self.hits.hit(Hit::Advance);
                 if let Some(lane) = self.lane_of_slot(node, peer, slot) {
                     self.request(node, Op::Advance { lane, expected, cursor }, ReplyTo::Advance { peer, slot });
                 }
             }
-            InEvent::RecordAttempt { slot, token, place, attempts } => {
+            InboundEvent::RecordAttempt { slot, token, place, attempts } => {
                 self.hits.hit(Hit::RecordAttempt);
                 if let Some(lane) = self.lane_of_slot(node, peer, slot) {
                     let op = Op::Attempt { lane, place, attempts };
                     self.request(node, op, ReplyTo::Attempt { peer, slot, token });
                 }
             }
-            InEvent::DeadLetter { slot, token, place, attempts, reason, advance, .. } => {
+            InboundEvent::DeadLetter { slot, token, place, attempts, reason, advance, .. } => {
                 self.hits.hit(Hit::DeadLetter);
                 self.hits.hit(match advance {
                     Some(_) => Hit::DeadLetterWithCursor,
@@ -485,17 +485,17 @@ impl World {
                     self.request(node, op, ReplyTo::Letter { peer, slot, token });
                 }
             }
-            InEvent::LaneRestarted(_) => self.hits.hit(Hit::LaneRestarted),
-            InEvent::Overdue { .. } => {}
-            InEvent::Silent => {
+            InboundEvent::LaneRestarted(_) => self.hits.hit(Hit::LaneRestarted),
+            InboundEvent::Overdue { .. } => {}
+            InboundEvent::Silent => {
                 self.hits.hit(Hit::Silent);
                 self.lose_accepted(node, peer);
             }
-            InEvent::PeerSubscribed(_) | InEvent::PeerUnsubscribed(_) | InEvent::PeerClosed(..) => {}
+            InboundEvent::PeerSubscribed(_) | InboundEvent::PeerUnsubscribed(_) | InboundEvent::PeerClosed(..) => {}
         }
     }
 
-    fn lane_of_slot(&mut self, node: usize, peer: usize, slot: Slot) -> Option<LaneNo> {
+    fn lane_of_slot(&mut self, node: usize, peer: usize, slot: LaneSlot) -> Option<LaneNo> {
         let lane = self.peer(node, peer)?.inn.lane(slot).clone();
         self.lane_of.get(&lane).copied()
     }

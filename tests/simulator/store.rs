@@ -3,7 +3,7 @@
 //! Operations take effect one after the other, each entirely or not at all. One medium serves one node or several.
 
 use crate::world::{LaneNo, ProcessNo};
-use liner::wire::outbound::{Amount, LaneRecord, Numbered};
+use liner::wire::outbound::{LaneRecord, Numbered, Volume};
 use liner::{Cursor, Incarnation, Message, Seq};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -41,7 +41,7 @@ pub(crate) struct ReceiveLane {
 pub(crate) enum Op {
     Open { lane: LaneNo, incarnation: Incarnation },
     Append { rows: Vec<(LaneNo, Key, Vec<Numbered>)> },
-    Load { lane: LaneNo, key: Key, after: Seq, limit: Amount },
+    Load { lane: LaneNo, key: Key, after: Seq, limit: Volume },
     Trim { lane: LaneNo, key: Key, through: Seq },
     Refuse { lane: LaneNo, key: Key, seq: Seq, incarnation: Incarnation, body: Option<Message> },
     Clear { lane: LaneNo, key: Key },
@@ -83,10 +83,10 @@ pub(crate) enum ReplyTo {
     Refuse { peer: usize, lane: liner::wire::frame::LaneIx },
     Clear { peer: usize },
     Forget { peer: usize },
-    Receive { peer: usize, slot: liner::wire::inbound::Slot },
-    Advance { peer: usize, slot: liner::wire::inbound::Slot },
-    Attempt { peer: usize, slot: liner::wire::inbound::Slot, token: u64 },
-    Letter { peer: usize, slot: liner::wire::inbound::Slot, token: u64 },
+    Receive { peer: usize, slot: liner::wire::inbound::LaneSlot },
+    Advance { peer: usize, slot: liner::wire::inbound::LaneSlot },
+    Attempt { peer: usize, slot: liner::wire::inbound::LaneSlot, token: u64 },
+    Letter { peer: usize, slot: liner::wire::inbound::LaneSlot, token: u64 },
 }
 
 /// An operation on its way.
@@ -199,7 +199,7 @@ impl Store {
         }
         l.prune();
         let bytes = l.rows.values().map(|r| r.message.size() as u64).sum();
-        let pending = Amount { messages: l.rows.len() as u64, bytes };
+        let pending = Volume { messages: l.rows.len() as u64, bytes };
         let record = LaneRecord { spans: l.spans.clone(), predecessor: l.predecessor, next, acked: l.acked, pending };
         Done::Opened(l.key, record)
     }
@@ -213,7 +213,7 @@ impl Store {
         }
     }
 
-    fn load(&mut self, lane: LaneNo, key: Key, after: Seq, limit: Amount) -> Done {
+    fn load(&mut self, lane: LaneNo, key: Key, after: Seq, limit: Volume) -> Done {
         let Some(l) = self.sending(lane, key) else { return Done::Page(vec![], true) };
         let mut page = Vec::new();
         let mut bytes = 0;

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use liner::Topic;
 use liner::wire::error::LinkError;
 use liner::wire::frame::Data;
-use liner::wire::inbound::{Answer, HandOver, Handler, Slot};
+use liner::wire::inbound::{Disposition, HandOver, LaneSlot, SubscriberSpec};
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ impl World {
         let in_flight = [1, 1, 2, 5][self.rng.index(4)];
         let timeout = self.rng.chance(300).then(|| Duration::from_millis(30));
         let borrows = in_flight == 1 && timeout.is_none();
-        let handler = Handler { in_flight, timeout, borrows };
+        let handler = SubscriberSpec { in_flight, timeout, borrows };
         let Some(process) = &mut self.nodes[node].process else { return };
         if process.handlers.contains_key(&topic) {
             return;
@@ -57,8 +57,8 @@ impl World {
             for (slot, token) in &returned {
                 let Some(Handed { attempt, borrowed, .. }) = p.handed.remove(&(*slot, *token)) else { continue };
                 borrowed.into_iter().for_each(|message| p.inn.handle_return(*slot, *token, message));
-                let answer = Answer::Failed { delay: None, reason: "stopped".to_owned() };
-                p.inn.handle_answer(now, *slot, *token, attempt, answer, || random);
+                let answer = Disposition::Failed { delay: None, reason: "stopped".to_owned() };
+                p.inn.handle_disposition(now, *slot, *token, attempt, answer, || random);
             }
             for _ in returned {
                 self.hits.hit(Hit::Returned);
@@ -95,7 +95,7 @@ impl World {
         let borrows = self.handler(node, &topic).is_some_and(|handler| handler.borrows);
         let Some(p) = self.peer(node, peer) else { return };
         if goes_ahead && !borrows && !p.ahead.contains_key(&slot) {
-            p.inn.hand_ahead(slot, ahead);
+            p.inn.set_prefetch(slot, ahead);
             p.ahead.insert(slot, (ahead, VecDeque::new()));
         }
         let held = p.ahead.get_mut(&slot).filter(|(limit, ready)| ready.len() < *limit as usize);
@@ -109,7 +109,7 @@ impl World {
     }
 
     /// Whether the subscriber of a lane may have one more of its messages.
-    fn is_free(&mut self, node: usize, peer: usize, slot: Slot) -> bool {
+    fn is_free(&mut self, node: usize, peer: usize, slot: LaneSlot) -> bool {
         let now = self.now;
         let Some(p) = self.peer(node, peer) else { return false };
         p.handed.retain(|_, h| h.until.is_none_or(|until| until > now));
@@ -118,7 +118,7 @@ impl World {
         self.handler(node, &topic).is_some_and(|handler| has < handler.in_flight as usize)
     }
 
-    fn handler(&self, node: usize, topic: &Topic) -> Option<Handler> {
+    fn handler(&self, node: usize, topic: &Topic) -> Option<SubscriberSpec> {
         self.nodes[node].process.as_ref()?.handlers.get(topic).copied()
     }
 
@@ -133,19 +133,19 @@ impl World {
     }
 
     /// What is held ready of a lane comes back.
-    fn give_back(&mut self, node: usize, peer: usize, slot: Slot) {
+    fn give_back(&mut self, node: usize, peer: usize, slot: LaneSlot) {
         let (now, random) = (self.instant(), self.rng.next());
         let Some(p) = self.peer(node, peer) else { return };
         let Some((_, ready)) = p.ahead.get_mut(&slot) else { return };
         let ready = std::mem::take(ready);
         for delivery in &ready {
-            p.inn.handle_answer(now, slot, delivery.token, delivery.attempt, Answer::Untried, || random);
+            p.inn.handle_disposition(now, slot, delivery.token, delivery.attempt, Disposition::Untried, || random);
         }
         ready.iter().for_each(|_| self.hits.hit(Hit::GivenBack));
     }
 
     /// The subscriber gets what is held ready for it, as far as it may.
-    fn promote(&mut self, node: usize, peer: usize, slot: Slot) {
+    fn promote(&mut self, node: usize, peer: usize, slot: LaneSlot) {
         while self.is_free(node, peer, slot) {
             let ready = self.peer(node, peer).and_then(|p| p.ahead.get_mut(&slot));
             let Some(next) = ready.and_then(|(_, ready)| ready.pop_front()) else { return };
@@ -232,7 +232,7 @@ impl World {
             || random,
             |next| {
                 passed = Some(next.clone());
-                let answer = Answer::Failed { delay: None, reason: "cannot".to_owned() };
+                let answer = Disposition::Failed { delay: None, reason: "cannot".to_owned() };
                 if handled { Ok(()) } else { Err((next.message, answer)) }
             },
         );
@@ -253,19 +253,26 @@ impl World {
         outcome
     }
 
-    fn decide(&mut self, node: usize, peer: usize, (slot, token, stamp): (Slot, u64, u64), id: u64, handler: Handler) {
+    fn decide(
+        &mut self,
+        node: usize,
+        peer: usize,
+        (slot, token, stamp): (LaneSlot, u64, u64),
+        id: u64,
+        handler: SubscriberSpec,
+    ) {
         let process = self.process_no(node);
         let poison = self.plan.poison && id.is_multiple_of(POISON_EVERY);
         let reason = || "cannot".to_owned();
         let answer = if poison {
             self.hits.hit(Hit::Poison);
-            Answer::Failed { delay: None, reason: reason() }
+            Disposition::Failed { delay: None, reason: reason() }
         } else if self.rng.chance(self.plan.nack) {
             let delay = self.rng.chance(400).then(|| self.rng.millis(0, 30));
             self.hits.hit(if delay.is_some() { Hit::NackWithDelay } else { Hit::Nack });
-            Answer::Failed { delay, reason: reason() }
+            Disposition::Failed { delay, reason: reason() }
         } else {
-            Answer::Done
+            Disposition::Done
         };
         let mut wait = match self.rng.below(3) {
             0 => Duration::ZERO,
@@ -277,10 +284,18 @@ impl World {
             self.hits.hit(Hit::HandlerTimeout);
             wait += Duration::from_millis(40);
         }
-        self.after(wait, Coming::Answer { node, process, peer, slot, token, stamp, answer });
+        self.after(wait, Coming::Disposition { node, process, peer, slot, token, stamp, answer });
     }
 
-    pub(crate) fn answered(&mut self, node: usize, peer: usize, slot: Slot, token: u64, stamp: u64, answer: Answer) {
+    pub(crate) fn answered(
+        &mut self,
+        node: usize,
+        peer: usize,
+        slot: LaneSlot,
+        token: u64,
+        stamp: u64,
+        answer: Disposition,
+    ) {
         let (now, virtual_now, random) = (self.instant(), self.now, self.rng.next());
         let Some(p) = self.peer(node, peer) else { return };
         let current = p.handed.get(&(slot, token));
@@ -289,19 +304,19 @@ impl World {
         };
         let (lane, place, attempt) = (handed.lane, handed.place, handed.attempt);
         let borrowed = p.handed.remove(&(slot, token)).and_then(|handed| handed.borrowed);
-        if answer != Answer::Done {
+        if answer != Disposition::Done {
             borrowed.into_iter().for_each(|message| p.inn.handle_return(slot, token, message));
         }
         trace!(self, "node {node} from {peer}: lane {lane} {place:?} is answered {answer:?}");
-        if let (Answer::Done, Some(place)) = (&answer, place) {
+        if let (Disposition::Done, Some(place)) = (&answer, place) {
             self.checker.handled(lane, place);
         }
-        let has_failed = matches!(answer, Answer::Failed { .. });
+        let has_failed = matches!(answer, Disposition::Failed { .. });
         if let Some(p) = self.peer(node, peer) {
-            if answer == Answer::Done {
+            if answer == Disposition::Done {
                 p.inn.handle_handled(now, slot, token..token + 1, attempt);
             } else {
-                p.inn.handle_answer(now, slot, token, attempt, answer, || random);
+                p.inn.handle_disposition(now, slot, token, attempt, answer, || random);
             }
         }
         if has_failed {

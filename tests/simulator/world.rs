@@ -8,7 +8,7 @@ use crate::node::{Group, Node, Process};
 use crate::rng::Rng;
 use crate::store::{Done, Effect, Outcome, Request, Store};
 use liner::LaneId;
-use liner::wire::inbound::{Answer, Slot};
+use liner::wire::inbound::{Disposition, LaneSlot};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap};
 use std::time::{Duration, Instant};
@@ -28,21 +28,73 @@ pub(crate) type ProcessNo = u64;
 /// Something that will happen.
 #[derive(Debug)]
 pub(crate) enum Coming {
-    Timer { node: usize, process: ProcessNo, peer: usize },
-    Execute { store: usize },
-    Reply { request: Box<Request>, outcome: Outcome },
-    Submit { request: Box<Request> },
-    Trim { node: usize, process: ProcessNo, peer: usize, lane: LaneNo },
-    Deliver { conn: ConnNo, end: usize },
-    Dialled { node: usize, process: ProcessNo, peer: usize, attempt: u64 },
-    DialTimeout { node: usize, process: ProcessNo, peer: usize, attempt: u64 },
-    Dial { node: usize, process: ProcessNo, peer: usize },
-    Answer { node: usize, process: ProcessNo, peer: usize, slot: Slot, token: u64, stamp: u64, answer: Answer },
-    Drive { node: usize, process: ProcessNo, peer: usize },
-    Work { node: usize },
+    Timer {
+        node: usize,
+        process: ProcessNo,
+        peer: usize,
+    },
+    Execute {
+        store: usize,
+    },
+    Reply {
+        request: Box<Request>,
+        outcome: Outcome,
+    },
+    Submit {
+        request: Box<Request>,
+    },
+    Trim {
+        node: usize,
+        process: ProcessNo,
+        peer: usize,
+        lane: LaneNo,
+    },
+    Deliver {
+        conn: ConnNo,
+        end: usize,
+    },
+    Dialled {
+        node: usize,
+        process: ProcessNo,
+        peer: usize,
+        attempt: u64,
+    },
+    DialTimeout {
+        node: usize,
+        process: ProcessNo,
+        peer: usize,
+        attempt: u64,
+    },
+    Dial {
+        node: usize,
+        process: ProcessNo,
+        peer: usize,
+    },
+    Disposition {
+        node: usize,
+        process: ProcessNo,
+        peer: usize,
+        slot: LaneSlot,
+        token: u64,
+        stamp: u64,
+        answer: Disposition,
+    },
+    Drive {
+        node: usize,
+        process: ProcessNo,
+        peer: usize,
+    },
+    Work {
+        node: usize,
+    },
     Fault,
-    Start { node: usize },
-    StopDeadline { node: usize, process: ProcessNo },
+    Start {
+        node: usize,
+    },
+    StopDeadline {
+        node: usize,
+        process: ProcessNo,
+    },
     Heal,
     LookAround,
 }
@@ -169,7 +221,7 @@ impl World {
             Coming::Dialled { node, process, peer, attempt } => self.dialled(node, process, peer, attempt),
             Coming::DialTimeout { node, process, peer, attempt } => self.dial_timeout(node, process, peer, attempt),
             Coming::Dial { node, process, peer } => self.dial(node, process, peer),
-            Coming::Answer { node, process, peer, slot, token, stamp, answer } => {
+            Coming::Disposition { node, process, peer, slot, token, stamp, answer } => {
                 if self.is_running(node, process) {
                     self.answered(node, peer, slot, token, stamp, answer);
                 } else {

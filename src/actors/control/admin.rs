@@ -33,7 +33,7 @@ fn addresses(entry: TopicEntry) -> Vec<Address> {
     entry.routes.into_iter().flat_map(of).collect()
 }
 
-fn amount(amount: outbound::Amount) -> Amount {
+fn amount(amount: outbound::Volume) -> Amount {
     Amount { messages: amount.messages, bytes: amount.bytes }
 }
 

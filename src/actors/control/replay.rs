@@ -11,7 +11,7 @@ use crate::error::AdminError;
 use crate::stores::{DeadLetter, DeadLetterFilter, DeadLetterId, DeadLetterOrigin, StoreError, Write};
 use crate::types::{LaneId, Topic};
 use crate::wire::frame::LaneIx;
-use crate::wire::outbound::{Body, Promise};
+use crate::wire::outbound::{AcceptMode, Body};
 use actix::prelude::*;
 use futures::channel::oneshot;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -97,7 +97,7 @@ impl Replay {
         let Ok(LaneEnd { link, lane }) = found else { return Ok(false) };
         open_lane(&self.open, &link, lane).await?;
         let body = Body::Shared(&letter.message.payload);
-        let Ok((receipt, _)) = link.offer(lane, &letter.message.headers, body, Promise::Group, &mut None) else {
+        let Ok((receipt, _)) = link.offer(lane, &letter.message.headers, body, AcceptMode::Group, &mut None) else {
             return Ok(false);
         };
         let Some(key) = link.lane(lane).0 else { return Ok(false) };

@@ -8,7 +8,7 @@ use crate::config::{Config, Durability};
 use crate::stores::{Fence, SharedStore, StoreError, StoreFacts};
 use crate::types::{NodeId, Topic};
 use crate::wire::inbound::InboundConfig;
-use crate::wire::outbound::{Amount, OutboundConfig};
+use crate::wire::outbound::{OutboundConfig, Volume};
 use actix::Recipient;
 use std::net::SocketAddr;
 use std::sync::OnceLock;
@@ -118,10 +118,10 @@ impl Node {
 
     pub(crate) fn outbound(&self) -> OutboundConfig {
         let limits = &self.config.limits;
-        let amount = |messages, bytes| Amount { messages, bytes };
+        let amount = |messages, bytes| Volume { messages, bytes };
         OutboundConfig {
             // Half of it to wait for the ack, half to commit: on disk within the whole.
-            max_delay: self.config.timing.write_behind_delay / 2,
+            write_behind_delay: self.config.timing.write_behind_delay / 2,
             memory: amount(limits.link_messages, limits.link_bytes),
             direct: amount(limits.at_most_once_messages, limits.at_most_once_bytes),
             lane: amount(limits.lane_messages, limits.lane_bytes),
@@ -145,9 +145,9 @@ impl Node {
             max_part: limits.max_frame as usize,
             max_lanes: limits.max_lanes,
             max_attempts: limits.max_attempts,
-            nack_first: timing.nack_backoff_min,
-            nack_cap: timing.nack_backoff_max,
-            max_delay: timing.write_behind_delay,
+            nack_backoff_min: timing.nack_backoff_min,
+            nack_backoff_max: timing.nack_backoff_max,
+            write_behind_delay: timing.write_behind_delay,
             ack_delay: ACK_DELAY.min(timing.write_behind_delay / 10),
             heartbeat: timing.heartbeat,
             record_attempts: self.unclean,

@@ -15,7 +15,7 @@ use crate::error::{SendBatchError, SendError};
 use crate::stores::{StoreError, Write};
 use crate::types::{Incarnation, Message as Payload, Topic};
 use crate::wire::frame::LaneIx;
-use crate::wire::outbound::{Body, OfferError, Promise};
+use crate::wire::outbound::{AcceptMode, Body, OfferError};
 use actix::prelude::*;
 use futures::channel::{mpsc, oneshot};
 use futures::{FutureExt, StreamExt};
@@ -351,7 +351,7 @@ impl Group {
     fn reserve(&mut self, targets: &[Target], message: &Payload) -> Result<(), Blocked> {
         for target in targets {
             let body = Body::Shared(&message.payload);
-            let offered = target.link.offer(target.lane, &message.headers, body, Promise::Group, &mut None);
+            let offered = target.link.offer(target.lane, &message.headers, body, AcceptMode::Group, &mut None);
             match offered {
                 Ok((receipt, _)) => self.places.push((target.link.clone(), target.lane, receipt)),
                 Err(OfferError::NotOpen) => return Err(Blocked::NotOpen(target.clone())),

@@ -7,7 +7,7 @@ use crate::config::{Durability, Mode};
 use crate::error::SendError;
 use crate::types::{EmptyPayload, Headers, NodeId, Topic};
 use crate::wire::frame::LaneIx;
-use crate::wire::outbound::{Body, OfferError, Promise};
+use crate::wire::outbound::{AcceptMode, Body, OfferError};
 use arc_swap::ArcSwap;
 use futures::channel::oneshot;
 use std::sync::Arc;
@@ -210,10 +210,10 @@ pub(crate) struct Offer<'a> {
 }
 
 impl Offer<'_> {
-    fn promise(&self, durability: Durability) -> Promise {
-        let stored = |synced| Promise::Stored { deadline: self.deadline.unwrap_or_else(Instant::now), synced };
+    fn promise(&self, durability: Durability) -> AcceptMode {
+        let stored = |synced| AcceptMode::Stored { deadline: self.deadline.unwrap_or_else(Instant::now), synced };
         match durability {
-            Durability::WriteBehind => Promise::WriteBehind,
+            Durability::WriteBehind => AcceptMode::WriteBehind,
             Durability::Committed => stored(false),
             Durability::Synced => stored(true),
         }

@@ -33,7 +33,7 @@ pub fn decode(buf: &[u8], max_frame: u32) -> Result<Option<(Frame<'_>, usize)>, 
 /// [`WireError::Checksum`] before anything else is looked at, then whatever is wrong with the fields.
 #[inline]
 pub fn decode_data(body: &[u8]) -> Result<Data<'_>, WireError> {
-    let mut fields = Fields(body);
+    let mut fields = FieldReader(body);
     let crc = fields.u32()?;
     if super::checksum(fields.0) != crc {
         return Err(WireError::Checksum);
@@ -97,7 +97,7 @@ impl std::iter::FusedIterator for Frames<'_> {}
 
 #[inline(never)]
 fn decode_other(kind: u8, body: &[u8]) -> Result<Frame<'static>, WireError> {
-    let mut fields = Fields(body);
+    let mut fields = FieldReader(body);
     let frame = match kind {
         // These two may grow at their end: a newer version appends fields, an older one does not look at them.
         layout::HELLO => return fields.hello().map(Frame::Hello),
@@ -126,9 +126,9 @@ fn decode_other(kind: u8, body: &[u8]) -> Result<Frame<'static>, WireError> {
 }
 
 /// What is left of a frame's body; each method takes one field off the front.
-struct Fields<'a>(&'a [u8]);
+struct FieldReader<'a>(&'a [u8]);
 
-impl<'a> Fields<'a> {
+impl<'a> FieldReader<'a> {
     #[inline]
     fn array<const N: usize>(&mut self) -> Result<[u8; N], WireError> {
         let (field, rest) = self.0.split_first_chunk().ok_or(WireError::Truncated)?;
@@ -270,7 +270,7 @@ impl<'a> Fields<'a> {
     fn spans(&mut self) -> Result<Vec<(Incarnation, Seq)>, WireError> {
         let count = usize::try_from(self.u32()?).map_err(|_| WireError::Truncated)?;
         let bytes = self.bytes(count.checked_mul(SPAN_BYTES).ok_or(WireError::Truncated)?)?;
-        let mut rows = Fields(bytes);
+        let mut rows = FieldReader(bytes);
         let mut spans = Vec::with_capacity(count);
         while !rows.0.is_empty() {
             spans.push((rows.incarnation()?, rows.seq()?));

@@ -20,11 +20,11 @@ pub struct InboundConfig {
     /// Failures after which a message becomes a dead letter.
     pub max_attempts: u32,
     /// The first wait after a nack that names none.
-    pub nack_first: Duration,
+    pub nack_backoff_min: Duration,
     /// The longest such wait.
-    pub nack_cap: Duration,
+    pub nack_backoff_max: Duration,
     /// How far the cursor of a write-behind lane may be behind, in time.
-    pub max_delay: Duration,
+    pub write_behind_delay: Duration,
     /// How long an ack may wait for others to go with it.
     pub ack_delay: Duration,
     /// See [`Heartbeat`](crate::wire::heartbeat::Heartbeat).
@@ -35,12 +35,12 @@ pub struct InboundConfig {
 
 /// A lane's number in an [`Inbound`](super::Inbound), the same for its whole life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Slot(pub(super) usize);
+pub struct LaneSlot(pub(super) usize);
 
 /// Who takes the messages of a topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Handler {
-    /// Messages of one lane it has at a time; see also [`Inbound::hand_ahead`](super::Inbound::hand_ahead).
+pub struct SubscriberSpec {
+    /// Messages of one lane it has at a time; see also [`Inbound::set_prefetch`](super::Inbound::set_prefetch).
     pub in_flight: u32,
     /// How long it may take for one.
     pub timeout: Option<Duration>,
@@ -53,9 +53,9 @@ pub struct Handler {
 #[derive(Debug, Clone)]
 pub struct HandOver {
     /// The lane's number here.
-    pub slot: Slot,
+    pub slot: LaneSlot,
     /// Names the message, and with `attempt` this hand-over of it, in
-    /// [`Inbound::handle_answer`](super::Inbound::handle_answer). Messages of a lane are named in order of arrival.
+    /// [`Inbound::handle_disposition`](super::Inbound::handle_disposition). Messages of a lane are named in order of arrival.
     pub token: u64,
     /// Its incarnation and number; `None`: at most once.
     pub place: Option<Cursor>,
@@ -69,7 +69,7 @@ pub struct HandOver {
 
 /// A subscriber's answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Answer {
+pub enum Disposition {
     /// Handled.
     Done,
     /// Not handled: again after `delay`, or after the backoff.
@@ -85,11 +85,11 @@ pub enum Answer {
 
 /// What the owner has to do or to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Event {
+pub enum InboundEvent {
     /// Find the lane and its cursor in the store, then call [`Inbound::handle_opened`](super::Inbound::handle_opened).
     OpenLane {
         /// The lane's number here.
-        slot: Slot,
+        slot: LaneSlot,
         /// The lane.
         lane: LaneId,
     },
@@ -97,7 +97,7 @@ pub enum Event {
     /// per lane.
     Advance {
         /// The lane's number here.
-        slot: Slot,
+        slot: LaneSlot,
         /// The incarnation that should be stored now.
         expected: Option<Incarnation>,
         /// The new cursor.
@@ -106,7 +106,7 @@ pub enum Event {
     /// Record the attempt, then call [`Inbound::handle_recorded`](super::Inbound::handle_recorded).
     RecordAttempt {
         /// The lane's number here.
-        slot: Slot,
+        slot: LaneSlot,
         /// The message.
         token: u64,
         /// Its place.
@@ -118,7 +118,7 @@ pub enum Event {
     /// [`Inbound::handle_dead_lettered`](super::Inbound::handle_dead_lettered).
     DeadLetter {
         /// The lane's number here.
-        slot: Slot,
+        slot: LaneSlot,
         /// The message.
         token: u64,
         /// Its place.
@@ -135,7 +135,7 @@ pub enum Event {
     /// The subscriber took too long, which counts as a failure: what it answers to this hand-over means nothing any more.
     Overdue {
         /// The lane's number here.
-        slot: Slot,
+        slot: LaneSlot,
         /// The message.
         token: u64,
         /// Which hand-over of it.
@@ -155,7 +155,7 @@ pub enum Event {
 
 /// What was counted so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Counts {
+pub struct InboundCounts {
     /// Messages that came again and were dropped.
     pub duplicates: u64,
     /// At-most-once messages that failed or did not decode.

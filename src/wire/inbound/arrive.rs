@@ -8,7 +8,7 @@ const SHARED_BYTES: usize = MAX_READ / 4;
 
 impl Inbound {
     /// The lane of a frame, open on this connection.
-    pub(super) fn open(&mut self, ix: LaneIx) -> Result<(Slot, &mut Lane), LinkError> {
+    pub(super) fn open(&mut self, ix: LaneIx) -> Result<(LaneSlot, &mut RecvLane), LinkError> {
         let slot = self.slot(ix).ok_or(LinkError::UnknownLane)?;
         self.last_ix = Some((ix, slot));
         let lane = &mut self.lanes[slot.0];
@@ -42,7 +42,7 @@ impl Inbound {
     /// A whole message, or a part that is kept until the rest has come.
     pub(super) fn collect(
         &mut self,
-        slot: Slot,
+        slot: LaneSlot,
         data: &Data<'_>,
         buffer: &Bytes,
     ) -> Result<Option<Message>, (RefuseCode, String)> {
@@ -63,7 +63,7 @@ impl Inbound {
         let (headers, payload) = match (partial, data.flags.has(DataFlags::MORE)) {
             (None, false) => (buffer.slice_ref(data.headers), part),
             (partial, more) => {
-                let mut partial = partial.unwrap_or_else(|| Partial {
+                let mut partial = partial.unwrap_or_else(|| PartialMessage {
                     seq: data.seq,
                     headers: buffer.slice_ref(data.headers),
                     payload: BytesMut::new(),
@@ -81,28 +81,28 @@ impl Inbound {
         Ok(Some(Message { headers, payload }))
     }
 
-    pub(super) fn arrived(&mut self, slot: Slot, data: &Data<'_>, message: Message) {
+    pub(super) fn arrived(&mut self, slot: LaneSlot, data: &Data<'_>, message: Message) {
         let lane = &mut self.lanes[slot.0];
         let place = lane.session.as_mut().and_then(|session| session.arrived(data));
         lane.received = place.or(lane.received);
         let size = message.size();
         let at = |(i, s, _): &(Incarnation, Seq, u32)| place == Some(Cursor { incarnation: *i, seq: *s });
         let failed = lane.recorded.iter().position(at).map_or(0, |at| lane.recorded.swap_remove(at).2);
-        lane.queue.push_back(Entry {
+        lane.queue.push_back(QueueEntry {
             place,
             message: Some(message),
             size: Some(size),
             flags: data.flags,
             handed: failed,
             failed,
-            state: State::Waiting,
+            state: EntryState::Waiting,
         });
         self.note_attached(slot);
         self.enqueue(slot);
     }
 
     /// The last message of the queue shares the buffer it arrived in.
-    pub(super) fn note_attached(&mut self, slot: Slot) {
+    pub(super) fn note_attached(&mut self, slot: LaneSlot) {
         let lane = &mut self.lanes[slot.0];
         if lane.attached.is_none() {
             lane.attached = Some(lane.base + lane.queue.len() as u64 - 1);
@@ -131,7 +131,7 @@ impl Inbound {
     }
 
     /// This message will never be taken: say so, and drop what follows until it is skipped.
-    pub(super) fn refuse(&mut self, slot: Slot, data: &Data<'_>, size: usize, code: RefuseCode, text: String) {
+    pub(super) fn refuse(&mut self, slot: LaneSlot, data: &Data<'_>, size: usize, code: RefuseCode, text: String) {
         let lane = &mut self.lanes[slot.0];
         let more = data.flags.has(DataFlags::MORE);
         if !more {

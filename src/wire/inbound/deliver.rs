@@ -3,7 +3,7 @@
 use super::*;
 
 impl Inbound {
-    pub(super) fn enqueue(&mut self, slot: Slot) {
+    pub(super) fn enqueue(&mut self, slot: LaneSlot) {
         let lane = &mut self.lanes[slot.0];
         if !lane.queued {
             lane.queued = true;
@@ -24,7 +24,7 @@ impl Inbound {
         None
     }
 
-    fn hand_over(&mut self, slot: Slot, now: Instant) -> Option<HandOver> {
+    fn hand_over(&mut self, slot: LaneSlot, now: Instant) -> Option<HandOver> {
         if self.draining {
             return None;
         }
@@ -50,13 +50,13 @@ impl Inbound {
             return None;
         }
         match entry.state {
-            State::Recording => return None,
-            State::Waiting if record && redelivered && entry.place.is_some() => {
+            EntryState::Recording => return None,
+            EntryState::Waiting if record && redelivered && entry.place.is_some() => {
                 let room = if alone { 1 } else { handler.in_flight - handed };
                 self.record_attempts(slot, token, room);
                 return None;
             }
-            _ => entry.state = State::Handed { since: now },
+            _ => entry.state = EntryState::Handed { since: now },
         }
         let place = entry.place;
         entry.handed += 1;
@@ -73,35 +73,36 @@ impl Inbound {
 
     /// What the lane's subscriber has now is a batch: nothing more of the lane is handed over before all of it is answered.
     /// So its order holds across a nack.
-    pub fn close_batch(&mut self, slot: Slot) {
+    pub fn close_batch(&mut self, slot: LaneSlot) {
         self.lanes[slot.0].whole = true;
     }
 
     /// Has the attempt of a redelivered message recorded, together with those of as many behind it as may be handed over
     /// with it: one commit for all. It ends at one that is to be alone.
-    fn record_attempts(&mut self, slot: Slot, token: u64, room: u32) {
+    fn record_attempts(&mut self, slot: LaneSlot, token: u64, room: u32) {
         let lane = &mut self.lanes[slot.0];
         for (at, token) in (token..).take(room as usize).enumerate() {
-            let Some(entry) = lane.entry(token).filter(|e| e.state == State::Waiting && (at == 0 || e.failed == 0))
+            let Some(entry) =
+                lane.entry(token).filter(|e| e.state == EntryState::Waiting && (at == 0 || e.failed == 0))
             else {
                 return;
             };
             let redelivered = entry.flags.has(DataFlags::REDELIVERED) || entry.handed > 0;
             let Some(place) = entry.place.filter(|_| redelivered) else { return };
-            entry.state = State::Recording;
-            self.events.push_back(Event::RecordAttempt { slot, token, place, attempts: entry.failed + 1 });
+            entry.state = EntryState::Recording;
+            self.events.push_back(InboundEvent::RecordAttempt { slot, token, place, attempts: entry.failed + 1 });
         }
     }
 
     /// The owner holds up to `messages` of the lane ready for its subscriber beyond those the subscriber has, until the next
-    /// subscription. Behind one that failed, it must give those back as [`Answer::Untried`].
-    pub fn hand_ahead(&mut self, slot: Slot, messages: u32) {
+    /// subscription. Behind one that failed, it must give those back as [`Disposition::Untried`].
+    pub fn set_prefetch(&mut self, slot: LaneSlot, messages: u32) {
         self.lanes[slot.0].ahead = messages;
     }
 
     /// What was held ready for an earlier subscriber of `topic` has not come back yet, or it has: until then nothing is handed
     /// over, so that nothing overtakes it.
-    pub fn hold_up(&mut self, topic: &Topic, held_up: bool) {
+    pub fn set_paused(&mut self, topic: &Topic, held_up: bool) {
         for slot in self.lanes_of(topic) {
             self.lanes[slot.0].held_up = held_up;
             self.enqueue(slot);
@@ -109,22 +110,22 @@ impl Inbound {
     }
 
     /// The owner holds nothing ready any more for the subscriber of `topic`.
-    pub fn hand_none_ahead(&mut self, topic: &Topic) {
+    pub fn clear_prefetch(&mut self, topic: &Topic) {
         for slot in self.lanes_of(topic) {
             self.lanes[slot.0].ahead = 0;
         }
     }
 
     /// The attempt is recorded: the message may be handed over.
-    pub fn handle_recorded(&mut self, slot: Slot, token: u64) {
-        if let Some(entry) = self.lanes[slot.0].entry(token).filter(|e| e.state == State::Recording) {
-            entry.state = State::Recorded;
+    pub fn handle_recorded(&mut self, slot: LaneSlot, token: u64) {
+        if let Some(entry) = self.lanes[slot.0].entry(token).filter(|e| e.state == EntryState::Recording) {
+            entry.state = EntryState::Recorded;
             self.enqueue(slot);
         }
     }
 
     /// The queue of a lane may have become shorter.
-    pub(super) fn moved(&mut self, now: Instant, slot: Slot) {
+    pub(super) fn moved(&mut self, now: Instant, slot: LaneSlot) {
         if self.lanes[slot.0].advance() {
             self.left(now, slot);
         }
@@ -132,7 +133,7 @@ impl Inbound {
     }
 
     /// Something left the queue of a lane, or passed it.
-    pub(super) fn left(&mut self, now: Instant, slot: Slot) {
+    pub(super) fn left(&mut self, now: Instant, slot: LaneSlot) {
         let lane = &mut self.lanes[slot.0];
         lane.note_change(slot, &mut self.changed);
         if self.ack_due.is_none() && lane.is_ack_due() {
@@ -141,13 +142,13 @@ impl Inbound {
         if lane.strict || self.draining {
             self.committing.insert(slot);
         } else if lane.commit_due.is_none() && lane.handled != lane.committed {
-            lane.commit_due = Some(now + self.config.max_delay);
+            lane.commit_due = Some(now + self.config.write_behind_delay);
             self.timed.insert(slot);
         }
     }
 
     /// The cursor commit of a lane ended. `Err` carries what the store holds instead of what was expected.
-    pub fn handle_advanced(&mut self, slot: Slot, outcome: Result<(), Option<Cursor>>) {
+    pub fn handle_advanced(&mut self, slot: LaneSlot, outcome: Result<(), Option<Cursor>>) {
         let lane = &mut self.lanes[slot.0];
         let Some(cursor) = lane.committing.take() else { return };
         lane.committed = match outcome {
@@ -169,7 +170,7 @@ impl Inbound {
     // ---- outputs ----
 
     /// The next thing for the owner to do.
-    pub fn poll_event(&mut self) -> Option<Event> {
+    pub fn poll_event(&mut self) -> Option<InboundEvent> {
         if let Some(event) = self.events.pop_front() {
             return Some(event);
         }
@@ -180,7 +181,7 @@ impl Inbound {
                 lane.committing = Some(cursor);
                 lane.commit_due = None;
                 let expected = lane.committed.map(|c| c.incarnation);
-                return Some(Event::Advance { slot, expected, cursor });
+                return Some(InboundEvent::Advance { slot, expected, cursor });
             }
         }
         None
@@ -220,7 +221,7 @@ impl Inbound {
         }
     }
 
-    fn write_ack(&mut self, slot: Slot) {
+    fn write_ack(&mut self, slot: LaneSlot) {
         let lane = &mut self.lanes[slot.0];
         let floor = lane.ack_floor();
         let Some(session) = &mut lane.session else { return };
@@ -236,7 +237,7 @@ impl Inbound {
     }
 
     /// Grants credit when a quarter of the window has become free, or the lane has a subscriber at last.
-    fn write_credit(&mut self, slot: Slot) {
+    fn write_credit(&mut self, slot: LaneSlot) {
         let window = (self.config.window_messages, self.config.window_bytes);
         let lane = &mut self.lanes[slot.0];
         if lane.handler.is_none() {
@@ -261,7 +262,7 @@ impl Inbound {
         [lanes, heartbeat, acks].into_iter().flatten().min()
     }
 
-    fn deadline(&self, slot: Slot) -> Option<Instant> {
+    fn deadline(&self, slot: LaneSlot) -> Option<Instant> {
         let lane = &self.lanes[slot.0];
         let hands_over = !self.draining && lane.handler.is_some();
         let blocked = lane.blocked.filter(|_| lane.handed == 0 && hands_over);
@@ -269,10 +270,10 @@ impl Inbound {
         [blocked, commit, Self::handler_deadline(lane)].into_iter().flatten().min()
     }
 
-    fn handler_deadline(lane: &Lane) -> Option<Instant> {
+    fn handler_deadline(lane: &RecvLane) -> Option<Instant> {
         let timeout = lane.handler?.timeout?;
         let handed = lane.queue.iter().filter_map(|e| match e.state {
-            State::Handed { since } => Some(since),
+            EntryState::Handed { since } => Some(since),
             _ => None,
         });
         handed.min().map(|since| since + timeout)
@@ -284,7 +285,7 @@ impl Inbound {
             match heartbeat.check(now) {
                 Silence::Fine => {}
                 Silence::Ask => codec::encode(&Frame::Ping(0), &mut self.tx),
-                Silence::Dead => self.events.push_back(Event::Silent),
+                Silence::Dead => self.events.push_back(InboundEvent::Silent),
             }
         }
         self.ack_now |= self.ack_due.take_if(|due| *due <= now).is_some();
@@ -303,22 +304,22 @@ impl Inbound {
         }
     }
 
-    fn is_untimed(&self, slot: Slot) -> bool {
+    fn is_untimed(&self, slot: LaneSlot) -> bool {
         let lane = &self.lanes[slot.0];
         lane.blocked.is_none() && lane.commit_due.is_none() && lane.handed == 0
     }
 
     /// Those that took too long have failed; what they answer later is ignored.
-    fn expire_handlers(&mut self, now: Instant, slot: Slot, random: u64) {
+    fn expire_handlers(&mut self, now: Instant, slot: LaneSlot, random: u64) {
         let lane = &self.lanes[slot.0];
         let Some(timeout) = lane.handler.and_then(|h| h.timeout) else { return };
-        let late = |e: &Entry| matches!(e.state, State::Handed { since } if since + timeout <= now);
+        let late = |e: &QueueEntry| matches!(e.state, EntryState::Handed { since } if since + timeout <= now);
         let entries = (lane.base..).zip(&lane.queue).filter(|(_, e)| late(e));
         let overdue: Vec<_> = entries.map(|(token, e)| (token, e.handed)).collect();
         for (token, attempt) in overdue {
-            self.events.push_back(Event::Overdue { slot, token, attempt });
+            self.events.push_back(InboundEvent::Overdue { slot, token, attempt });
             let reason = format!("no answer within {timeout:?}");
-            self.handle_answer(now, slot, token, attempt, Answer::Failed { delay: None, reason }, || random);
+            self.handle_disposition(now, slot, token, attempt, Disposition::Failed { delay: None, reason }, || random);
         }
     }
 }

@@ -10,7 +10,7 @@
 //! Positions are cursors, (incarnation, number): numbers of different incarnations are never compared. What counts is the
 //! order of arrival, which is the order of the queue.
 
-use super::{Handler, Slot};
+use super::{LaneSlot, SubscriberSpec};
 use crate::types::{Cursor, Incarnation, LaneId, Message, Seq};
 use crate::wire::error::LinkError;
 use crate::wire::frame::{Data, DataFlags, LaneIx, Resume};
@@ -25,7 +25,7 @@ const ACK_MESSAGES: u64 = 1024;
 
 /// Where a message stands between arrival and ack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum State {
+pub(super) enum EntryState {
     /// To be handed over.
     Waiting,
     /// Its attempt is being recorded before it is handed over.
@@ -41,7 +41,7 @@ pub(super) enum State {
 }
 
 #[derive(Debug)]
-pub(super) struct Entry {
+pub(super) struct QueueEntry {
     /// `None`: at most once.
     pub(super) place: Option<Cursor>,
     /// Gone once done.
@@ -53,29 +53,30 @@ pub(super) struct Entry {
     pub(super) handed: u32,
     /// Hand-overs that ended in failure.
     pub(super) failed: u32,
-    pub(super) state: State,
+    pub(super) state: EntryState,
 }
 
-impl Entry {
+impl QueueEntry {
     /// Whether the subscriber has it, handed over for the `attempt`th time.
     pub(super) fn is_with_subscriber(&self, attempt: u32) -> bool {
-        matches!(self.state, State::Handed { .. }) && self.handed == attempt
+        matches!(self.state, EntryState::Handed { .. }) && self.handed == attempt
     }
 }
 
 /// Whether the cursor was read.
 #[derive(Debug)]
-pub(super) enum Knowledge {
+pub(super) enum CursorState {
     /// Nobody asked yet.
     Unread,
     /// The store was asked; the latest `Resume` waits for the answer.
     Reading(Box<Resume>),
-    Known,
+    /// The store answered.
+    Read,
 }
 
 /// The parts of a large message that have arrived.
 #[derive(Debug)]
-pub(super) struct Partial {
+pub(super) struct PartialMessage {
     pub(super) seq: Seq,
     pub(super) headers: bytes::Bytes,
     pub(super) payload: bytes::BytesMut,
@@ -94,7 +95,7 @@ pub(super) struct Arriving {
 
 /// The lane on the present connection.
 #[derive(Debug)]
-pub(super) struct Session {
+pub(super) struct ConnectionView {
     pub(super) ix: LaneIx,
     /// The sender's incarnations with their first numbers.
     pub(super) spans: Vec<(Incarnation, Seq)>,
@@ -102,7 +103,7 @@ pub(super) struct Session {
     pub(super) position: Seq,
     /// Refused: everything with a number is dropped until it is skipped.
     pub(super) refused: Option<Seq>,
-    pub(super) partial: Option<Partial>,
+    pub(super) partial: Option<PartialMessage>,
     pub(super) arriving: Option<Arriving>,
     /// The ack sent last.
     pub(super) acked: Option<Cursor>,
@@ -118,7 +119,7 @@ pub(super) struct Session {
     pub(super) granted: (u64, u64),
 }
 
-impl Session {
+impl ConnectionView {
     /// The credit a receiver with this window may have granted since the lane was resumed.
     pub(super) fn credit(&self, window: (u64, u64)) -> (u64, u64) {
         let of = |window: u64, consumed: u64, waited: u64| (window + consumed).saturating_sub(waited);
@@ -145,7 +146,7 @@ impl Session {
         self.cursor(data.seq)
     }
 
-    /// Counts a part. A part of another message means that the sender gave the last one up.
+    /// InboundCounts a part. A part of another message means that the sender gave the last one up.
     pub(super) fn arrive(&mut self, data: &Data<'_>) -> Arriving {
         let before = self.arriving.filter(|a| a.seq == data.seq);
         let mut arriving = before.unwrap_or(Arriving { seq: data.seq, size: 0, dropped: false });
@@ -191,7 +192,7 @@ impl Session {
 
 /// How a `Resume` meets what this node has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Meeting {
+pub(super) struct ResumePlan {
     /// What arrives next is the number after this one.
     pub(super) position: Seq,
     /// What to tell the sender.
@@ -203,9 +204,9 @@ pub(super) struct Meeting {
 }
 
 /// Decides where a lane goes on. See the module for what the positions mean.
-pub(super) fn meet(resume: &Resume, received: Option<Cursor>) -> Meeting {
+pub(super) fn plan_resume(resume: &Resume, received: Option<Cursor>) -> ResumePlan {
     let Some((_, first)) = resume.spans.first().copied() else {
-        return Meeting { position: Seq::ZERO, received: None, lift: None, restarted: false };
+        return ResumePlan { position: Seq::ZERO, received: None, lift: None, restarted: false };
     };
     let start = first.prev();
     let known = received.and_then(|c| resume.spans.iter().position(|(i, _)| *i == c.incarnation).map(|at| (c, at)));
@@ -219,21 +220,21 @@ pub(super) fn meet(resume: &Resume, received: Option<Cursor>) -> Meeting {
         (Some(cursor), None) => (start, None, resume.predecessor != Some(cursor.incarnation)),
     };
     if resume.acked <= position || resume.acked < first || restarted {
-        return Meeting { position, received: told, lift: None, restarted };
+        return ResumePlan { position, received: told, lift: None, restarted };
     }
     let owner = resume.spans.iter().rev().find(|(_, first)| *first <= resume.acked);
     let lift = owner.map(|(incarnation, _)| Cursor { incarnation: *incarnation, seq: resume.acked });
     let received = lift.map(|c| (c.incarnation, c.seq));
-    Meeting { position: resume.acked, received, lift, restarted }
+    ResumePlan { position: resume.acked, received, lift, restarted }
 }
 
 #[derive(Debug)]
-pub(super) struct Lane {
+pub(super) struct RecvLane {
     pub(super) id: LaneId,
     /// Who takes its messages.
-    pub(super) handler: Option<Handler>,
-    pub(super) knowledge: Knowledge,
-    pub(super) session: Option<Session>,
+    pub(super) handler: Option<SubscriberSpec>,
+    pub(super) knowledge: CursorState,
+    pub(super) session: Option<ConnectionView>,
     pub(super) received: Option<Cursor>,
     pub(super) handled: Option<Cursor>,
     pub(super) committed: Option<Cursor>,
@@ -243,7 +244,7 @@ pub(super) struct Lane {
     pub(super) strict: bool,
     /// When the cursor must be committed at the latest.
     pub(super) commit_due: Option<Instant>,
-    pub(super) queue: VecDeque<Entry>,
+    pub(super) queue: VecDeque<QueueEntry>,
     /// Token of the first entry.
     pub(super) base: u64,
     /// Token of the first entry that may be waiting.
@@ -270,12 +271,12 @@ pub(super) struct Lane {
     pub(super) attached: Option<u64>,
 }
 
-impl Lane {
-    pub(super) fn new(id: LaneId, handler: Option<Handler>) -> Self {
-        Lane {
+impl RecvLane {
+    pub(super) fn new(id: LaneId, handler: Option<SubscriberSpec>) -> Self {
+        RecvLane {
             id,
             handler,
-            knowledge: Knowledge::Unread,
+            knowledge: CursorState::Unread,
             session: None,
             received: None,
             handled: None,
@@ -299,21 +300,22 @@ impl Lane {
         }
     }
 
-    pub(super) fn entry(&mut self, token: u64) -> Option<&mut Entry> {
+    pub(super) fn entry(&mut self, token: u64) -> Option<&mut QueueEntry> {
         self.queue.get_mut(usize::try_from(token.checked_sub(self.base)?).ok()?)
     }
 
     /// The ack or the credit of this lane, which is `slot`, may have changed.
-    pub(super) fn note_change(&mut self, slot: Slot, changed: &mut Vec<Slot>) {
+    pub(super) fn note_change(&mut self, slot: LaneSlot, changed: &mut Vec<LaneSlot>) {
         if !std::mem::replace(&mut self.changed, true) {
             changed.push(slot);
         }
     }
 
     /// The next entry to hand over, with its token.
-    pub(super) fn next_waiting(&mut self) -> Option<(u64, &mut Entry)> {
+    pub(super) fn next_waiting(&mut self) -> Option<(u64, &mut QueueEntry)> {
         let from = usize::try_from(self.next.saturating_sub(self.base)).ok()?;
-        let waits = |e: &Entry| matches!(e.state, State::Waiting | State::Recorded | State::Recording);
+        let waits =
+            |e: &QueueEntry| matches!(e.state, EntryState::Waiting | EntryState::Recorded | EntryState::Recording);
         let at = self.queue.range(from.min(self.queue.len())..).position(waits)? + from;
         self.next = self.base + at as u64;
         let token = self.next;
@@ -321,7 +323,7 @@ impl Lane {
     }
 
     /// Whether the subscriber may have one more message, or it may be held ready for it.
-    pub(super) fn has_room(&self, handler: Handler, records: bool) -> bool {
+    pub(super) fn has_room(&self, handler: SubscriberSpec, records: bool) -> bool {
         // What waits for the subscriber would use up its time; and an attempt is recorded when it is made.
         let ahead = if records || handler.timeout.is_some() { 0 } else { self.ahead };
         let whole = self.whole && self.handed > 0;
@@ -331,7 +333,7 @@ impl Lane {
     /// Takes what is done off the front of the queue. Answers whether anything was.
     pub(super) fn advance(&mut self) -> bool {
         let before = self.base;
-        while let Some(entry) = self.queue.pop_front_if(|e| e.state == State::Done) {
+        while let Some(entry) = self.queue.pop_front_if(|e| e.state == EntryState::Done) {
             self.leave(entry.place, entry.size, entry.flags);
         }
         self.base != before
@@ -356,8 +358,8 @@ impl Lane {
             last.place = place;
             return;
         }
-        let (flags, state) = (DataFlags::empty(), State::Done);
-        self.queue.push_back(Entry { place, message: None, size: None, flags, handed: 0, failed: 0, state });
+        let (flags, state) = (DataFlags::empty(), EntryState::Done);
+        self.queue.push_back(QueueEntry { place, message: None, size: None, flags, handed: 0, failed: 0, state });
     }
 
     /// A message left the queue, or never entered it: its credit is free again.
@@ -370,7 +372,7 @@ impl Lane {
 
     /// Whether the store's cursor stands on a message whose dead letter is under way: it moved with the letter.
     pub(super) fn is_dying_at(&self, cursor: Option<Cursor>) -> bool {
-        self.queue.iter().any(|e| e.state == State::Dying && e.place == cursor)
+        self.queue.iter().any(|e| e.state == EntryState::Dying && e.place == cursor)
     }
 
     /// What may be acked now.
@@ -420,7 +422,7 @@ mod tests {
     }
 
     fn position(resume: &Resume, received: Option<Cursor>) -> (u64, bool) {
-        let meeting = meet(resume, received);
+        let meeting = plan_resume(resume, received);
         (meeting.position.get(), meeting.restarted)
     }
 
@@ -447,9 +449,9 @@ mod tests {
 
     #[test]
     fn the_cursor_is_lifted_to_what_the_sender_knows_is_acked() {
-        let meeting = meet(&resume(None, 80, &[(A, 1)]), at(A, 60));
+        let meeting = plan_resume(&resume(None, 80, &[(A, 1)]), at(A, 60));
         assert_eq!(meeting.position, Seq::new(80));
         assert_eq!(meeting.lift, at(A, 80));
-        assert_eq!(meet(&resume(None, 80, &[(A, 1)]), None).lift, at(A, 80));
+        assert_eq!(plan_resume(&resume(None, 80, &[(A, 1)]), None).lift, at(A, 80));
     }
 }

@@ -5,8 +5,8 @@
 //! handed over again.
 //!
 //! ```text
-//!  handle_frame ────┐                              ┌──▶ poll_delivery  hand this over, then handle_answer
-//!  handle_answer ───┤                              │
+//!  handle_frame ────┐                              ┌──▶ poll_delivery  hand this over, then handle_disposition
+//!  handle_disposition ───┤                              │
 //!  handle_opened ───┼──▶  lanes · handlers · acks ─┼──▶ poll_event     Advance, DeadLetter, OpenLane, ...
 //!  handle_advanced ─┤                              ├──▶ poll_transmit  bytes for the connection
 //!  handle_timeout ──┘                              └──▶ poll_timeout   when to call handle_timeout
@@ -23,7 +23,7 @@ mod pass;
 #[cfg(test)]
 mod tests;
 
-pub use api::{Answer, Counts, Event, HandOver, Handler, InboundConfig, Slot};
+pub use api::{Disposition, HandOver, InboundConfig, InboundCounts, InboundEvent, LaneSlot, SubscriberSpec};
 
 use crate::types::{Cursor, Headers, Incarnation, LaneId, LaneName, Message, NodeId, Payload, Seq, Topic};
 use crate::wire::codec;
@@ -31,7 +31,7 @@ use crate::wire::error::LinkError;
 use crate::wire::frame::{CloseCode, Data, DataFlags, Frame, LaneIx, RefuseCode, Resume, ResumeAt};
 use crate::wire::heartbeat::{Heartbeat, Silence};
 use bytes::{Bytes, BytesMut};
-use lane::{Arriving, Entry, Knowledge, Lane, Partial, Session, State, meet};
+use lane::{Arriving, ConnectionView, CursorState, EntryState, PartialMessage, QueueEntry, RecvLane, plan_resume};
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::ops::Range;
 use std::time::{Duration, Instant};
@@ -45,31 +45,31 @@ pub struct Inbound {
     config: InboundConfig,
     me: NodeId,
     peer: NodeId,
-    handlers: HashMap<Topic, Handler>,
-    lanes: Vec<Lane>,
-    by_name: HashMap<(Topic, Topic), Slot>,
-    by_ix: HashMap<LaneIx, Slot>,
+    handlers: HashMap<Topic, SubscriberSpec>,
+    lanes: Vec<RecvLane>,
+    by_name: HashMap<(Topic, Topic), LaneSlot>,
+    by_ix: HashMap<LaneIx, LaneSlot>,
     /// What the last frame was about: the next one mostly is, too.
-    last_ix: Option<(LaneIx, Slot)>,
+    last_ix: Option<(LaneIx, LaneSlot)>,
     heartbeat: Option<Heartbeat>,
     tx: BytesMut,
-    events: VecDeque<Event>,
+    events: VecDeque<InboundEvent>,
     /// Lanes with something to hand over, in turn.
-    turn: VecDeque<Slot>,
+    turn: VecDeque<LaneSlot>,
     /// Lanes whose cursor is to be committed now.
-    committing: BTreeSet<Slot>,
+    committing: BTreeSet<LaneSlot>,
     /// Lanes whose ack or credit may have changed.
-    changed: Vec<Slot>,
+    changed: Vec<LaneSlot>,
     /// When they are written at the latest.
     ack_due: Option<Instant>,
     /// They are to be written at once.
     ack_now: bool,
     /// Lanes with messages that share the buffer they arrived in.
-    attached: Vec<Slot>,
+    attached: Vec<LaneSlot>,
     /// Lanes with a deadline.
-    timed: BTreeSet<Slot>,
+    timed: BTreeSet<LaneSlot>,
     draining: bool,
-    counts: Counts,
+    counts: InboundCounts,
 }
 
 impl Inbound {
@@ -95,20 +95,20 @@ impl Inbound {
             attached: Vec::new(),
             timed: BTreeSet::new(),
             draining: false,
-            counts: Counts::default(),
+            counts: InboundCounts::default(),
         }
     }
 
     // ---- getters ----
 
     /// What was counted so far.
-    pub fn counts(&self) -> Counts {
+    pub fn counts(&self) -> InboundCounts {
         self.counts
     }
 
     /// Whether everything handled is committed and acked as far as it can be, and no subscriber has a message.
     pub fn is_settled(&self) -> bool {
-        self.lanes.iter().all(Lane::is_settled)
+        self.lanes.iter().all(RecvLane::is_settled)
     }
 
     /// What is held of each lane: arrived, and not done with. Messages, then bytes of payload and headers.
@@ -120,7 +120,7 @@ impl Inbound {
     }
 
     /// The number of a lane that is open on this connection.
-    pub fn slot(&self, ix: LaneIx) -> Option<Slot> {
+    pub fn slot(&self, ix: LaneIx) -> Option<LaneSlot> {
         match self.last_ix {
             Some((last, slot)) if last == ix => Some(slot),
             _ => self.by_ix.get(&ix).copied(),
@@ -128,14 +128,14 @@ impl Inbound {
     }
 
     /// The lane behind a number.
-    pub fn lane(&self, slot: Slot) -> &LaneId {
+    pub fn lane(&self, slot: LaneSlot) -> &LaneId {
         &self.lanes[slot.0].id
     }
 
     // ---- commands ----
 
     /// A subscriber for `topic` is there: what waits is handed over, and senders get credit.
-    pub fn subscribe(&mut self, topic: Topic, handler: Handler) {
+    pub fn subscribe(&mut self, topic: Topic, handler: SubscriberSpec) {
         for slot in self.lanes_of(&topic) {
             let lane = &mut self.lanes[slot.0];
             lane.handler = Some(handler);
@@ -160,11 +160,11 @@ impl Inbound {
         self.draining = true;
         self.ack_now = true;
         let open = self.lanes.iter().enumerate().filter(|(_, l)| l.handled != l.committed);
-        self.committing.extend(open.map(|(at, _)| Slot(at)));
+        self.committing.extend(open.map(|(at, _)| LaneSlot(at)));
     }
 
-    pub(super) fn lanes_of(&self, topic: &Topic) -> Vec<Slot> {
-        self.lanes.iter().enumerate().filter(|(_, l)| l.id.topic() == topic).map(|(at, _)| Slot(at)).collect()
+    pub(super) fn lanes_of(&self, topic: &Topic) -> Vec<LaneSlot> {
+        self.lanes.iter().enumerate().filter(|(_, l)| l.id.topic() == topic).map(|(at, _)| LaneSlot(at)).collect()
     }
 
     /// Tells the peer that this node serves `topic` again, or does not any more.
@@ -198,8 +198,8 @@ impl Inbound {
         self.last_ix = None;
         for lane in &mut self.lanes {
             lane.session = None;
-            if matches!(lane.knowledge, Knowledge::Reading(_)) {
-                lane.knowledge = Knowledge::Unread;
+            if matches!(lane.knowledge, CursorState::Reading(_)) {
+                lane.knowledge = CursorState::Unread;
             }
         }
     }
@@ -225,9 +225,9 @@ impl Inbound {
                 Ok(())
             }
             Frame::Pong(_) | Frame::Unknown(_) => Ok(()),
-            Frame::Subscribed(topic) => self.tell(Event::PeerSubscribed(topic)),
-            Frame::Unsubscribed(topic) => self.tell(Event::PeerUnsubscribed(topic)),
-            Frame::Close { code, text } => self.tell(Event::PeerClosed(code, text)),
+            Frame::Subscribed(topic) => self.tell(InboundEvent::PeerSubscribed(topic)),
+            Frame::Unsubscribed(topic) => self.tell(InboundEvent::PeerUnsubscribed(topic)),
+            Frame::Close { code, text } => self.tell(InboundEvent::PeerClosed(code, text)),
             Frame::Hello(_)
             | Frame::Welcome(_)
             | Frame::ResumeAt(_)
@@ -237,7 +237,7 @@ impl Inbound {
         }
     }
 
-    fn tell(&mut self, event: Event) -> Result<(), LinkError> {
+    fn tell(&mut self, event: InboundEvent) -> Result<(), LinkError> {
         self.events.push_back(event);
         Ok(())
     }
@@ -255,23 +255,23 @@ impl Inbound {
         match lane.knowledge {
             _ if resume.spans.is_empty() => {
                 // An older one that waits for the store is of a lane the sender has forgotten since.
-                if matches!(lane.knowledge, Knowledge::Reading(_)) {
-                    lane.knowledge = Knowledge::Unread;
+                if matches!(lane.knowledge, CursorState::Reading(_)) {
+                    lane.knowledge = CursorState::Unread;
                 }
                 self.answer_resume(slot, &resume);
             }
-            Knowledge::Known => self.answer_resume(slot, &resume),
-            Knowledge::Unread => {
-                lane.knowledge = Knowledge::Reading(Box::new(resume));
+            CursorState::Read => self.answer_resume(slot, &resume),
+            CursorState::Unread => {
+                lane.knowledge = CursorState::Reading(Box::new(resume));
                 let lane = lane.id.clone();
-                self.events.push_back(Event::OpenLane { slot, lane });
+                self.events.push_back(InboundEvent::OpenLane { slot, lane });
             }
-            Knowledge::Reading(_) => lane.knowledge = Knowledge::Reading(Box::new(resume)),
+            CursorState::Reading(_) => lane.knowledge = CursorState::Reading(Box::new(resume)),
         }
         Ok(())
     }
 
-    fn find_or_add(&mut self, source: &Topic, topic: &Topic) -> Result<Slot, LinkError> {
+    fn find_or_add(&mut self, source: &Topic, topic: &Topic) -> Result<LaneSlot, LinkError> {
         if let Some(slot) = self.by_name.get(&(source.clone(), topic.clone())) {
             return Ok(*slot);
         }
@@ -284,19 +284,19 @@ impl Inbound {
             receiver: self.me.clone(),
             topic: topic.clone(),
         };
-        let slot = Slot(self.lanes.len());
-        self.lanes.push(Lane::new(LaneId::new(name), self.handlers.get(topic).copied()));
+        let slot = LaneSlot(self.lanes.len());
+        self.lanes.push(RecvLane::new(LaneId::new(name), self.handlers.get(topic).copied()));
         self.by_name.insert((source.clone(), topic.clone()), slot);
         Ok(slot)
     }
 
-    /// The store's answer to [`Event::OpenLane`]: the cursor, and the attempts recorded behind it.
-    pub fn handle_opened(&mut self, slot: Slot, cursor: Option<Cursor>, attempts: Vec<(Incarnation, Seq, u32)>) {
+    /// The store's answer to [`InboundEvent::OpenLane`]: the cursor, and the attempts recorded behind it.
+    pub fn handle_opened(&mut self, slot: LaneSlot, cursor: Option<Cursor>, attempts: Vec<(Incarnation, Seq, u32)>) {
         let lane = &mut self.lanes[slot.0];
-        let waiting = match std::mem::replace(&mut lane.knowledge, Knowledge::Known) {
-            Knowledge::Known => return,
-            Knowledge::Reading(resume) => Some(resume),
-            Knowledge::Unread => None,
+        let waiting = match std::mem::replace(&mut lane.knowledge, CursorState::Read) {
+            CursorState::Read => return,
+            CursorState::Reading(resume) => Some(resume),
+            CursorState::Unread => None,
         };
         (lane.received, lane.handled, lane.committed) = (cursor, cursor, cursor);
         lane.recorded = attempts;
@@ -305,11 +305,11 @@ impl Inbound {
         }
     }
 
-    fn answer_resume(&mut self, slot: Slot, resume: &Resume) {
+    fn answer_resume(&mut self, slot: LaneSlot, resume: &Resume) {
         let lane = &mut self.lanes[slot.0];
-        let meeting = meet(resume, lane.received);
+        let meeting = plan_resume(resume, lane.received);
         if meeting.restarted {
-            self.events.push_back(Event::LaneRestarted(lane.id.clone()));
+            self.events.push_back(InboundEvent::LaneRestarted(lane.id.clone()));
         }
         if let Some(cursor) = meeting.lift {
             lane.received = Some(cursor);
@@ -320,7 +320,7 @@ impl Inbound {
         let serves = lane.handler.is_some();
         let window = if serves { (self.config.window_messages, self.config.window_bytes) } else { (0, 0) };
         let granted = (window.0.saturating_sub(waited.0), window.1.saturating_sub(waited.1));
-        lane.session = Some(Session {
+        lane.session = Some(ConnectionView {
             ix: resume.lane,
             spans: resume.spans.clone(),
             position: meeting.position,

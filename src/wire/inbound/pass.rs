@@ -1,6 +1,6 @@
 //! Messages that are handed over as they come.
 //!
-//! A callback is done with a message before the next frame is looked at. So most messages of its lane meet an empty queue,
+//! A callback is done with a message before the next frame is looked at. So most messages of its lane plan_resume an empty queue,
 //! and there is nothing to be remembered of them but that they were handled. An actor that keeps up has all that was in
 //! the queue before, and the next message does not have to wait for its turn there.
 
@@ -19,9 +19,9 @@ impl Inbound {
         data: &Data<'_>,
         buffer: &Bytes,
         random: impl FnOnce() -> u64,
-        call: impl FnOnce(HandOver) -> Result<(), (Message, Answer)>,
+        call: impl FnOnce(HandOver) -> Result<(), (Message, Disposition)>,
     ) -> Result<(), LinkError> {
-        let may_call = |lane: &Lane| lane.queue.is_empty() && lane.handler.is_some_and(|handler| handler.borrows);
+        let may_call = |lane: &RecvLane| lane.queue.is_empty() && lane.handler.is_some_and(|handler| handler.borrows);
         let Some((slot, place, message)) = self.pass(data, buffer, may_call)? else {
             return self.handle_data(data, buffer);
         };
@@ -39,8 +39,8 @@ impl Inbound {
             }
             Err((message, answer)) => (Some(message), answer),
         };
-        let state = State::Handed { since: now };
-        lane.queue.push_back(Entry {
+        let state = EntryState::Handed { since: now };
+        lane.queue.push_back(QueueEntry {
             place,
             message,
             size: Some(size),
@@ -52,7 +52,7 @@ impl Inbound {
         lane.next = token + 1;
         lane.handed += 1;
         self.note_attached(slot);
-        self.handle_answer(now, slot, token, 1, answer, random);
+        self.handle_disposition(now, slot, token, 1, answer, random);
         Ok(())
     }
 
@@ -67,14 +67,14 @@ impl Inbound {
         data: &Data<'_>,
         buffer: &Bytes,
     ) -> Result<Option<HandOver>, LinkError> {
-        let Some((slot, place, message)) = self.pass(data, buffer, Lane::may_hand_over_next)? else {
+        let Some((slot, place, message)) = self.pass(data, buffer, RecvLane::may_hand_over_next)? else {
             return self.handle_data(data, buffer).map(|()| None);
         };
         let lane = &mut self.lanes[slot.0];
         let token = lane.next;
-        let (size, state) = (Some(message.size()), State::Handed { since: now });
+        let (size, state) = (Some(message.size()), EntryState::Handed { since: now });
         let kept = Some(message.clone());
-        lane.queue.push_back(Entry { place, message: kept, size, flags: data.flags, handed: 1, failed: 0, state });
+        lane.queue.push_back(QueueEntry { place, message: kept, size, flags: data.flags, handed: 1, failed: 0, state });
         lane.next = token + 1;
         lane.handed += 1;
         let redelivered = data.flags.has(DataFlags::REDELIVERED);
@@ -86,8 +86,8 @@ impl Inbound {
         &mut self,
         data: &Data<'_>,
         buffer: &Bytes,
-        may: impl FnOnce(&Lane) -> bool,
-    ) -> Result<Option<(Slot, Option<Cursor>, Message)>, LinkError> {
+        may: impl FnOnce(&RecvLane) -> bool,
+    ) -> Result<Option<(LaneSlot, Option<Cursor>, Message)>, LinkError> {
         let (records, max, draining) = (self.config.record_attempts, self.config.max_message, self.draining);
         let (slot, lane) = self.open(data.lane)?;
         let whole = !data.flags.has(DataFlags::MORE) && !data.flags.has(DataFlags::COMPRESSED);
@@ -115,7 +115,7 @@ impl Inbound {
     }
 }
 
-impl Lane {
+impl RecvLane {
     /// Whether the next message that arrives may go to the subscriber at once, which does not borrow.
     fn may_hand_over_next(&self) -> bool {
         let Some(handler) = self.handler.filter(|h| h.timeout.is_none() && !h.borrows) else { return false };

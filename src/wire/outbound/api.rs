@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 
 /// Messages and bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Amount {
+pub struct Volume {
     /// How many messages.
     pub messages: u64,
     /// Their payloads and headers, in bytes.
     pub bytes: u64,
 }
 
-impl Amount {
+impl Volume {
     #[inline]
     pub(crate) fn add(&mut self, size: usize) {
         self.messages += 1;
@@ -26,14 +26,14 @@ impl Amount {
         self.bytes = self.bytes.saturating_sub(size as u64);
     }
 
-    pub(super) fn remove_all(&mut self, other: Amount) {
+    pub(super) fn remove_all(&mut self, other: Volume) {
         self.messages = self.messages.saturating_sub(other.messages);
         self.bytes = self.bytes.saturating_sub(other.bytes);
     }
 
     /// Whether one more message of `size` stays within `self` as a limit, given what is `used`. One message always fits
     /// where nothing is used.
-    pub(super) fn has_room(&self, used: Amount, size: usize) -> bool {
+    pub(super) fn has_room(&self, used: Volume, size: usize) -> bool {
         (used.messages < self.messages && used.bytes + size as u64 <= self.bytes) || used.messages == 0
     }
 }
@@ -42,17 +42,17 @@ impl Amount {
 #[derive(Debug, Clone)]
 pub struct OutboundConfig {
     /// How long a write-behind message may be unacked before it is written to the durable queue.
-    pub max_delay: Duration,
+    pub write_behind_delay: Duration,
     /// What the link holds in memory for at-least-once messages that are not stored yet.
-    pub memory: Amount,
+    pub memory: Volume,
     /// What it holds for at-most-once messages that wait for the connection or for credit.
-    pub direct: Amount,
+    pub direct: Volume,
     /// What each lane may have accepted and unacked, in memory and in the durable queue.
-    pub lane: Amount,
+    pub lane: Volume,
     /// The transmit buffer: beyond this, nothing more is encoded until the connection took it.
     pub transmit_bytes: usize,
     /// One load from the durable queue, and what stays in memory of it.
-    pub page: Amount,
+    pub page: Volume,
     /// Rows in one append.
     pub append_messages: usize,
     /// Payloads above this are compressed.
@@ -90,15 +90,15 @@ pub struct LaneRecord {
     /// Everything up to here is acked.
     pub acked: Seq,
     /// What is queued.
-    pub pending: Amount,
+    pub pending: Volume,
 }
 
 /// How a message is to be kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Promise {
-    /// Accepted at once, in memory; stored when it is not acked within `max_delay`.
+pub enum AcceptMode {
+    /// Accepted at once, in memory; stored when it is not acked within `write_behind_delay`.
     WriteBehind,
-    /// Accepted when it is stored ([`Event::Accepted`]), or rejected by `deadline`.
+    /// Accepted when it is stored ([`OutboundEvent::Accepted`]), or rejected by `deadline`.
     Stored {
         /// Until when.
         deadline: Instant,
@@ -140,7 +140,7 @@ impl Body<'_> {
 /// Why a message was not taken. Nothing of it is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OfferError {
-    /// The link's memory is full just now: wait for [`Event::Room`].
+    /// The link's memory is full just now: wait for [`OutboundEvent::Room`].
     Full,
     /// The lane's outbox limit is reached.
     LaneFull,
@@ -174,7 +174,7 @@ pub enum Rejection {
 
 /// What the owner has to do or to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Event {
+pub enum OutboundEvent {
     /// Write these rows, then call [`Outbound::handle_append`](super::Outbound::handle_append). One at a time per lane.
     Append {
         /// The lane.
@@ -224,7 +224,7 @@ pub enum Event {
         /// The ack floor.
         through: Seq,
         /// What was acked since the last such event, as far as it was sent by this process.
-        amount: Amount,
+        amount: Volume,
         /// Whether there are rows to go, as far as this end knows. If not, the new floor may wait.
         has_rows: bool,
     },

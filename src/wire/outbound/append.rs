@@ -12,8 +12,8 @@ impl Outbound {
         let Some(through) = l.appending.take() else { return };
         match outcome {
             AppendOutcome::Done => self.appended(lane, through),
-            AppendOutcome::Failed | AppendOutcome::Fatal => l.end_append(Given::No),
-            AppendOutcome::Unknown => l.end_append(Given::Unknown),
+            AppendOutcome::Failed | AppendOutcome::Fatal => l.end_append(StoreHandoff::NotGiven),
+            AppendOutcome::Unknown => l.end_append(StoreHandoff::Unknown),
         }
         if let Some(l) = lane_mut(&mut self.lanes, lane).filter(|_| outcome != AppendOutcome::Done) {
             l.append_after = Some(now + self.config.store_retry);
@@ -29,7 +29,7 @@ impl Outbound {
         let Some(l) = lane_mut(&mut self.lanes, lane) else { return };
         l.append_after = None;
         if let Some(through) = l.mark_stored(through) {
-            self.events.push_back(Event::Accepted { lane, through });
+            self.events.push_back(OutboundEvent::Accepted { lane, through });
         }
         self.settle(lane, through);
         self.commit_more(lane);
@@ -58,11 +58,11 @@ impl Outbound {
         let page = self.config.page;
         let (messages, bytes) = (KEPT_PAGES * page.messages, KEPT_PAGES * page.bytes);
         let Some(l) = lane_mut(&mut self.lanes, lane) else { return };
-        let mut freed = Amount::default();
+        let mut freed = Volume::default();
         let (segments, transmit) = (&mut self.segments, &mut self.transmit);
         l.inflight.mark_stored(through, |kept, size| {
             freed.add(size);
-            if let Kept::Frame(frame) = kept {
+            if let Retained::Frame(frame) = kept {
                 release(segments, transmit, frame, 1);
             }
         });
@@ -73,7 +73,7 @@ impl Outbound {
         self.wake_lane(lane);
     }
 
-    /// The append that the caller ran for a message offered with [`Promise::Group`] ended. With `Some(true)` the message is
+    /// The append that the caller ran for a message offered with [`AcceptMode::Group`] ended. With `Some(true)` the message is
     /// committed, with `Some(false)` it is accepted as write-behind, with `None` it is rejected. `Some(false)` is not allowed
     /// while a later group of the same lane is under way: its rows do not have this message.
     pub fn finish_group(&mut self, lane: LaneIx, seq: Seq, committed: Option<bool>) {
@@ -86,10 +86,10 @@ impl Outbound {
                 self.refuse_again(lane, seq);
             }
             Some(false) => {
-                l.fresh[at].state = State::Accepted;
+                l.fresh[at].state = QueuedState::Accepted;
                 l.pending.add(l.fresh[at].message.size());
                 // What was committed behind it is sent only when it is stored, too.
-                l.flush |= l.fresh.iter().any(|i| i.state == State::Stored);
+                l.flush |= l.fresh.iter().any(|i| i.state == QueuedState::Stored);
             }
             None => {
                 if let Some(item) = l.fresh.remove(at) {
@@ -133,7 +133,13 @@ impl Outbound {
                 continue;
             }
             l.ready_bytes += message.size();
-            l.ready.push_back(Item { seq, message, state: State::Stored, since: now, redelivered: true });
+            l.ready.push_back(QueuedMessage {
+                seq,
+                message,
+                state: QueuedState::Stored,
+                since: now,
+                redelivered: true,
+            });
         }
         l.cached = l.covered().max(read);
         self.enqueue(lane);
@@ -150,11 +156,11 @@ impl Outbound {
 
     /// Whether something accepted is in memory only.
     pub fn has_unstored(&self) -> bool {
-        self.unstored.iter().any(|lane| self.get(*lane).is_some_and(Lane::has_unstored))
+        self.unstored.iter().any(|lane| self.get(*lane).is_some_and(SendLane::has_unstored))
     }
 
     /// The next append that is due and whose lane has none under way.
-    pub(super) fn next_append(&mut self) -> Option<Event> {
+    pub(super) fn next_append(&mut self) -> Option<OutboundEvent> {
         while let Some(lane) = self.committing.pop_first() {
             self.seal();
             let limit = self.config.append_messages;
@@ -165,18 +171,18 @@ impl Outbound {
             let (messages, synced) = l.take_rows(&self.segments, limit);
             let Some(last) = messages.last() else { continue };
             l.appending = Some(last.seq);
-            return Some(Event::Append { lane, messages, synced });
+            return Some(OutboundEvent::Append { lane, messages, synced });
         }
         None
     }
 
     /// When something of the lane is due to be written, or a deadline passes.
-    pub(super) fn append_at(&self, l: &Lane) -> Option<Instant> {
+    pub(super) fn append_at(&self, l: &SendLane) -> Option<Instant> {
         let due = match l.appending {
             Some(_) => None,
             None if l.reserved > 0 || l.flush => l.append_after,
             None => {
-                let due = l.unstored_since(&self.segments).map(|since| since + self.config.max_delay);
+                let due = l.unstored_since(&self.segments).map(|since| since + self.config.write_behind_delay);
                 due.map(|due| l.append_after.map_or(due, |after| due.max(after)))
             }
         };
@@ -191,7 +197,7 @@ impl Outbound {
             if l.append_after.is_some_and(|at| at > now) {
                 continue;
             }
-            let old = l.unstored_since(segments).is_some_and(|since| since + self.config.max_delay <= now);
+            let old = l.unstored_since(segments).is_some_and(|since| since + self.config.write_behind_delay <= now);
             if old || l.flush || l.reserved > 0 {
                 l.append_after = None;
                 self.committing.insert(*lane);
@@ -219,20 +225,20 @@ impl Outbound {
     fn give_up(&mut self, lane: LaneIx, why: Rejection, due: impl Fn(Instant) -> bool) {
         let Some(l) = lane_mut(&mut self.lanes, lane) else { return };
         let mut next: Option<Instant> = None;
-        let mut freed = Amount::default();
+        let mut freed = Volume::default();
         let events = &mut self.events;
         l.fresh.retain_mut(|item| {
-            let State::Reserved { deadline, given, .. } = &mut item.state else { return true };
+            let QueuedState::Reserved { deadline, given, .. } = &mut item.state else { return true };
             match given {
                 _ if !due(*deadline) => next = Some(next.map_or(*deadline, |d| d.min(*deadline))),
-                Given::Reported => {}
-                Given::Now | Given::Unknown => {
-                    *given = Given::Reported;
-                    events.push_back(Event::Indeterminate { lane, seq: item.seq });
+                StoreHandoff::Reported => {}
+                StoreHandoff::InAppend | StoreHandoff::Unknown => {
+                    *given = StoreHandoff::Reported;
+                    events.push_back(OutboundEvent::Indeterminate { lane, seq: item.seq });
                 }
-                Given::No => {
+                StoreHandoff::NotGiven => {
                     freed.add(item.message.size());
-                    events.push_back(Event::Rejected { lane, seq: item.seq, why });
+                    events.push_back(OutboundEvent::Rejected { lane, seq: item.seq, why });
                     return false;
                 }
             }

@@ -6,21 +6,22 @@ impl Outbound {
     /// A connection is being made: at-most-once messages wait for it from now on.
     pub fn handle_dialing(&mut self) {
         if !self.is_up() {
-            self.link = Link::Dialing;
+            self.link = LinkPhase::Dialing;
         }
     }
 
     /// The attempt failed: at-most-once messages are dropped until the next one.
     pub fn handle_dial_failed(&mut self) {
         if !self.is_up() {
-            self.link = Link::Down;
+            self.link = LinkPhase::Down;
             self.drop_direct();
         }
     }
 
     /// A connection is up and the handshake is done. Lanes with work are resumed.
     pub fn handle_connected(&mut self, now: Instant, peer: PeerLimits) {
-        self.link = Link::Up { peer, heartbeat: Heartbeat::dialled(self.config.heartbeat, self.config.rounds, now) };
+        self.link =
+            LinkPhase::Up { peer, heartbeat: Heartbeat::dialled(self.config.heartbeat, self.config.rounds, now) };
         let max_message = usize::try_from(peer.max_message).unwrap_or(usize::MAX);
         self.plain_bytes = self.part_bytes().min(self.config.compress_threshold).min(max_message);
         let busy = self.lanes.iter().flatten().filter(|l| l.has_work() || l.is_behind_acks());
@@ -35,10 +36,10 @@ impl Outbound {
         self.seal();
         self.transmit.clear();
         self.turn.clear();
-        self.link = Link::Down;
+        self.link = LinkPhase::Down;
         self.plain_bytes = 0;
         for l in self.lanes.iter_mut().flatten() {
-            l.connection = Connection::Closed;
+            l.connection = LanePhase::Closed;
             l.credit = Credit::default();
             l.rest = None;
             l.queued = false;
@@ -50,9 +51,9 @@ impl Outbound {
 
     pub(super) fn drop_direct(&mut self) {
         let dropped: usize = self.lanes.iter_mut().flatten().map(|l| std::mem::take(&mut l.direct).len()).sum();
-        self.direct = Amount::default();
+        self.direct = Volume::default();
         if dropped > 0 {
-            self.events.push_back(Event::Dropped(dropped as u64));
+            self.events.push_back(OutboundEvent::Dropped(dropped as u64));
         }
         self.make_room();
     }
@@ -61,10 +62,10 @@ impl Outbound {
         let up = self.is_up();
         let Some(l) = lane_mut(&mut self.lanes, lane).filter(|_| up) else { return };
         let outstanding = match l.connection {
-            Connection::Resuming(n) => n,
-            Connection::Closed | Connection::Open => 0,
+            LanePhase::Resuming(n) => n,
+            LanePhase::Closed | LanePhase::Open => 0,
         };
-        l.connection = Connection::Resuming(outstanding + 1);
+        l.connection = LanePhase::Resuming(outstanding + 1);
         l.credit = Credit::default();
         l.rest = None;
         let resume = Resume {
@@ -80,7 +81,7 @@ impl Outbound {
 
     /// Bytes arrived on the connection, whether or not they make a frame.
     pub fn handle_heard(&mut self, now: Instant) {
-        if let Link::Up { heartbeat, .. } = &mut self.link {
+        if let LinkPhase::Up { heartbeat, .. } = &mut self.link {
             heartbeat.heard(now);
         }
     }
@@ -102,7 +103,7 @@ impl Outbound {
             Frame::ResumeAt(at) => self.handle_resume_at(&at),
             Frame::Ack { lane, incarnation, seq } => self.handle_ack(lane, incarnation, seq),
             Frame::Credit { lane, messages, bytes } => {
-                if let Some(l) = lane_mut(&mut self.lanes, lane).filter(|l| l.connection == Connection::Open) {
+                if let Some(l) = lane_mut(&mut self.lanes, lane).filter(|l| l.connection == LanePhase::Open) {
                     l.credit.messages = l.credit.messages.max(messages);
                     l.credit.bytes = l.credit.bytes.max(bytes);
                     self.enqueue(lane);
@@ -117,16 +118,16 @@ impl Outbound {
                 Ok(())
             }
             Frame::Pong(_) | Frame::Unknown(_) => Ok(()),
-            Frame::Subscribed(topic) => self.tell(Event::PeerSubscribed(topic)),
-            Frame::Unsubscribed(topic) => self.tell(Event::PeerUnsubscribed(topic)),
-            Frame::Close { code, text } => self.tell(Event::PeerClosed(code, text)),
+            Frame::Subscribed(topic) => self.tell(OutboundEvent::PeerSubscribed(topic)),
+            Frame::Unsubscribed(topic) => self.tell(OutboundEvent::PeerUnsubscribed(topic)),
+            Frame::Close { code, text } => self.tell(OutboundEvent::PeerClosed(code, text)),
             Frame::Hello(_) | Frame::Welcome(_) | Frame::Resume(_) | Frame::Data(_) | Frame::Skip { .. } => {
                 Err(LinkError::UnexpectedFrame)
             }
         }
     }
 
-    pub(super) fn tell(&mut self, event: Event) -> Result<(), LinkError> {
+    pub(super) fn tell(&mut self, event: OutboundEvent) -> Result<(), LinkError> {
         self.events.push_back(event);
         Ok(())
     }
@@ -135,12 +136,12 @@ impl Outbound {
         self.seal();
         let Some(l) = lane_mut(&mut self.lanes, at.lane) else { return Ok(()) };
         match l.connection {
-            Connection::Resuming(1) => l.connection = Connection::Open,
-            Connection::Resuming(n) => {
-                l.connection = Connection::Resuming(n - 1);
+            LanePhase::Resuming(1) => l.connection = LanePhase::Open,
+            LanePhase::Resuming(n) => {
+                l.connection = LanePhase::Resuming(n - 1);
                 return Ok(());
             }
-            Connection::Closed | Connection::Open => return Err(LinkError::UnexpectedFrame),
+            LanePhase::Closed | LanePhase::Open => return Err(LinkError::UnexpectedFrame),
         }
         l.credit = Credit { messages: at.messages, bytes: at.bytes, ..Credit::default() };
         if l.is_durable() {
@@ -166,7 +167,7 @@ impl Outbound {
         }
         l.acked = through;
         l.cached = l.cached.max(through);
-        let (amount, held) = let_go(&mut self.segments, &mut self.transmit, &mut l.inflight, through);
+        let (amount, held) = release_through(&mut self.segments, &mut self.transmit, &mut l.inflight, through);
         self.memory.remove_all(held);
         let mut has_rows = held != amount || l.appending.is_some();
         while let Some(item) = l.ready.pop_front_if(|i| i.seq <= through) {
@@ -178,7 +179,7 @@ impl Outbound {
         if !l.refusals.is_empty() {
             l.refusals = l.refusals.split_off(&through.next());
         }
-        self.events.push_back(Event::Acked { lane, through, amount, has_rows });
+        self.events.push_back(OutboundEvent::Acked { lane, through, amount, has_rows });
         self.note_unstored(lane);
         self.make_room();
         self.enqueue(lane);

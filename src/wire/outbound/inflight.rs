@@ -13,13 +13,13 @@ use std::time::Instant;
 
 /// Where the body of a sent message is, should it be needed again.
 #[derive(Debug)]
-pub(super) enum Kept {
+pub(super) enum Retained {
     /// In the durable queue.
     Stored,
     /// In a segment of this link.
     Frame(FrameRef),
     /// In memory of its own, since then: messages sent compressed or in parts.
-    Whole(Box<Message>, Instant),
+    Message(Box<Message>, Instant),
 }
 
 /// A frame inside a segment.
@@ -31,10 +31,10 @@ pub(super) struct FrameRef {
 
 /// A message that was sent and is not acked.
 #[derive(Debug)]
-pub(super) struct Sent {
+pub(super) struct SentMessage {
     pub(super) seq: Seq,
     pub(super) size: usize,
-    pub(super) kept: Kept,
+    pub(super) kept: Retained,
 }
 
 #[derive(Debug)]
@@ -124,15 +124,15 @@ impl Segments {
 /// One lane's sent and unacked messages, in number order.
 #[derive(Debug, Default)]
 pub(super) struct Inflight {
-    sent: VecDeque<Sent>,
+    sent: VecDeque<SentMessage>,
     /// How many of them are kept in memory rather than stored. They are the last ones: the stored ones are a prefix.
     kept: usize,
 }
 
 impl Inflight {
     #[inline]
-    pub(super) fn push(&mut self, sent: Sent) {
-        self.kept += usize::from(!matches!(sent.kept, Kept::Stored));
+    pub(super) fn push(&mut self, sent: SentMessage) {
+        self.kept += usize::from(!matches!(sent.kept, Retained::Stored));
         self.sent.push_back(sent);
     }
 
@@ -148,12 +148,12 @@ impl Inflight {
     }
 
     /// The entries kept in memory, oldest first.
-    pub(super) fn kept(&self) -> impl Iterator<Item = &Sent> {
+    pub(super) fn kept(&self) -> impl Iterator<Item = &SentMessage> {
         self.sent.range(self.sent.len() - self.kept..)
     }
 
     /// Removes the entries covered by an ack up to `through`, oldest first, and shows each of them.
-    pub(super) fn remove_acked(&mut self, through: Seq, show: impl FnMut(&Sent)) {
+    pub(super) fn remove_acked(&mut self, through: Seq, show: impl FnMut(&SentMessage)) {
         let acked = self.sent.partition_point(|s| s.seq <= through);
         self.sent.range(..acked).for_each(show);
         self.sent.drain(..acked);
@@ -161,21 +161,21 @@ impl Inflight {
     }
 
     /// Takes the newest entry if it lies behind `position`.
-    pub(super) fn pop_behind(&mut self, position: Seq) -> Option<Sent> {
+    pub(super) fn pop_behind(&mut self, position: Seq) -> Option<SentMessage> {
         let sent = self.sent.pop_back_if(|s| s.seq > position)?;
-        self.kept -= usize::from(!matches!(sent.kept, Kept::Stored));
+        self.kept -= usize::from(!matches!(sent.kept, Retained::Stored));
         Some(sent)
     }
 
     /// The entries up to `through` are in the durable queue now: answers each body that was kept for them.
-    pub(super) fn mark_stored(&mut self, through: Seq, mut freed: impl FnMut(Kept, usize)) {
+    pub(super) fn mark_stored(&mut self, through: Seq, mut freed: impl FnMut(Retained, usize)) {
         let first = self.sent.len() - self.kept;
         for sent in self.sent.range_mut(first..) {
             if sent.seq > through {
                 break;
             }
             self.kept -= 1;
-            freed(std::mem::replace(&mut sent.kept, Kept::Stored), sent.size);
+            freed(std::mem::replace(&mut sent.kept, Retained::Stored), sent.size);
         }
     }
 }

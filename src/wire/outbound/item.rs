@@ -6,11 +6,11 @@ use std::time::Instant;
 
 /// What is known of a message that only memory holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum State {
+pub(super) enum QueuedState {
     /// Accepted (write-behind): may be sent at once.
     Accepted,
     /// Waits for its commit; accepted only then.
-    Reserved { deadline: Instant, synced: bool, given: Given },
+    Reserved { deadline: Instant, synced: bool, given: StoreHandoff },
     /// Waits for a commit that its caller runs (a group over several lanes).
     External,
     /// Committed, but an earlier one is not.
@@ -19,11 +19,11 @@ pub(super) enum State {
 
 /// Whether the store may already hold a message that waits for its commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Given {
+pub(super) enum StoreHandoff {
     /// Certainly not.
-    No,
+    NotGiven,
     /// An append carries it right now.
-    Now,
+    InAppend,
     /// An append that carried it ended without an answer.
     Unknown,
     /// The same, and the caller was told.
@@ -32,17 +32,17 @@ pub(super) enum Given {
 
 /// A message that waits in memory.
 #[derive(Debug)]
-pub(super) struct Item {
+pub(super) struct QueuedMessage {
     pub(super) seq: Seq,
     pub(super) message: Message,
-    pub(super) state: State,
+    pub(super) state: QueuedState,
     pub(super) since: Instant,
     pub(super) redelivered: bool,
 }
 
 /// The rest of a large message that is sent in parts.
 #[derive(Debug)]
-pub(super) struct Rest {
+pub(super) struct PartialSend {
     /// `Seq::ZERO`: at most once.
     pub(super) seq: Seq,
     pub(super) message: Message,

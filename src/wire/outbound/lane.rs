@@ -10,9 +10,9 @@
 //! Numbers up to `stored` are in the durable queue (or acked, or holes); everything above is in memory only, in `fresh`
 //! or kept in flight. The durable queue therefore always holds a prefix of the lane, and a crash loses only a suffix.
 
-use super::inflight::{Inflight, Kept, Segments, Sent};
-use super::item::{Credit, Given, Item, Rest, State};
-use super::{Amount, LaneRecord, Numbered};
+use super::inflight::{Inflight, Retained, Segments, SentMessage};
+use super::item::{Credit, PartialSend, QueuedMessage, QueuedState, StoreHandoff};
+use super::{LaneRecord, Numbered, Volume};
 use crate::types::{Incarnation, Message, Seq, Topic};
 use crate::wire::frame::{LaneIx, RefuseCode};
 use std::collections::{BTreeMap, VecDeque};
@@ -23,7 +23,7 @@ const CLOCK_EVERY: u64 = 16;
 
 /// The lane on the present connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Connection {
+pub(super) enum LanePhase {
     /// Not opened on it.
     Closed,
     /// So many `Resume`s were sent and not answered; only the last answer counts.
@@ -34,14 +34,14 @@ pub(super) enum Connection {
 
 /// A message that the receiver will never take.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Refusal {
+pub(super) struct RefusedMessage {
     pub(super) code: RefuseCode,
     /// Its row may have come back since its removal was asked for.
     pub(super) again: bool,
 }
 
 #[derive(Debug)]
-pub(super) struct Lane {
+pub(super) struct SendLane {
     pub(super) ix: LaneIx,
     pub(super) source: Topic,
     pub(super) topic: Topic,
@@ -57,14 +57,14 @@ pub(super) struct Lane {
     pub(super) stored: Seq,
     pub(super) inflight: Inflight,
     /// Stored messages that come next, with their bytes.
-    pub(super) ready: VecDeque<Item>,
+    pub(super) ready: VecDeque<QueuedMessage>,
     pub(super) ready_bytes: usize,
     /// Messages that only memory holds, not sent yet.
-    pub(super) fresh: VecDeque<Item>,
+    pub(super) fresh: VecDeque<QueuedMessage>,
     /// At-most-once messages that wait for the connection or for credit.
     pub(super) direct: VecDeque<Message>,
-    pub(super) rest: Option<Rest>,
-    pub(super) connection: Connection,
+    pub(super) rest: Option<PartialSend>,
+    pub(super) connection: LanePhase,
     pub(super) credit: Credit,
     /// Messages in `fresh` that are `Reserved`.
     pub(super) reserved: usize,
@@ -86,16 +86,16 @@ pub(super) struct Lane {
     /// nothing if it was cleared after it was sent.
     pub(super) refused: BTreeMap<Seq, Option<usize>>,
     /// All refusals above `acked`: a group append that was under way may have brought the row back.
-    pub(super) refusals: BTreeMap<Seq, Refusal>,
+    pub(super) refusals: BTreeMap<Seq, RefusedMessage>,
     /// Accepted and not acked.
-    pub(super) pending: Amount,
+    pub(super) pending: Volume,
     /// Whether the lane stands in the link's queue of lanes with something to send.
     pub(super) queued: bool,
 }
 
-impl Lane {
+impl SendLane {
     pub(super) fn new(ix: LaneIx, source: Topic, topic: Topic) -> Self {
-        Lane {
+        SendLane {
             ix,
             source,
             topic,
@@ -112,7 +112,7 @@ impl Lane {
             fresh: VecDeque::new(),
             direct: VecDeque::new(),
             rest: None,
-            connection: Connection::Closed,
+            connection: LanePhase::Closed,
             credit: Credit::default(),
             reserved: 0,
             deadline: None,
@@ -124,7 +124,7 @@ impl Lane {
             load_after: None,
             refused: BTreeMap::new(),
             refusals: BTreeMap::new(),
-            pending: Amount::default(),
+            pending: Volume::default(),
             queued: false,
         }
     }
@@ -185,9 +185,9 @@ impl Lane {
     }
 
     /// The append under way ended without a commit that is known of.
-    pub(super) fn end_append(&mut self, now: Given) {
+    pub(super) fn end_append(&mut self, now: StoreHandoff) {
         for item in &mut self.fresh {
-            if let State::Reserved { given: given @ Given::Now, .. } = &mut item.state {
+            if let QueuedState::Reserved { given: given @ StoreHandoff::InAppend, .. } = &mut item.state {
                 *given = now;
             }
         }
@@ -203,9 +203,9 @@ impl Lane {
     /// Since when the oldest message waits that only memory holds.
     pub(super) fn unstored_since(&self, segments: &Segments) -> Option<Instant> {
         match self.inflight.kept().next().map(|sent| &sent.kept) {
-            Some(Kept::Frame(frame)) => Some(segments.since(*frame)),
-            Some(Kept::Whole(_, since)) => Some(*since),
-            Some(Kept::Stored) | None => self.fresh.front().filter(|i| self.is_writable(i)).map(|i| i.since),
+            Some(Retained::Frame(frame)) => Some(segments.since(*frame)),
+            Some(Retained::Message(_, since)) => Some(*since),
+            Some(Retained::Stored) | None => self.fresh.front().filter(|i| self.is_writable(i)).map(|i| i.since),
         }
     }
 
@@ -217,8 +217,9 @@ impl Lane {
     }
 
     /// Whether an append of this lane may carry the message now.
-    fn is_writable(&self, item: &Item) -> bool {
-        matches!(item.state, State::Accepted | State::Reserved { .. }) && !self.refused.contains_key(&item.seq)
+    fn is_writable(&self, item: &QueuedMessage) -> bool {
+        matches!(item.state, QueuedState::Accepted | QueuedState::Reserved { .. })
+            && !self.refused.contains_key(&item.seq)
     }
 
     /// The rows of the next append: everything accepted that only memory holds, and what waits for its commit, in number
@@ -230,9 +231,9 @@ impl Lane {
         let ready = self.fresh.iter().position(|i| !self.is_writable(i)).unwrap_or(self.fresh.len());
         let room = limit.saturating_sub(rows.len());
         for item in self.fresh.range_mut(..ready.min(room)) {
-            if let State::Reserved { synced: wants, given, .. } = &mut item.state {
-                if *given == Given::No {
-                    *given = Given::Now;
+            if let QueuedState::Reserved { synced: wants, given, .. } = &mut item.state {
+                if *given == StoreHandoff::NotGiven {
+                    *given = StoreHandoff::InAppend;
                 }
                 synced |= *wants;
             }
@@ -244,16 +245,16 @@ impl Lane {
 
     /// The rows a group append must write together with its own message: what was accepted before it.
     pub(super) fn accepted_rows(&self, segments: &Segments) -> Vec<Numbered> {
-        let fresh = self.fresh.iter().filter(|i| i.state == State::Accepted).map(|i| (i.seq, i.message.clone()));
+        let fresh = self.fresh.iter().filter(|i| i.state == QueuedState::Accepted).map(|i| (i.seq, i.message.clone()));
         let kept = self.kept_rows(segments, usize::MAX).into_iter();
         kept.chain(fresh).map(|(seq, message)| self.numbered(seq, message)).collect()
     }
 
     fn kept_rows(&self, segments: &Segments, limit: usize) -> Vec<(Seq, Message)> {
-        let body = |sent: &Sent| match &sent.kept {
-            Kept::Frame(frame) => Some((sent.seq, segments.message(*frame))),
-            Kept::Whole(message, _) => Some((sent.seq, Message::clone(message))),
-            Kept::Stored => None,
+        let body = |sent: &SentMessage| match &sent.kept {
+            Retained::Frame(frame) => Some((sent.seq, segments.message(*frame))),
+            Retained::Message(message, _) => Some((sent.seq, Message::clone(message))),
+            Retained::Stored => None,
         };
         self.inflight.kept().filter_map(body).take(limit).collect()
     }
@@ -268,15 +269,15 @@ impl Lane {
         let mut accepted = None;
         for item in self.fresh.iter_mut().take_while(|i| i.seq <= through) {
             match item.state {
-                State::Reserved { .. } => {
+                QueuedState::Reserved { .. } => {
                     accepted = Some(item.seq);
                     self.reserved -= 1;
                     self.pending.add(item.message.size());
                 }
-                State::Accepted => {}
-                State::External | State::Stored => continue,
+                QueuedState::Accepted => {}
+                QueuedState::External | QueuedState::Stored => continue,
             }
-            item.state = State::Stored;
+            item.state = QueuedState::Stored;
         }
         accepted
     }
@@ -286,19 +287,19 @@ impl Lane {
         for item in self.fresh.iter_mut().take_while(|i| i.seq <= seq) {
             if item.seq == seq {
                 self.pending.add(item.message.size());
-            } else if item.state != State::Accepted {
+            } else if item.state != QueuedState::Accepted {
                 continue;
             }
-            item.state = State::Stored;
+            item.state = QueuedState::Stored;
         }
     }
 
     /// Moves committed messages from the front of `fresh` behind the others that are stored; those that `keep` allows stay
     /// in memory to be sent. Answers how much memory was freed.
-    pub(super) fn settle(&mut self, through: Seq, keep: impl Fn(&Lane) -> bool) -> Amount {
-        let mut freed = Amount::default();
+    pub(super) fn settle(&mut self, through: Seq, keep: impl Fn(&SendLane) -> bool) -> Volume {
+        let mut freed = Volume::default();
         let unstored = self.inflight.kept().next().map(|sent| sent.seq);
-        while let Some(item) = self.fresh.pop_front_if(|i| i.state == State::Stored && unstored.is_none()) {
+        while let Some(item) = self.fresh.pop_front_if(|i| i.state == QueuedState::Stored && unstored.is_none()) {
             freed.add(item.message.size());
             let follows = !self.is_behind() && keep(self);
             self.stored = item.seq;
@@ -326,15 +327,15 @@ impl Lane {
         self.loading = None;
         while let Some(sent) = self.inflight.pop_behind(position) {
             let (message, since) = match sent.kept {
-                Kept::Stored => continue,
-                Kept::Whole(message, since) => (*message, since),
-                Kept::Frame(frame) => {
+                Retained::Stored => continue,
+                Retained::Message(message, since) => (*message, since),
+                Retained::Frame(frame) => {
                     let kept = (segments.message(frame), segments.since(frame));
                     segments.release(frame, 1);
                     kept
                 }
             };
-            let item = Item { seq: sent.seq, message, state: State::Accepted, since, redelivered: true };
+            let item = QueuedMessage { seq: sent.seq, message, state: QueuedState::Accepted, since, redelivered: true };
             self.fresh.push_front(item);
         }
         self.ready.clear();
@@ -347,6 +348,6 @@ impl Lane {
     #[inline]
     pub(super) fn sends_at_once(&self) -> bool {
         let idle = self.ready.is_empty() && self.fresh.is_empty() && self.rest.is_none() && !self.is_behind();
-        self.connection == Connection::Open && idle && self.refused.is_empty() && self.credit.allows()
+        self.connection == LanePhase::Open && idle && self.refused.is_empty() && self.credit.allows()
     }
 }

@@ -27,8 +27,8 @@ mod tests;
 mod transmit;
 
 pub use api::{
-    Amount, AppendOutcome, Body, Event, LaneRecord, Numbered, OfferError, OutboundConfig, PeerLimits, Promise,
-    Rejection,
+    AcceptMode, AppendOutcome, Body, LaneRecord, Numbered, OfferError, OutboundConfig, OutboundEvent, PeerLimits,
+    Rejection, Volume,
 };
 
 use crate::types::{Headers, Incarnation, Message, Seq, Topic};
@@ -37,15 +37,15 @@ use crate::wire::error::LinkError;
 use crate::wire::frame::{Frame, LaneIx, RefuseCode, Resume, ResumeAt};
 use crate::wire::heartbeat::{Heartbeat, Silence};
 use bytes::Bytes;
-use inflight::{FrameRef, Inflight, Kept, Segments, Sent};
-use item::{Credit, Given, Item, State};
-use lane::{Connection, Lane};
+use inflight::{FrameRef, Inflight, Retained, Segments, SentMessage};
+use item::{Credit, QueuedMessage, QueuedState, StoreHandoff};
+use lane::{LanePhase, SendLane};
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::Instant;
 use transmit::Transmit;
 
 #[derive(Debug)]
-enum Link {
+enum LinkPhase {
     /// No connection and none being made.
     Down,
     /// A connection is being made.
@@ -60,10 +60,10 @@ enum Link {
 #[derive(Debug)]
 pub struct Outbound {
     config: OutboundConfig,
-    link: Link,
+    link: LinkPhase,
     /// The largest message that is encoded as one plain frame; 0 while there is no connection.
     plain_bytes: usize,
-    lanes: Vec<Option<Lane>>,
+    lanes: Vec<Option<SendLane>>,
     by_name: HashMap<(Topic, Topic), LaneIx>,
     /// Lanes that may have something to send, in turn.
     turn: VecDeque<LaneIx>,
@@ -75,9 +75,9 @@ pub struct Outbound {
     reload: BTreeSet<LaneIx>,
     transmit: Transmit,
     segments: Segments,
-    events: VecDeque<Event>,
-    memory: Amount,
-    direct: Amount,
+    events: VecDeque<OutboundEvent>,
+    memory: Volume,
+    direct: Volume,
     /// `Full` was answered since the last `Room`.
     starved: bool,
     next_load: u64,
@@ -89,7 +89,7 @@ impl Outbound {
     pub fn new(config: OutboundConfig) -> Self {
         Outbound {
             config,
-            link: Link::Down,
+            link: LinkPhase::Down,
             plain_bytes: 0,
             lanes: Vec::new(),
             by_name: HashMap::new(),
@@ -100,8 +100,8 @@ impl Outbound {
             transmit: Transmit::default(),
             segments: Segments::default(),
             events: VecDeque::new(),
-            memory: Amount::default(),
-            direct: Amount::default(),
+            memory: Volume::default(),
+            direct: Volume::default(),
             starved: false,
             next_load: 0,
             redelivered: 0,
@@ -117,17 +117,17 @@ impl Outbound {
 
     /// Whether at-least-once messages can be offered: the durable queue was opened.
     pub fn is_durable(&self, lane: LaneIx) -> bool {
-        self.get(lane).is_some_and(Lane::is_durable)
+        self.get(lane).is_some_and(SendLane::is_durable)
     }
 
     /// Whether a connection is up.
     pub fn is_up(&self) -> bool {
-        matches!(self.link, Link::Up { .. })
+        matches!(self.link, LinkPhase::Up { .. })
     }
 
     /// Accepted and not acked, on one lane.
-    pub fn pending(&self, lane: LaneIx) -> Amount {
-        self.get(lane).map_or(Amount::default(), |l| l.pending)
+    pub fn pending(&self, lane: LaneIx) -> Volume {
+        self.get(lane).map_or(Volume::default(), |l| l.pending)
     }
 
     /// The incarnation of the messages accepted now, once the lane is durable.
@@ -140,13 +140,13 @@ impl Outbound {
         self.lanes.iter().flatten().map(|l| (l.ix, &l.source, &l.topic))
     }
 
-    /// Whether a message that met [`OfferError::Full`] may be offered again; otherwise [`Event::Room`] will say so.
+    /// Whether a message that met [`OfferError::Full`] may be offered again; otherwise [`OutboundEvent::Room`] will say so.
     pub fn has_room(&self) -> bool {
         !self.starved
     }
 
     /// What memory holds for messages that are not stored.
-    pub fn memory(&self) -> Amount {
+    pub fn memory(&self) -> Volume {
         self.memory
     }
 
@@ -161,7 +161,7 @@ impl Outbound {
     }
 
     /// Whether as much waits for the connection as should: whoever can had better wait until half of it is gone.
-    pub fn is_ahead(&self) -> bool {
+    pub fn is_congested(&self) -> bool {
         self.transmit.len() >= self.config.transmit_bytes
     }
 
@@ -177,10 +177,10 @@ impl Outbound {
 
     /// Whether any lane has something accepted and unacked, or waiting to be accepted.
     pub fn has_work(&self) -> bool {
-        self.lanes.iter().flatten().any(Lane::has_work)
+        self.lanes.iter().flatten().any(SendLane::has_work)
     }
 
-    fn get(&self, lane: LaneIx) -> Option<&Lane> {
+    fn get(&self, lane: LaneIx) -> Option<&SendLane> {
         self.lanes.get(lane.0 as usize)?.as_ref()
     }
 
@@ -192,7 +192,7 @@ impl Outbound {
             return lane;
         }
         let ix = LaneIx(u32::try_from(self.lanes.len()).expect("memory ends before four billion lanes"));
-        self.lanes.push(Some(Lane::new(ix, source.clone(), topic.clone())));
+        self.lanes.push(Some(SendLane::new(ix, source.clone(), topic.clone())));
         self.by_name.insert((source.clone(), topic.clone()), ix);
         ix
     }
@@ -204,7 +204,7 @@ impl Outbound {
             return;
         }
         l.open(record);
-        if l.connection != Connection::Closed || l.pending.messages > 0 {
+        if l.connection != LanePhase::Closed || l.pending.messages > 0 {
             self.resume_lane(lane);
         }
     }
@@ -213,16 +213,16 @@ impl Outbound {
     pub fn remove_lane(&mut self, lane: LaneIx) {
         let Some(mut l) = self.lanes.get_mut(lane.0 as usize).and_then(Option::take) else { return };
         self.by_name.remove(&(l.source.clone(), l.topic.clone()));
-        let (_, held) = let_go(&mut self.segments, &mut self.transmit, &mut l.inflight, Seq::new(u64::MAX));
+        let (_, held) = release_through(&mut self.segments, &mut self.transmit, &mut l.inflight, Seq::new(u64::MAX));
         self.memory.remove_all(held);
         for item in &l.fresh {
             self.memory.remove(item.message.size());
             match item.state {
-                State::Reserved { given: Given::No, .. } => {
-                    self.events.push_back(Event::Rejected { lane, seq: item.seq, why: Rejection::Store });
+                QueuedState::Reserved { given: StoreHandoff::NotGiven, .. } => {
+                    self.events.push_back(OutboundEvent::Rejected { lane, seq: item.seq, why: Rejection::Store });
                 }
-                State::Reserved { given: Given::Now | Given::Unknown, .. } => {
-                    self.events.push_back(Event::Indeterminate { lane, seq: item.seq });
+                QueuedState::Reserved { given: StoreHandoff::InAppend | StoreHandoff::Unknown, .. } => {
+                    self.events.push_back(OutboundEvent::Indeterminate { lane, seq: item.seq });
                 }
                 _ => {}
             }
@@ -239,15 +239,15 @@ impl Outbound {
     /// stays. The receiver is told of the hole when the next message goes.
     pub fn clear_lane(&mut self, lane: LaneIx) {
         let Some(l) = lane_mut(&mut self.lanes, lane) else { return };
-        let mut freed = Amount::default();
+        let mut freed = Volume::default();
         l.fresh.retain(|item| {
-            let stays = matches!(item.state, State::Reserved { .. } | State::External);
+            let stays = matches!(item.state, QueuedState::Reserved { .. } | QueuedState::External);
             if !stays {
                 freed.add(item.message.size());
             }
             stays
         });
-        let (_, held) = let_go(&mut self.segments, &mut self.transmit, &mut l.inflight, Seq::new(u64::MAX));
+        let (_, held) = release_through(&mut self.segments, &mut self.transmit, &mut l.inflight, Seq::new(u64::MAX));
         l.ready.clear();
         l.ready_bytes = 0;
         l.loading = None;
@@ -255,7 +255,7 @@ impl Outbound {
         let limit = l.fresh.front().map_or(l.next, |i| i.seq).prev();
         l.stored = l.stored.max(limit);
         l.cached = l.covered().max(l.stored);
-        l.pending = Amount::default();
+        l.pending = Volume::default();
         self.memory.remove_all(freed);
         self.memory.remove_all(held);
         self.note_unstored(lane);
@@ -268,8 +268,8 @@ impl Outbound {
     /// When to call [`Outbound::handle_timeout`] next.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let heartbeat = match &self.link {
-            Link::Up { heartbeat, .. } => Some(heartbeat.deadline()),
-            Link::Down | Link::Dialing => None,
+            LinkPhase::Up { heartbeat, .. } => Some(heartbeat.deadline()),
+            LinkPhase::Down | LinkPhase::Dialing => None,
         };
         let appends = self.unstored.iter().filter_map(|lane| self.append_at(self.get(*lane)?)).min();
         let loads = self.reload.iter().filter_map(|lane| self.get(*lane)?.load_after).min();
@@ -278,14 +278,14 @@ impl Outbound {
 
     /// Time has passed.
     pub fn handle_timeout(&mut self, now: Instant) {
-        if let Link::Up { heartbeat, .. } = &mut self.link {
+        if let LinkPhase::Up { heartbeat, .. } = &mut self.link {
             match heartbeat.check(now) {
                 Silence::Fine => {}
                 Silence::Ask => {
                     self.transmit.shrink();
                     codec::encode(&Frame::Ping(0), self.transmit.buffer());
                 }
-                Silence::Dead => self.events.push_back(Event::Silent),
+                Silence::Dead => self.events.push_back(OutboundEvent::Silent),
             }
         }
         self.expire(now);
@@ -304,7 +304,7 @@ impl Outbound {
     // ---- outputs ----
 
     /// The next thing for the owner to do.
-    pub fn poll_event(&mut self) -> Option<Event> {
+    pub fn poll_event(&mut self) -> Option<OutboundEvent> {
         self.events.pop_front().or_else(|| self.next_append())
     }
 
@@ -312,10 +312,10 @@ impl Outbound {
 
     /// Tells a caller that was sent away that it may come back.
     fn make_room(&mut self) {
-        let half = |limit: Amount, used: Amount| used.messages <= limit.messages / 2 && used.bytes <= limit.bytes / 2;
+        let half = |limit: Volume, used: Volume| used.messages <= limit.messages / 2 && used.bytes <= limit.bytes / 2;
         if self.starved && half(self.config.memory, self.memory) && half(self.config.direct, self.direct) {
             self.starved = false;
-            self.events.push_back(Event::Room);
+            self.events.push_back(OutboundEvent::Room);
         }
     }
 }
@@ -329,16 +329,21 @@ fn release(segments: &mut Segments, transmit: &mut Transmit, frame: FrameRef, en
 
 /// Removes the entries up to `through` with what is kept for them; a run of them mostly lies in one segment. Answers what
 /// they were, and what of it memory held.
-fn let_go(segments: &mut Segments, transmit: &mut Transmit, sent: &mut Inflight, through: Seq) -> (Amount, Amount) {
-    let (mut all, mut held) = (Amount::default(), Amount::default());
+fn release_through(
+    segments: &mut Segments,
+    transmit: &mut Transmit,
+    sent: &mut Inflight,
+    through: Seq,
+) -> (Volume, Volume) {
+    let (mut all, mut held) = (Volume::default(), Volume::default());
     let mut run: Option<(FrameRef, u32)> = None;
-    sent.remove_acked(through, |Sent { size, kept, .. }| {
+    sent.remove_acked(through, |SentMessage { size, kept, .. }| {
         all.add(*size);
         match (kept, &mut run) {
-            (Kept::Stored, _) => return,
-            (Kept::Whole(..), _) => {}
-            (Kept::Frame(frame), Some((first, entries))) if first.segment == frame.segment => *entries += 1,
-            (Kept::Frame(frame), run) => {
+            (Retained::Stored, _) => return,
+            (Retained::Message(..), _) => {}
+            (Retained::Frame(frame), Some((first, entries))) if first.segment == frame.segment => *entries += 1,
+            (Retained::Frame(frame), run) => {
                 if let Some((first, entries)) = run.replace((*frame, 1)) {
                     release(segments, transmit, first, entries);
                 }
@@ -360,6 +365,6 @@ fn seal(segments: &mut Segments, transmit: &mut Transmit) {
 }
 
 #[inline]
-fn lane_mut(lanes: &mut [Option<Lane>], lane: LaneIx) -> Option<&mut Lane> {
+fn lane_mut(lanes: &mut [Option<SendLane>], lane: LaneIx) -> Option<&mut SendLane> {
     lanes.get_mut(lane.0 as usize)?.as_mut()
 }

@@ -1,6 +1,6 @@
 //! Accepting messages and putting them on the wire.
 
-use super::item::Rest;
+use super::item::PartialSend;
 use super::*;
 use crate::wire::frame::{Data, DataFlags};
 use bytes::BytesMut;
@@ -24,7 +24,7 @@ impl Outbound {
         lane: LaneIx,
         headers: &Headers,
         body: Body<'_>,
-        promise: Promise,
+        mode: AcceptMode,
     ) -> Result<Seq, OfferError> {
         let size = headers.encoded().len() + body.bytes().len();
         let fits = self.fits_buffer(size);
@@ -41,7 +41,7 @@ impl Outbound {
         let seq = l.next;
         l.next = seq.next();
         self.memory.add(size);
-        if promise == Promise::WriteBehind {
+        if mode == AcceptMode::WriteBehind {
             l.pending.add(size);
             if fits && l.sends_at_once() {
                 // The hot path: the message is encoded straight into the transmit buffer, where it is also kept.
@@ -55,11 +55,11 @@ impl Outbound {
                 if !l.has_unstored() {
                     self.unstored.insert(lane);
                 }
-                l.inflight.push(Sent { seq, size, kept: Kept::Frame(frame) });
+                l.inflight.push(SentMessage { seq, size, kept: Retained::Frame(frame) });
                 return Ok(seq);
             }
         }
-        self.queue(lane, seq, Message { headers: headers.clone(), payload: body.to_payload() }, promise, now);
+        self.queue(lane, seq, Message { headers: headers.clone(), payload: body.to_payload() }, mode, now);
         Ok(seq)
     }
 
@@ -71,12 +71,12 @@ impl Outbound {
     pub fn offer_direct(&mut self, lane: LaneIx, headers: &Headers, body: Body<'_>) -> Result<(), OfferError> {
         let size = headers.encoded().len() + body.bytes().len();
         let fits = self.fits_buffer(size);
-        let too_large = matches!(&self.link, Link::Up { peer, .. } if size as u64 > peer.max_message);
-        if too_large || matches!(self.link, Link::Down) {
+        let too_large = matches!(&self.link, LinkPhase::Up { peer, .. } if size as u64 > peer.max_message);
+        if too_large || matches!(self.link, LinkPhase::Down) {
             return Err(OfferError::Unreachable);
         }
         let Some(l) = lane_mut(&mut self.lanes, lane) else { return Err(OfferError::Unreachable) };
-        let open = l.connection == Connection::Open && l.direct.is_empty() && l.rest.is_none();
+        let open = l.connection == LanePhase::Open && l.direct.is_empty() && l.rest.is_none();
         if open && fits && l.credit.allows() {
             l.credit.use_for(size);
             make_transmit_room(&mut self.segments, &mut self.transmit, size);
@@ -102,8 +102,8 @@ impl Outbound {
     /// A part fits the peer's largest frame with headers beside it.
     pub(super) fn part_bytes(&self) -> usize {
         match &self.link {
-            Link::Up { peer, .. } => self.config.part_bytes.min(peer.max_frame as usize / 2),
-            Link::Down | Link::Dialing => self.config.part_bytes,
+            LinkPhase::Up { peer, .. } => self.config.part_bytes.min(peer.max_frame as usize / 2),
+            LinkPhase::Down | LinkPhase::Dialing => self.config.part_bytes,
         }
     }
 
@@ -111,23 +111,23 @@ impl Outbound {
         self.transmit.len() < self.config.transmit_bytes
     }
 
-    fn queue(&mut self, lane: LaneIx, seq: Seq, message: Message, promise: Promise, now: impl FnOnce() -> Instant) {
+    fn queue(&mut self, lane: LaneIx, seq: Seq, message: Message, mode: AcceptMode, now: impl FnOnce() -> Instant) {
         let Some(l) = lane_mut(&mut self.lanes, lane) else { return };
         let since = l.since_of_queued(seq).unwrap_or_else(now);
-        let state = match promise {
-            Promise::WriteBehind => State::Accepted,
-            Promise::Group => State::External,
-            Promise::Stored { deadline, synced } => {
+        let state = match mode {
+            AcceptMode::WriteBehind => QueuedState::Accepted,
+            AcceptMode::Group => QueuedState::External,
+            AcceptMode::Stored { deadline, synced } => {
                 l.reserved += 1;
                 l.deadline = Some(l.deadline.map_or(deadline, |d| d.min(deadline)));
-                State::Reserved { deadline, synced, given: Given::No }
+                QueuedState::Reserved { deadline, synced, given: StoreHandoff::NotGiven }
             }
         };
         if !l.has_unstored() {
             self.unstored.insert(lane);
         }
-        l.fresh.push_back(Item { seq, message, state, since, redelivered: false });
-        if matches!(promise, Promise::Stored { .. }) {
+        l.fresh.push_back(QueuedMessage { seq, message, state, since, redelivered: false });
+        if matches!(mode, AcceptMode::Stored { .. }) {
             self.committing.insert(lane);
         }
         self.wake_lane(lane);
@@ -136,14 +136,14 @@ impl Outbound {
     /// Opens the lane on the connection if it is not, and gives it a turn.
     pub(super) fn wake_lane(&mut self, lane: LaneIx) {
         match self.get(lane).map(|l| l.connection) {
-            Some(Connection::Closed) => self.resume_lane(lane),
-            Some(Connection::Open) => self.enqueue(lane),
-            Some(Connection::Resuming(_)) | None => {}
+            Some(LanePhase::Closed) => self.resume_lane(lane),
+            Some(LanePhase::Open) => self.enqueue(lane),
+            Some(LanePhase::Resuming(_)) | None => {}
         }
     }
 
     pub(super) fn enqueue(&mut self, lane: LaneIx) {
-        if let Some(l) = lane_mut(&mut self.lanes, lane).filter(|l| l.connection == Connection::Open && !l.queued) {
+        if let Some(l) = lane_mut(&mut self.lanes, lane).filter(|l| l.connection == LanePhase::Open && !l.queued) {
             l.queued = true;
             self.turn.push_back(lane);
         }
@@ -191,10 +191,10 @@ impl Outbound {
 
     /// Encodes the lane's next message or part. Answers whether there may be another.
     fn send_next(&mut self, lane: LaneIx) -> bool {
-        let Link::Up { peer, .. } = &self.link else { return false };
+        let LinkPhase::Up { peer, .. } = &self.link else { return false };
         let max_message = peer.max_message;
         let Some(l) = lane_mut(&mut self.lanes, lane) else { return false };
-        if l.connection != Connection::Open || !l.refused.is_empty() {
+        if l.connection != LanePhase::Open || !l.refused.is_empty() {
             return false;
         }
         if l.rest.is_some() {
@@ -206,7 +206,7 @@ impl Outbound {
         }
         if !l.ready.is_empty() {
             self.send_item(lane, true, max_message)
-        } else if !l.is_behind() && l.fresh.front().is_some_and(|i| matches!(i.state, State::Accepted)) {
+        } else if !l.is_behind() && l.fresh.front().is_some_and(|i| matches!(i.state, QueuedState::Accepted)) {
             self.send_item(lane, false, max_message)
         } else if let Some(message) = l.direct.pop_front() {
             self.direct.remove(message.size());
@@ -246,17 +246,17 @@ impl Outbound {
         }
         let whole = queue.pop_front().map(|item| item.message).filter(|_| !plain);
         if let Some(message) = &whole {
-            l.rest = Some(Rest { seq, message: message.clone(), offset: 0, flags });
+            l.rest = Some(PartialSend { seq, message: message.clone(), offset: 0, flags });
         }
         let kept = match whole {
-            _ if stored => Kept::Stored,
-            None => Kept::Frame(self.segments.keep(offset, || since)),
-            Some(message) => Kept::Whole(Box::new(message), since),
+            _ if stored => Retained::Stored,
+            None => Retained::Frame(self.segments.keep(offset, || since)),
+            Some(message) => Retained::Message(Box::new(message), since),
         };
         if stored {
             l.ready_bytes -= size;
         }
-        l.inflight.push(Sent { seq, size, kept });
+        l.inflight.push(SentMessage { seq, size, kept });
         if !plain {
             self.send_part(lane);
         }
@@ -265,7 +265,7 @@ impl Outbound {
 
     fn send_direct(&mut self, lane: LaneIx, message: Message, max_message: u64) {
         if message.size() as u64 > max_message {
-            self.events.push_back(Event::Dropped(1));
+            self.events.push_back(OutboundEvent::Dropped(1));
             return;
         }
         make_transmit_room(&mut self.segments, &mut self.transmit, message.size());
@@ -275,7 +275,7 @@ impl Outbound {
             let data = data_frame(lane, DataFlags::DIRECT, Seq::ZERO, &message.headers, &message.payload);
             codec::encode_data(&data, self.transmit.buffer());
         } else {
-            l.rest = Some(Rest { seq: Seq::ZERO, message, offset: 0, flags: DataFlags::DIRECT });
+            l.rest = Some(PartialSend { seq: Seq::ZERO, message, offset: 0, flags: DataFlags::DIRECT });
             self.send_part(lane);
         }
     }
@@ -313,7 +313,7 @@ impl Outbound {
     fn load_lane(&mut self, lane: LaneIx) {
         let limit = self.config.page.messages / 2;
         let Some(l) = lane_mut(&mut self.lanes, lane) else { return };
-        let wanted = l.is_behind() && l.connection == Connection::Open && l.credit.allows() && l.refused.is_empty();
+        let wanted = l.is_behind() && l.connection == LanePhase::Open && l.credit.allows() && l.refused.is_empty();
         if !wanted || l.loading.is_some() || l.load_after.is_some() || l.ready.len() as u64 > limit {
             return;
         }
@@ -322,7 +322,7 @@ impl Outbound {
         l.loading = Some(id);
         l.load_through = l.stored;
         let after = l.covered().max(l.acked);
-        self.events.push_back(Event::Load { lane, id, after });
+        self.events.push_back(OutboundEvent::Load { lane, id, after });
     }
 }
 

@@ -1,6 +1,6 @@
 //! Messages that the receiver will never take: the lane stops at them until each is a dead letter.
 
-use super::lane::Refusal;
+use super::lane::RefusedMessage;
 use super::*;
 
 /// The reason of a refusal that is repeated; the dead letter that is there already has the true one.
@@ -10,11 +10,11 @@ impl Outbound {
     /// Stops a lane at a message that the receiver will never take.
     pub(super) fn refuse(&mut self, lane: LaneIx, seq: Seq, code: RefuseCode, text: String) {
         let Some(l) = lane_mut(&mut self.lanes, lane) else { return };
-        l.refusals.insert(seq, Refusal { code, again: false });
-        let fresh = l.fresh.iter().find(|i| i.seq == seq && i.state != State::Stored);
+        l.refusals.insert(seq, RefusedMessage { code, again: false });
+        let fresh = l.fresh.iter().find(|i| i.seq == seq && i.state != QueuedState::Stored);
         let message = fresh.map(|i| i.message.clone());
         let incarnation = l.incarnation(seq);
-        self.events.push_back(Event::Refused { lane, seq, incarnation, message, code, text });
+        self.events.push_back(OutboundEvent::Refused { lane, seq, incarnation, message, code, text });
     }
 
     /// A group append up to `seq` was committed. It may have brought back rows of messages that were refused meanwhile.
@@ -38,7 +38,7 @@ impl Outbound {
     /// The refused message was kept as a dead letter and its row removed: the lane goes on behind it.
     pub fn handle_refused(&mut self, lane: LaneIx, seq: Seq) {
         let Some(l) = lane_mut(&mut self.lanes, lane) else { return };
-        if let Some(Refusal { code, again: true }) =
+        if let Some(RefusedMessage { code, again: true }) =
             l.refusals.get(&seq).copied().filter(|_| l.refused.contains_key(&seq))
         {
             return self.refuse(lane, seq, code, BROUGHT_BACK.to_owned());

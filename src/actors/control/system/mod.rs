@@ -24,7 +24,7 @@ use crate::actors::storing::store::{OpenOutbox, StoreActor};
 use crate::error::{SendBatchError, SendError, SubscribeError};
 use crate::stores::{StoreError, TopicEntry};
 use crate::types::{NameError, NodeId, Payload, Topic};
-use crate::wire::inbound::Handler as Spec;
+use crate::wire::inbound::SubscriberSpec;
 use crate::wire::outbound::Body;
 use actix::dev::{MessageResponse, OneshotSender};
 use actix::prelude::*;

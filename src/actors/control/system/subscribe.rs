@@ -8,7 +8,7 @@ impl LinerSystem {
         &mut self,
         ctx: &Context<Self>,
         topic: Topic,
-        spec: Spec,
+        spec: SubscriberSpec,
         sink: Sink,
     ) -> Result<Subscription, SubscribeError> {
         if self.handlers.contains_key(&topic) {
@@ -34,8 +34,8 @@ impl LinerSystem {
     }
 }
 
-fn spec(in_flight: u32, timeout: Option<Duration>, sink: &Sink) -> Spec {
-    Spec { in_flight, timeout, borrows: matches!(sink, Sink::Callback(_)) }
+fn spec(in_flight: u32, timeout: Option<Duration>, sink: &Sink) -> SubscriberSpec {
+    SubscriberSpec { in_flight, timeout, borrows: matches!(sink, Sink::Callback(_)) }
 }
 
 impl Handler<Subscribe> for LinerSystem {

@@ -41,7 +41,7 @@ pub(super) struct Retired {
 
 /// Messages of one lane for its subscriber's mailbox.
 pub(super) struct Handed {
-    slot: Slot,
+    slot: LaneSlot,
     lane: LaneId,
     parcels: Vec<Parcel>,
 }
@@ -51,7 +51,7 @@ const MAX_TYPICAL: usize = 512;
 
 /// Who takes the messages of a lane: looked up once for many.
 pub(super) struct Lookup {
-    slot: Slot,
+    slot: LaneSlot,
     way: Way,
 }
 
@@ -121,14 +121,14 @@ impl Session {
         self.inbound.handle_data_with(now, &data, chunk, random, call)
     }
 
-    fn look_up<'a>(&self, known: &'a mut Option<Lookup>, slot: Slot) -> &'a mut Way {
+    fn look_up<'a>(&self, known: &'a mut Option<Lookup>, slot: LaneSlot) -> &'a mut Way {
         if known.as_ref().is_none_or(|lookup| lookup.slot != slot) {
             *known = None;
         }
         &mut known.get_or_insert_with(|| Lookup { slot, way: self.way(slot) }).way
     }
 
-    fn way(&self, slot: Slot) -> Way {
+    fn way(&self, slot: LaneSlot) -> Way {
         let lane = self.inbound.lane(slot);
         match self.takers.get(lane.topic()) {
             Some(Taker::Callback(callback)) => {
@@ -182,7 +182,7 @@ impl Session {
                 let is_alone =
                     self.answers.owed(slot) == 0 && self.retired.values().all(|retired| retired.topic != topic);
                 if feed.has_feeder() && is_alone {
-                    self.inbound.hand_ahead(slot, AHEAD);
+                    self.inbound.set_prefetch(slot, AHEAD);
                 }
                 feed.feed(slot, parcels, &self.answers);
             }
@@ -216,7 +216,7 @@ impl Session {
     pub(super) fn retire(&mut self, topic: &Topic, taker: Option<Taker>) {
         if let Some(Taker::Actor(feed)) = taker.filter(Taker::is_fed) {
             self.retired.insert(feed.id, Retired { topic: topic.clone(), gave_back: false });
-            self.inbound.hold_up(topic, true);
+            self.inbound.set_paused(topic, true);
         }
     }
 
@@ -227,7 +227,7 @@ impl Session {
             answered.iter().filter(|a| is_failure(&a.answer)).for_each(|a| feed.failed(a.slot));
             if stage == Stage::Ended {
                 feed.feeder_ended();
-                self.inbound.hand_none_ahead(topic);
+                self.inbound.clear_prefetch(topic);
             }
         }
         for answered in answered {
@@ -237,7 +237,7 @@ impl Session {
             && let Some(Retired { topic, .. }) = self.retired.remove(&feed)
         {
             let is_held_up = self.retired.values().any(|retired| retired.topic == topic && !retired.gave_back);
-            self.inbound.hold_up(&topic, is_held_up);
+            self.inbound.set_paused(&topic, is_held_up);
             if stage == Stage::GivenBack {
                 self.retired.insert(feed, Retired { topic, gave_back: true });
             }
@@ -245,23 +245,23 @@ impl Session {
     }
 
     /// The subscriber's actor has stopped: what it was to get waits for the next subscriber.
-    fn sink_gone(&mut self, now: Instant, topic: &Topic, slot: Slot, tickets: impl IntoIterator<Item = Ticket>) {
+    fn sink_gone(&mut self, now: Instant, topic: &Topic, slot: LaneSlot, tickets: impl IntoIterator<Item = Ticket>) {
         self.set_handler(SetHandler { topic: topic.clone(), handler: None });
         for Ticket { token, attempt } in tickets {
-            self.inbound.handle_answer(now, slot, token, attempt, Answer::Untried, random);
+            self.inbound.handle_disposition(now, slot, token, attempt, Disposition::Untried, random);
         }
     }
 
     pub(super) fn answered(&mut self, now: Instant, Answered { slot, tokens, attempt, answer }: Answered) {
-        if answer == Answer::Done {
+        if answer == Disposition::Done {
             self.uncounted.handled += self.inbound.handle_handled(now, slot, tokens, attempt);
             return;
         }
         let reason = match &answer {
-            Answer::Failed { reason, .. } => Some(reason.clone()),
-            Answer::Done | Answer::Untried => None,
+            Disposition::Failed { reason, .. } => Some(reason.clone()),
+            Disposition::Done | Disposition::Untried => None,
         };
-        if self.inbound.handle_answer(now, slot, tokens.start, attempt, answer, random)
+        if self.inbound.handle_disposition(now, slot, tokens.start, attempt, answer, random)
             && let Some(reason) = reason
         {
             note_nack(&self.node, self.inbound.lane(slot), &reason);

@@ -4,7 +4,7 @@ use crate::actors::connection::Connection;
 use crate::actors::messages::Sink;
 use crate::types::Topic;
 use crate::wire::error::LinkError;
-use crate::wire::inbound::Handler as Spec;
+use crate::wire::inbound::SubscriberSpec;
 use actix::prelude::*;
 use bytes::Bytes;
 use std::cell::{Cell, RefCell};
@@ -24,7 +24,7 @@ pub(crate) struct Attach {
 #[rtype(result = "()")]
 pub(crate) struct SetHandler {
     pub(crate) topic: Topic,
-    pub(crate) handler: Option<(Spec, Sink)>,
+    pub(crate) handler: Option<(SubscriberSpec, Sink)>,
 }
 
 /// Tell the peer that this node serves a topic, or does not any more.

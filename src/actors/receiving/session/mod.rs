@@ -27,7 +27,7 @@ use crate::types::{Cursor, Incarnation, LaneId, Message, MessageId, NodeId, Seq,
 use crate::wire::codec;
 use crate::wire::error::LinkError;
 use crate::wire::frame::Frame;
-use crate::wire::inbound::{Answer, Event, HandOver, Inbound, Slot};
+use crate::wire::inbound::{Disposition, HandOver, Inbound, InboundEvent, LaneSlot};
 use actix::prelude::*;
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
@@ -54,7 +54,7 @@ pub(crate) struct Session {
     peers: SessionPeers,
     inbound: Inbound,
     takers: HashMap<Topic, Taker>,
-    keys: HashMap<Slot, LaneKey>,
+    keys: HashMap<LaneSlot, LaneKey>,
     /// Topics this node unsubscribed from that the peer has lanes for: it is told on every connection.
     withdrawn: HashSet<Topic>,
     answers: Answers,
@@ -199,18 +199,18 @@ impl Session {
         });
     }
 
-    fn act(&mut self, ctx: &mut Context<Self>, event: Event) {
+    fn act(&mut self, ctx: &mut Context<Self>, event: InboundEvent) {
         let peer = self.peer.clone();
         tracing::trace!(node = %self.node.id, %peer, ?event);
         match event {
-            Event::OpenLane { slot, lane } => self.open(ctx, slot, lane),
-            Event::Advance { slot, expected, cursor } => self.advance(ctx, slot, expected, cursor),
-            Event::RecordAttempt { slot, token, place, attempts } => {
+            InboundEvent::OpenLane { slot, lane } => self.open(ctx, slot, lane),
+            InboundEvent::Advance { slot, expected, cursor } => self.advance(ctx, slot, expected, cursor),
+            InboundEvent::RecordAttempt { slot, token, place, attempts } => {
                 let Cursor { incarnation, seq } = place;
                 let write = |lane| Write::Attempt { lane, incarnation, seq, attempts };
                 self.commit(ctx, slot, write, move |actor| actor.inbound.handle_recorded(slot, token));
             }
-            Event::DeadLetter { slot, token, place, message, attempts, reason, advance } => {
+            InboundEvent::DeadLetter { slot, token, place, message, attempts, reason, advance } => {
                 let letter = DeadLetter {
                     id: MessageId {
                         lane: self.inbound.lane(slot).clone(),
@@ -225,7 +225,7 @@ impl Session {
                 };
                 self.dead_letter(ctx, slot, token, letter, advance.map(|expected| (expected, place)));
             }
-            Event::Overdue { slot, token, attempt } => {
+            InboundEvent::Overdue { slot, token, attempt } => {
                 let ticket = Ticket { token, attempt };
                 count(&self.node.counters.nacked, 1);
                 self.answers.forget(slot, ticket);
@@ -233,15 +233,15 @@ impl Session {
                     feed.forget(slot, ticket);
                 }
             }
-            Event::LaneRestarted(lane) => self.node.event(MeshEvent::LaneRestarted { lane }),
-            Event::PeerSubscribed(topic) => {
+            InboundEvent::LaneRestarted(lane) => self.node.event(MeshEvent::LaneRestarted { lane }),
+            InboundEvent::PeerSubscribed(topic) => {
                 self.peers.system.do_send(PeerNews::Serves { node: peer, topic, serves: true });
             }
-            Event::PeerUnsubscribed(topic) => {
+            InboundEvent::PeerUnsubscribed(topic) => {
                 self.peers.system.do_send(PeerNews::Serves { node: peer, topic, serves: false });
             }
-            Event::PeerClosed(code, text) => self.end(&format!("closed by the peer: {code:?} {text}")),
-            Event::Silent => self.end("no sign of life"),
+            InboundEvent::PeerClosed(code, text) => self.end(&format!("closed by the peer: {code:?} {text}")),
+            InboundEvent::Silent => self.end("no sign of life"),
         }
     }
 

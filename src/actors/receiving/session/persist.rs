@@ -5,7 +5,7 @@ use crate::actors::storing::store::store_gone;
 use crate::stores::Write;
 
 impl Session {
-    pub(super) fn open(&mut self, ctx: &mut Context<Self>, slot: Slot, lane: LaneId) {
+    pub(super) fn open(&mut self, ctx: &mut Context<Self>, slot: LaneSlot, lane: LaneId) {
         let open = self.peers.open.send(OpenInbox { lane: lane.clone() });
         ctx.spawn(open.into_actor(self).map(move |result, actor, ctx| {
             match result.unwrap_or_else(|e| Err(store_gone(&e))) {
@@ -45,7 +45,7 @@ impl Session {
     pub(super) fn advance(
         &mut self,
         ctx: &mut Context<Self>,
-        slot: Slot,
+        slot: LaneSlot,
         expected: Option<Incarnation>,
         cursor: Cursor,
     ) {
@@ -63,7 +63,7 @@ impl Session {
     }
 
     /// The stored cursor is not what was expected: find out what it is.
-    pub(super) fn reread(&mut self, ctx: &mut Context<Self>, slot: Slot) {
+    pub(super) fn reread(&mut self, ctx: &mut Context<Self>, slot: LaneSlot) {
         let open = self.peers.open.send(OpenInbox { lane: self.inbound.lane(slot).clone() });
         ctx.spawn(open.into_actor(self).map(move |result, actor, ctx| match result {
             Ok(Ok(found)) => {
@@ -81,7 +81,7 @@ impl Session {
     pub(super) fn commit(
         &mut self,
         ctx: &mut Context<Self>,
-        slot: Slot,
+        slot: LaneSlot,
         write: impl FnOnce(LaneKey) -> Write,
         done: impl FnOnce(&mut Self) + 'static,
     ) {
@@ -98,7 +98,7 @@ impl Session {
     pub(super) fn dead_letter(
         &mut self,
         ctx: &mut Context<Self>,
-        slot: Slot,
+        slot: LaneSlot,
         token: u64,
         letter: DeadLetter,
         advance: Option<(Option<Incarnation>, Cursor)>,

@@ -5,7 +5,7 @@
 
 use crate::actors::messages::{BatchAnswer, BatchNack, Delivery, DeliveryBatch, Nack};
 use crate::actors::receiving::subscriber::mailbox::{Mailbox, Request};
-use crate::wire::inbound::{Answer, Slot};
+use crate::wire::inbound::{Disposition, LaneSlot};
 use actix::prelude::MailboxError;
 use futures::channel::oneshot;
 use futures::task::noop_waker_ref;
@@ -52,7 +52,7 @@ struct Lane {
 
 #[derive(Default)]
 struct Queues {
-    lanes: BTreeMap<Slot, Lane>,
+    lanes: BTreeMap<LaneSlot, Lane>,
     waker: Option<Waker>,
     /// Ends the gathering of answers.
     gathering: Option<Pin<Box<Sleep>>>,
@@ -65,15 +65,15 @@ pub(crate) struct Answers(Rc<RefCell<Queues>>);
 /// The answer to a message, or to several in a row that were handled at the same attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Answered {
-    pub(crate) slot: Slot,
+    pub(crate) slot: LaneSlot,
     pub(crate) tokens: Range<u64>,
     pub(crate) attempt: u32,
-    pub(crate) answer: Answer,
+    pub(crate) answer: Disposition,
 }
 
 impl Answered {
     /// The answer to one hand-over.
-    pub(crate) fn one(slot: Slot, Ticket { token, attempt }: Ticket, answer: Answer) -> Self {
+    pub(crate) fn one(slot: LaneSlot, Ticket { token, attempt }: Ticket, answer: Disposition) -> Self {
         Answered { slot, tokens: token..token + 1, attempt, answer }
     }
 
@@ -86,7 +86,7 @@ impl Answered {
     }
 
     fn is_followed_by(&self, next: &Answered) -> bool {
-        let done = self.answer == Answer::Done && next.answer == Answer::Done;
+        let done = self.answer == Disposition::Done && next.answer == Disposition::Done;
         done && (self.slot, self.attempt, self.tokens.end) == (next.slot, next.attempt, next.tokens.start)
     }
 
@@ -98,14 +98,14 @@ impl Answered {
 
 impl Answers {
     /// A message was put into a mailbox.
-    pub(crate) fn await_one(&self, slot: Slot, ticket: Ticket, request: Request<Delivery>) {
+    pub(crate) fn await_one(&self, slot: LaneSlot, ticket: Ticket, request: Request<Delivery>) {
         self.push(slot, Owed::One(ticket, request));
     }
 
     /// Hands a batch over.
     pub(crate) fn send_many(
         &self,
-        slot: Slot,
+        slot: LaneSlot,
         tickets: Vec<Ticket>,
         mailbox: &Mailbox<DeliveryBatch>,
         deliveries: Vec<Delivery>,
@@ -115,12 +115,12 @@ impl Answers {
     }
 
     /// A batch was handed off.
-    pub(crate) fn await_batch(&self, slot: Slot, tickets: Vec<Ticket>, answer: oneshot::Receiver<BatchAnswer>) {
+    pub(crate) fn await_batch(&self, slot: LaneSlot, tickets: Vec<Ticket>, answer: oneshot::Receiver<BatchAnswer>) {
         self.push(slot, Owed::Handoff(tickets.into_iter().map(Some).collect(), answer));
     }
 
     /// Nothing is owed for this message any more: it must not hold up those behind it.
-    pub(crate) fn forget(&self, slot: Slot, ticket: Ticket) {
+    pub(crate) fn forget(&self, slot: LaneSlot, ticket: Ticket) {
         let mut queues = self.0.borrow_mut();
         if let Some(lane) = queues.lanes.get_mut(&slot) {
             lane.forget(ticket);
@@ -130,7 +130,7 @@ impl Answers {
     }
 
     /// Messages and batches of a lane that an answer is owed for.
-    pub(crate) fn owed(&self, slot: Slot) -> usize {
+    pub(crate) fn owed(&self, slot: LaneSlot) -> usize {
         self.0.borrow().lanes.get(&slot).map_or(0, |lane| lane.owed.len())
     }
 
@@ -149,7 +149,7 @@ impl Answers {
         answered
     }
 
-    fn push(&self, slot: Slot, owed: Owed) {
+    fn push(&self, slot: LaneSlot, owed: Owed) {
         let mut queues = self.0.borrow_mut();
         let lane = queues.lanes.entry(slot).or_default();
         lane.owed.push_back(owed);
@@ -211,7 +211,7 @@ impl Lane {
 
     /// Takes what is there, and has the owner woken when the next answers are. Answers whether that may be later than
     /// the first of them.
-    fn poll(&mut self, slot: Slot, cx: &mut Context<'_>, timed_out: bool, answered: &mut Vec<Answered>) -> bool {
+    fn poll(&mut self, slot: LaneSlot, cx: &mut Context<'_>, timed_out: bool, answered: &mut Vec<Answered>) -> bool {
         loop {
             let before = self.owed.len();
             let mut quiet = Context::from_waker(noop_waker_ref());
@@ -242,7 +242,7 @@ impl Lane {
 
 impl Owed {
     /// Whether the answer is there; if so it is added.
-    fn poll(&mut self, slot: Slot, cx: &mut Context<'_>, answered: &mut Vec<Answered>) -> bool {
+    fn poll(&mut self, slot: LaneSlot, cx: &mut Context<'_>, answered: &mut Vec<Answered>) -> bool {
         match self {
             Owed::One(ticket, request) => match request.poll(cx) {
                 Poll::Pending => false,
@@ -276,7 +276,7 @@ impl Owed {
     }
 
     /// Adds its answer, which will not come if it is not there yet.
-    fn abandon(mut self, slot: Slot, answered: &mut Vec<Answered>) {
+    fn abandon(mut self, slot: LaneSlot, answered: &mut Vec<Answered>) {
         if self.poll(slot, &mut Context::from_waker(noop_waker_ref()), answered) {
             return;
         }
@@ -293,7 +293,7 @@ impl Owed {
     }
 
     /// The same, for one that is not at the front: its answer is kept until it is.
-    fn poll_early(&mut self, slot: Slot, cx: &mut Context<'_>) -> bool {
+    fn poll_early(&mut self, slot: LaneSlot, cx: &mut Context<'_>) -> bool {
         let mut early = Vec::new();
         let is_there = self.poll(slot, cx, &mut early);
         if is_there {
@@ -309,19 +309,19 @@ fn unanswered(error: MailboxError) -> Nack {
 }
 
 /// What a subscriber's result means.
-pub(crate) fn answer(result: Result<(), Nack>) -> Answer {
+pub(crate) fn answer(result: Result<(), Nack>) -> Disposition {
     match result {
-        Ok(()) => Answer::Done,
-        Err(Nack { delay, reason }) => Answer::Failed { delay, reason },
+        Ok(()) => Disposition::Done,
+        Err(Nack { delay, reason }) => Disposition::Failed { delay, reason },
     }
 }
 
 /// What the answer to a batch means for each of its messages.
-fn parts(slot: Slot, tickets: &[Option<Ticket>], batch: &BatchAnswer, answered: &mut Vec<Answered>) {
+fn parts(slot: LaneSlot, tickets: &[Option<Ticket>], batch: &BatchAnswer, answered: &mut Vec<Answered>) {
     let part = |at: usize| match &batch.nack {
-        _ if at < batch.handled => Answer::Done,
+        _ if at < batch.handled => Disposition::Done,
         Some(nack) if at == batch.handled => answer(Err(nack.clone())),
-        _ => Answer::Untried,
+        _ => Disposition::Untried,
     };
     for (at, ticket) in tickets.iter().enumerate() {
         if let Some(ticket) = ticket {

@@ -5,7 +5,7 @@ use crate::actors::receiving::subscriber::answers::{Answered, Answers, Ticket};
 use crate::actors::receiving::subscriber::feeder::Feeder;
 use crate::actors::receiving::subscriber::mailbox::Mailbox;
 use crate::types::Payload;
-use crate::wire::inbound::{Answer, Slot};
+use crate::wire::inbound::{Disposition, LaneSlot};
 use actix::prelude::*;
 use actix_rt::ArbiterHandle;
 use bytes::BytesMut;
@@ -100,7 +100,7 @@ pub(crate) struct FeedId(pub(crate) u64);
 /// Messages of one lane on their way to the feeder. They come back, whatever happens to it.
 pub(crate) struct Batch {
     feed: FeedId,
-    pub(crate) slot: Slot,
+    pub(crate) slot: LaneSlot,
     pub(crate) parcels: Vec<Parcel>,
     /// Failures of the lane that the session had heard of: what it hands over before it hears of one is not to overtake the
     /// message that failed.
@@ -118,15 +118,15 @@ impl Drop for Batch {
     }
 }
 
-pub(crate) fn untried(slot: Slot, parcel: &Parcel) -> Answered {
-    Answered::one(slot, parcel.ticket(), Answer::Untried)
+pub(crate) fn untried(slot: LaneSlot, parcel: &Parcel) -> Answered {
+    Answered::one(slot, parcel.ticket(), Disposition::Untried)
 }
 
 /// What a feeder is to do.
 pub(crate) enum Order {
     Deliver(Batch),
     /// Nothing is owed for this hand-over any more.
-    Forget(Slot, Ticket),
+    Forget(LaneSlot, Ticket),
     /// What is ready is not wanted in the mailbox any more.
     GiveBack,
     /// The session is gone, and with it all that is not handled yet.
@@ -142,7 +142,7 @@ pub(crate) struct Feed {
     session: Recipient<Fed>,
     feeder: Option<mpsc::UnboundedSender<Order>>,
     /// Failures that the feeder has reported.
-    failures: HashMap<Slot, u64>,
+    failures: HashMap<LaneSlot, u64>,
     /// The feeder's thread has ended, and the subscriber has not.
     is_direct: bool,
 }
@@ -173,12 +173,12 @@ impl Feed {
     }
 
     /// Notes that the feeder has reported a failure.
-    pub(crate) fn failed(&mut self, slot: Slot) {
+    pub(crate) fn failed(&mut self, slot: LaneSlot) {
         *self.failures.entry(slot).or_default() += 1;
     }
 
     /// Nothing is owed for this hand-over any more.
-    pub(crate) fn forget(&self, slot: Slot, ticket: Ticket) {
+    pub(crate) fn forget(&self, slot: LaneSlot, ticket: Ticket) {
         self.order(Order::Forget(slot, ticket));
     }
 
@@ -220,7 +220,7 @@ impl Feed {
     }
 
     /// Hands messages of a lane over: to the feeder, or into the mailbox, with what is then owed for them in `answers`.
-    pub(crate) fn feed(&self, slot: Slot, mut parcels: Vec<Parcel>, answers: &Answers) {
+    pub(crate) fn feed(&self, slot: LaneSlot, mut parcels: Vec<Parcel>, answers: &Answers) {
         if self.feeder.is_none() {
             for parcel in parcels {
                 let ticket = parcel.ticket();
@@ -251,6 +251,6 @@ fn unshare(parcels: &mut [Parcel]) {
 }
 
 /// Whether what was handed over behind such a message must wait for it.
-pub(crate) fn is_failure(answer: &Answer) -> bool {
-    matches!(answer, Answer::Failed { .. })
+pub(crate) fn is_failure(answer: &Disposition) -> bool {
+    matches!(answer, Disposition::Failed { .. })
 }

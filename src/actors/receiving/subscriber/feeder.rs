@@ -15,7 +15,7 @@ use crate::actors::messages::Delivery;
 use crate::actors::receiving::subscriber::answers::{Answered, Answers};
 use crate::actors::receiving::subscriber::feed::{Farewell, Fed, Order, Parcel, Stage, is_failure, untried};
 use crate::actors::receiving::subscriber::mailbox::Mailbox;
-use crate::wire::inbound::Slot;
+use crate::wire::inbound::LaneSlot;
 use actix::prelude::*;
 use futures::channel::mpsc;
 use futures::{Stream, StreamExt};
@@ -48,7 +48,7 @@ pub(crate) struct Feeder {
     /// Ends when the subscription does.
     orders: mpsc::UnboundedReceiver<Order>,
     is_retired: bool,
-    lanes: HashMap<Slot, Ready>,
+    lanes: HashMap<LaneSlot, Ready>,
     owed: Answers,
     /// What the session does not know yet, and messages in it.
     answered: Vec<Answered>,
@@ -125,7 +125,7 @@ impl Feeder {
     }
 
     /// Gives back what is ready of a lane.
-    fn give_back(&mut self, slot: Slot) {
+    fn give_back(&mut self, slot: LaneSlot) {
         let Some(ready) = self.lanes.get_mut(&slot) else { return };
         let batches = std::mem::take(&mut ready.batches);
         self.answered.extend(batches.into_iter().flatten().map(|parcel| untried(slot, &parcel)));

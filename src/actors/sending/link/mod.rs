@@ -15,7 +15,8 @@ use crate::types::{Headers, Incarnation, LaneId, LaneName, MessageId, NodeId, Se
 use crate::wire::error::LinkError;
 use crate::wire::frame::LaneIx;
 use crate::wire::outbound::{
-    Amount, AppendOutcome, Body, Event, LaneRecord, Numbered, OfferError, Outbound, PeerLimits, Promise, Rejection,
+    AcceptMode, AppendOutcome, Body, LaneRecord, Numbered, OfferError, Outbound, OutboundEvent, PeerLimits, Rejection,
+    Volume,
 };
 use actix::prelude::{Message, Recipient};
 use bytes::Bytes;
@@ -68,7 +69,7 @@ struct State {
     /// The write loop found nothing to transmit, and nobody is about to wake it.
     is_idle: bool,
     /// Accepted, and not in the node's counters yet.
-    uncounted: Amount,
+    uncounted: Volume,
     /// The store's last error, for those it concerns.
     store_error: Option<StoreError>,
     /// The actor that drives the link, until it is stopped.
@@ -98,7 +99,7 @@ impl Link {
             scheduled: false,
             armed: false,
             is_idle: false,
-            uncounted: Amount::default(),
+            uncounted: Volume::default(),
             store_error: None,
             sender: None,
         };
@@ -159,7 +160,7 @@ impl Link {
     pub(crate) fn open_lane(&self, lane: LaneIx, record: OutboxLane) {
         let mut state = self.state.lock();
         state.lanes[lane.0 as usize].key = Some(record.key);
-        let pending = Amount { messages: record.pending.messages, bytes: record.pending.bytes };
+        let pending = Volume { messages: record.pending.messages, bytes: record.pending.bytes };
         let record = LaneRecord {
             spans: record.spans.iter().map(|s| (s.incarnation, s.first)).collect(),
             predecessor: record.predecessor,
@@ -212,24 +213,24 @@ impl Link {
         Receipt { id: MessageId { lane: end.id.clone(), incarnation, seq } }
     }
 
-    /// Offers an at-least-once message. With [`Promise::Stored`], `waiter` hears of the commit; otherwise the receipt is
+    /// Offers an at-least-once message. With [`AcceptMode::Stored`], `waiter` hears of the commit; otherwise the receipt is
     /// good at once. Then do what is left to do.
     pub(crate) fn offer(
         &self,
         lane: LaneIx,
         headers: &Headers,
         body: Body<'_>,
-        promise: Promise,
+        promise: AcceptMode,
         waiter: &mut Option<Waiter>,
     ) -> Result<(Receipt, After), OfferError> {
         let mut state = self.state.lock();
         let seq = state.outbound.offer(Instant::now, lane, headers, body, promise)?;
-        if let Promise::Stored { .. } = promise
+        if let AcceptMode::Stored { .. } = promise
             && let Some(waiter) = waiter.take()
         {
             state.lanes[lane.0 as usize].waiters.push_back((seq, waiter));
         }
-        if !state.armed || !matches!(promise, Promise::WriteBehind) {
+        if !state.armed || !matches!(promise, AcceptMode::WriteBehind) {
             self.schedule(&mut state);
         }
         Ok(self.taken(&mut state, lane, seq, headers, body))
@@ -254,7 +255,7 @@ impl Link {
     #[inline]
     fn taken(&self, state: &mut State, lane: LaneIx, seq: Seq, headers: &Headers, body: Body<'_>) -> (Receipt, After) {
         state.uncounted.add(headers.encoded().len() + body.bytes().len());
-        let ahead = state.outbound.is_ahead();
+        let ahead = state.outbound.is_congested();
         if ahead {
             self.flow.fall_behind();
         }
@@ -276,7 +277,7 @@ impl Link {
     }
 
     fn count(&self, state: &mut State) {
-        let Amount { messages, bytes } = std::mem::take(&mut state.uncounted);
+        let Volume { messages, bytes } = std::mem::take(&mut state.uncounted);
         if messages > 0 {
             count(&self.node.counters.accepted, messages);
             count(&self.node.counters.bytes_accepted, bytes);
@@ -312,16 +313,18 @@ impl Link {
     // ---- for the sender ----
 
     /// Lets time pass and collects what is to be done, and when to come back.
-    pub(crate) fn drive(&self, now: Instant) -> (Vec<Event>, Option<Instant>) {
+    pub(crate) fn drive(&self, now: Instant) -> (Vec<OutboundEvent>, Option<Instant>) {
         let mut state = self.state.lock();
         state.scheduled = false;
         state.outbound.handle_timeout(now);
         let mut events = Vec::new();
         while let Some(event) = state.outbound.poll_event() {
             match event {
-                Event::Accepted { lane, through } => Self::accepted(&mut state, lane, through),
-                Event::Rejected { lane, seq, why } => Self::rejected(&mut state, lane, seq, why),
-                Event::Indeterminate { lane, seq } => Self::answer(&mut state, lane, seq, SendError::Indeterminate),
+                OutboundEvent::Accepted { lane, through } => Self::accepted(&mut state, lane, through),
+                OutboundEvent::Rejected { lane, seq, why } => Self::rejected(&mut state, lane, seq, why),
+                OutboundEvent::Indeterminate { lane, seq } => {
+                    Self::answer(&mut state, lane, seq, SendError::Indeterminate)
+                }
                 event => events.push(event),
             }
         }

@@ -15,7 +15,7 @@ use crate::stores::{DeadLetter, DeadLetterOrigin, PageLimit, StoreError, Stored,
 use crate::types::{Incarnation, Message as Body, MessageId, Seq};
 use crate::wire::backoff::Backoff;
 use crate::wire::frame::{CloseCode, LaneIx, RefuseCode, Welcome};
-use crate::wire::outbound::{AppendOutcome, Event, Numbered, PeerLimits};
+use crate::wire::outbound::{AppendOutcome, Numbered, OutboundEvent, PeerLimits};
 use actix::prelude::*;
 use refusal::Refusal;
 use std::sync::Arc;
@@ -218,35 +218,35 @@ impl Sender {
         });
     }
 
-    fn act(&mut self, ctx: &mut Context<Self>, event: Event) -> Option<Acked> {
+    fn act(&mut self, ctx: &mut Context<Self>, event: OutboundEvent) -> Option<Acked> {
         let peer = self.link.peer.clone();
         tracing::trace!(node = %self.node.id, %peer, ?event);
         match event {
-            Event::Append { lane, messages, synced } => self.append(ctx, lane, messages, synced),
-            Event::Load { lane, id, after } => self.load(ctx, lane, id, after),
-            Event::Acked { lane, through, amount, has_rows } => {
+            OutboundEvent::Append { lane, messages, synced } => self.append(ctx, lane, messages, synced),
+            OutboundEvent::Load { lane, id, after } => self.load(ctx, lane, id, after),
+            OutboundEvent::Acked { lane, through, amount, has_rows } => {
                 count(&self.node.counters.acked, amount.messages);
                 return self.link.lane(lane).0.map(|lane| Acked { lane, through, has_rows });
             }
-            Event::Refused { lane, seq, incarnation, message, code, text } => {
+            OutboundEvent::Refused { lane, seq, incarnation, message, code, text } => {
                 self.refused(ctx, lane, Refusal { seq, incarnation, message, code, text });
             }
-            Event::PeerSubscribed(topic) => {
+            OutboundEvent::PeerSubscribed(topic) => {
                 self.peers.system.do_send(PeerNews::Serves { node: peer, topic, serves: true });
             }
-            Event::PeerUnsubscribed(topic) => {
+            OutboundEvent::PeerUnsubscribed(topic) => {
                 self.peers.system.do_send(PeerNews::Serves { node: peer, topic, serves: false });
             }
-            Event::Dropped(n) => count(&self.node.counters.dropped, n),
-            Event::Room => self.link.room.notify_waiters(),
-            Event::PeerClosed(code, text) => {
+            OutboundEvent::Dropped(n) => count(&self.node.counters.dropped, n),
+            OutboundEvent::Room => self.link.room.notify_waiters(),
+            OutboundEvent::PeerClosed(code, text) => {
                 if code == CloseCode::Fenced {
                     self.check_fence(ctx);
                 }
                 self.disconnect(ctx, &format!("closed by the peer: {code:?} {text}"));
             }
-            Event::Silent => self.disconnect(ctx, "no sign of life"),
-            Event::Accepted { .. } | Event::Rejected { .. } | Event::Indeterminate { .. } => {}
+            OutboundEvent::Silent => self.disconnect(ctx, "no sign of life"),
+            OutboundEvent::Accepted { .. } | OutboundEvent::Rejected { .. } | OutboundEvent::Indeterminate { .. } => {}
         }
         None
     }

@@ -91,7 +91,7 @@ fn an_unknown_incarnation_is_a_restart_and_nothing_of_it_is_swallowed() {
     let mut link = Link::with(config());
     link.subscribe(1);
     link.resume(0, &[(B, 1)], Some(at(A, 9)));
-    assert!(matches!(link.events()[..], [Event::LaneRestarted(_)]));
+    assert!(matches!(link.events()[..], [InboundEvent::LaneRestarted(_)]));
     assert_eq!(link.said(), ["at nothing, 4 credit"]);
     link.plain(1);
     assert_eq!(link.handed(), [1]);

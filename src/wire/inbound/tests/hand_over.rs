@@ -26,7 +26,7 @@ fn a_batch_is_answered_before_the_next_and_its_order_holds_over_a_nack() {
     assert!(link.handed().is_empty(), "the batch is not answered");
     link.answer(0, done());
     link.answer(1, nack());
-    link.answer(2, Answer::Untried);
+    link.answer(2, Disposition::Untried);
     assert!(link.handed().is_empty(), "the nack is waited out");
     link.wait(Duration::from_millis(100));
     let again: Vec<_> = link.hand_over().iter().map(|d| (d.token, d.attempt, d.redelivered)).collect();
@@ -38,7 +38,7 @@ fn an_at_most_once_message_that_was_not_tried_is_not_lost() {
     let mut link = Link::new(10);
     link.data(0, DataFlags::DIRECT, 3).expect("in order");
     assert_eq!(link.handed(), [0]);
-    link.answer(0, Answer::Untried);
+    link.answer(0, Disposition::Untried);
     assert_eq!(link.handed(), [0]);
     assert_eq!(link.inn.counts().dropped, 0);
 }
@@ -51,7 +51,7 @@ fn an_attempt_that_was_not_made_is_not_recorded_again() {
     assert_eq!(link.events().len(), 1);
     link.inn.handle_recorded(SLOT, 0);
     assert_eq!(link.handed(), [1]);
-    link.answer(0, Answer::Untried);
+    link.answer(0, Disposition::Untried);
     assert_eq!((link.handed(), link.events()), (vec![1], vec![]));
 }
 
@@ -66,7 +66,7 @@ fn after_its_attempts_a_message_is_a_dead_letter_and_the_lane_goes_on() {
     link.handed();
     link.answer(0, nack());
     let events = link.events();
-    assert!(matches!(&events[..], [Event::DeadLetter { attempts: 2, advance: Some(None), .. }]));
+    assert!(matches!(&events[..], [InboundEvent::DeadLetter { attempts: 2, advance: Some(None), .. }]));
     assert_eq!(link.handed(), [2]);
     link.inn.handle_dead_lettered(link.now, SLOT, 0);
     assert_eq!(link.said(), ["ack 1", "credit 5"]);
@@ -85,7 +85,7 @@ fn the_cursor_does_not_fall_behind_one_that_a_dead_letter_moved() {
     link.wait(Duration::from_millis(100));
     link.handed();
     link.answer(1, nack());
-    assert!(matches!(link.events()[..], [Event::DeadLetter { advance: Some(Some(A)), .. }]));
+    assert!(matches!(link.events()[..], [InboundEvent::DeadLetter { advance: Some(Some(A)), .. }]));
     // The letter took its cursor along; its answer was lost, and the repeated advance finds another incarnation.
     link.inn.handle_advanced(SLOT, Err(Some(at(A, 2))));
     assert_eq!(link.events(), []);
@@ -100,8 +100,8 @@ fn what_a_leaving_subscriber_has_not_tried_goes_to_the_next_one() {
     link.data(0, DataFlags::DIRECT, 3).expect("any time");
     assert_eq!(link.handed(), [1, 0]);
     link.inn.unsubscribe(&topic("to"));
-    link.answer(0, Answer::Untried);
-    link.answer(1, Answer::Untried);
+    link.answer(0, Disposition::Untried);
+    link.answer(1, Disposition::Untried);
     link.subscribe(2);
     let again = link.hand_over();
     assert_eq!(again.len(), 2);
@@ -111,19 +111,19 @@ fn what_a_leaving_subscriber_has_not_tried_goes_to_the_next_one() {
 #[test]
 fn messages_may_be_held_ready_for_a_subscriber_until_one_fails() {
     let mut link = Link::new(1);
-    link.inn.hand_ahead(SLOT, 2);
+    link.inn.set_prefetch(SLOT, 2);
     for n in 1..=5 {
         link.plain(n);
     }
     assert_eq!(link.handed(), [1, 2, 3]);
     link.answer(0, nack());
-    link.answer(1, Answer::Untried);
+    link.answer(1, Disposition::Untried);
     assert!(link.handed().is_empty(), "before all are back");
-    link.answer(2, Answer::Untried);
+    link.answer(2, Disposition::Untried);
     assert!(link.handed().is_empty(), "before the backoff is over");
     link.wait(Duration::from_millis(100));
     assert_eq!(link.handed(), [1, 2, 3]);
-    link.inn.hand_none_ahead(&topic("to"));
+    link.inn.clear_prefetch(&topic("to"));
     link.answer(0, done());
     assert!(link.handed().is_empty());
     link.inn.handle_handled(link.now, SLOT, 1..3, 1);
@@ -136,12 +136,12 @@ fn nothing_overtakes_what_was_held_ready_for_an_earlier_subscriber() {
     link.plain(1);
     link.plain(2);
     assert_eq!(link.handed(), [1, 2]);
-    link.inn.hold_up(&topic("to"), true);
+    link.inn.set_paused(&topic("to"), true);
     link.subscribe(3);
     assert!(link.take_now(3, DataFlags::empty()).is_none());
     assert!(link.handed().is_empty());
-    link.answer(1, Answer::Untried);
-    link.inn.hold_up(&topic("to"), false);
+    link.answer(1, Disposition::Untried);
+    link.inn.set_paused(&topic("to"), false);
     assert_eq!(link.handed(), [2, 3]);
 }
 
@@ -154,7 +154,7 @@ fn an_answer_to_an_earlier_attempt_means_nothing() {
     link.wait(Duration::from_millis(100));
     assert_eq!(link.hand_over()[0].attempt, 2);
     link.inn.handle_handled(link.now, SLOT, 0..1, 1);
-    link.inn.handle_answer(link.now, SLOT, 0, 1, nack(), || 0);
+    link.inn.handle_disposition(link.now, SLOT, 0, 1, nack(), || 0);
     assert!(!link.inn.is_settled());
     link.inn.handle_handled(link.now, SLOT, 0..1, 2);
     assert!(link.said().contains(&"ack 1".to_owned()));
@@ -212,7 +212,10 @@ fn what_killed_the_process_as_often_as_allowed_is_a_dead_letter() {
     let events = link.events();
     assert!(matches!(
         events[..],
-        [Event::DeadLetter { token: 0, attempts: 2, .. }, Event::RecordAttempt { token: 1, attempts: 2, .. }]
+        [
+            InboundEvent::DeadLetter { token: 0, attempts: 2, .. },
+            InboundEvent::RecordAttempt { token: 1, attempts: 2, .. }
+        ]
     ));
     link.inn.handle_recorded(SLOT, 1);
     assert_eq!(link.handed(), [2]);
@@ -229,14 +232,14 @@ fn a_message_that_may_have_killed_a_process_is_alone_with_its_subscriber() {
         link.data(n, DataFlags::REDELIVERED, 3).expect("in order");
     }
     link.handed();
-    assert!(matches!(link.events()[..], [Event::RecordAttempt { token: 0, attempts: 2, .. }]));
+    assert!(matches!(link.events()[..], [InboundEvent::RecordAttempt { token: 0, attempts: 2, .. }]));
     link.inn.handle_recorded(SLOT, 0);
     assert_eq!(link.handed(), [1], "whatever its in_flight");
     assert_eq!(link.events(), [], "no attempt of the next is recorded yet");
     link.answer(0, done());
     link.handed();
-    let recorded = |e: &Event| match e {
-        Event::RecordAttempt { token, attempts: 1, .. } => Some(*token),
+    let recorded = |e: &InboundEvent| match e {
+        InboundEvent::RecordAttempt { token, attempts: 1, .. } => Some(*token),
         _ => None,
     };
     let recorded: Vec<_> = link.events().iter().filter_map(recorded).collect();
@@ -264,7 +267,7 @@ fn the_timer_rests_while_a_lane_that_waits_has_no_subscriber() {
 #[test]
 fn a_callback_takes_a_message_as_it_comes_and_what_it_nacks_is_queued() {
     let mut link = Link::with(config());
-    link.inn.subscribe(topic("to"), Handler { in_flight: 1, timeout: None, borrows: true });
+    link.inn.subscribe(topic("to"), SubscriberSpec { in_flight: 1, timeout: None, borrows: true });
     link.resume(0, &[(A, 1)], None);
     link.said();
     assert_eq!(link.pass(1, true), Some(1));
@@ -288,9 +291,9 @@ fn what_a_borrower_brings_back_is_handed_over_again() {
     let mut link = Link::with(config());
     link.resume(0, &[(A, 1)], None);
     link.plain(1);
-    link.inn.subscribe(topic("to"), Handler { in_flight: 1, timeout: None, borrows: true });
+    link.inn.subscribe(topic("to"), SubscriberSpec { in_flight: 1, timeout: None, borrows: true });
     let first = link.hand_over().remove(0);
     link.inn.handle_return(SLOT, first.token, first.message);
-    link.answer(first.token, Answer::Untried);
+    link.answer(first.token, Disposition::Untried);
     assert_eq!(link.hand_over()[0].message.payload.len(), 3);
 }

@@ -11,7 +11,7 @@ const A: Incarnation = Incarnation::new(0xa);
 const B: Incarnation = Incarnation::new(0xb);
 const IX: LaneIx = LaneIx(7);
 const ACK_DELAY: Duration = Duration::from_millis(5);
-const SLOT: Slot = Slot(0);
+const SLOT: LaneSlot = LaneSlot(0);
 const MAX_DELAY: Duration = Duration::from_millis(50);
 
 /// An [`Inbound`] with one lane, and the time.
@@ -28,9 +28,9 @@ fn config() -> InboundConfig {
         max_part: 100,
         max_lanes: 2,
         max_attempts: 2,
-        nack_first: Duration::from_millis(100),
-        nack_cap: Duration::from_secs(5),
-        max_delay: MAX_DELAY,
+        nack_backoff_min: Duration::from_millis(100),
+        nack_backoff_max: Duration::from_secs(5),
+        write_behind_delay: MAX_DELAY,
         heartbeat: Duration::from_secs(3600),
         ack_delay: ACK_DELAY,
         record_attempts: false,
@@ -60,12 +60,12 @@ fn resume(ix: LaneIx, acked: u64, spans: &[(Incarnation, u64)]) -> Frame<'static
     })
 }
 
-fn done() -> Answer {
-    Answer::Done
+fn done() -> Disposition {
+    Disposition::Done
 }
 
-fn nack() -> Answer {
-    Answer::Failed { delay: None, reason: "no".to_owned() }
+fn nack() -> Disposition {
+    Disposition::Failed { delay: None, reason: "no".to_owned() }
 }
 
 /// What a frame says, in short.
@@ -105,12 +105,12 @@ impl Link {
     }
 
     fn subscribe(&mut self, in_flight: u32) {
-        self.inn.subscribe(topic("to"), Handler { in_flight, timeout: None, borrows: false });
+        self.inn.subscribe(topic("to"), SubscriberSpec { in_flight, timeout: None, borrows: false });
     }
 
     fn resume(&mut self, acked: u64, spans: &[(Incarnation, u64)], stored: Option<Cursor>) {
         self.take(resume(IX, acked, spans)).expect("well formed");
-        if matches!(self.inn.events.front(), Some(Event::OpenLane { .. })) {
+        if matches!(self.inn.events.front(), Some(InboundEvent::OpenLane { .. })) {
             self.inn.events.pop_front();
             self.inn.handle_opened(SLOT, stored, vec![]);
         }
@@ -168,9 +168,9 @@ impl Link {
         self.hand_over().iter().map(|d| d.place.map_or(0, |c| c.seq.get())).collect()
     }
 
-    fn answer(&mut self, token: u64, answer: Answer) {
+    fn answer(&mut self, token: u64, answer: Disposition) {
         let attempt = self.inn.lanes[SLOT.0].entry(token).map_or(0, |entry| entry.handed);
-        self.inn.handle_answer(self.now, SLOT, token, attempt, answer, || u64::MAX);
+        self.inn.handle_disposition(self.now, SLOT, token, attempt, answer, || u64::MAX);
     }
 
     fn said(&mut self) -> Vec<String> {
@@ -181,7 +181,7 @@ impl Link {
         said
     }
 
-    fn events(&mut self) -> Vec<Event> {
+    fn events(&mut self) -> Vec<InboundEvent> {
         std::iter::from_fn(|| self.inn.poll_event()).collect()
     }
 
@@ -205,6 +205,6 @@ fn data_in(bytes: &Bytes) -> Data<'_> {
     }
 }
 
-fn advance(expected: Option<Incarnation>, cursor: Cursor) -> Event {
-    Event::Advance { slot: SLOT, expected, cursor }
+fn advance(expected: Option<Incarnation>, cursor: Cursor) -> InboundEvent {
+    InboundEvent::Advance { slot: SLOT, expected, cursor }
 }

@@ -34,7 +34,7 @@ fn a_refused_message_becomes_a_dead_letter_and_the_lane_goes_on_behind_it() {
     }
     assert_eq!(link.said(), ["1", "2", "3"]);
     let events = link.refuse(2);
-    assert!(matches!(&events[..], [Event::Refused { seq: s, message: Some(_), .. }] if *s == seq(2)));
+    assert!(matches!(&events[..], [OutboundEvent::Refused { seq: s, message: Some(_), .. }] if *s == seq(2)));
     assert!(link.said().is_empty(), "nothing before the letter is kept");
     link.out.handle_refused(link.lane, seq(2));
     assert_eq!(link.said(), ["skip 2-2", "3r"]);
@@ -56,7 +56,7 @@ fn a_refusal_may_meet_frames_that_were_not_transmitted_yet() {
 fn two_messages_of_a_lane_may_be_refused_at_once() {
     let mut link = Link::new();
     link.write_behind();
-    link.offer(6000, Promise::WriteBehind).expect("room");
+    link.offer(6000, AcceptMode::WriteBehind).expect("room");
     link.write_behind();
     assert_eq!(link.said(), ["1"]);
     assert_eq!(link.events().len(), 1, "too large for the peer");
@@ -76,7 +76,7 @@ fn a_message_given_up_halfway_gives_its_credit_back() {
     link.out.config = out;
     link.write_behind();
     link.said();
-    link.offer(190, Promise::WriteBehind).expect("room");
+    link.offer(190, AcceptMode::WriteBehind).expect("room");
     let first = link.out.poll_transmit().expect("a part");
     assert!(codec::frames(&first).count() < 4, "not the whole message");
     link.refuse(1);
@@ -87,9 +87,9 @@ fn a_message_given_up_halfway_gives_its_credit_back() {
 #[test]
 fn a_large_message_goes_in_parts_and_a_larger_one_compressed() {
     let mut link = Link::new();
-    link.offer(150, Promise::WriteBehind).expect("room");
+    link.offer(150, AcceptMode::WriteBehind).expect("room");
     assert_eq!(link.said(), ["1+", "1+", "1"]);
-    link.offer(250, Promise::WriteBehind).expect("room");
+    link.offer(250, AcceptMode::WriteBehind).expect("room");
     assert_eq!(link.said(), ["2c+", "2c+", "2c+", "2c"]);
 }
 
@@ -99,10 +99,10 @@ fn memory_is_bounded_and_room_is_announced() {
     for _ in 0..8 {
         link.write_behind();
     }
-    assert_eq!(link.offer(3, Promise::WriteBehind), Err(OfferError::Full));
+    assert_eq!(link.offer(3, AcceptMode::WriteBehind), Err(OfferError::Full));
     link.wait(MAX_DELAY);
     assert_eq!(link.append().len(), 8);
-    assert_eq!(link.appended(AppendOutcome::Done), [Event::Room]);
+    assert_eq!(link.appended(AppendOutcome::Done), [OutboundEvent::Room]);
 }
 
 #[test]
@@ -113,7 +113,7 @@ fn at_most_once_messages_dropped_with_the_link_make_room() {
     assert_eq!(offer(&mut link), Ok(()));
     assert_eq!(offer(&mut link), Err(OfferError::Full));
     link.out.handle_disconnected(link.now);
-    assert_eq!(link.events(), [Event::Dropped(2), Event::Room]);
+    assert_eq!(link.events(), [OutboundEvent::Dropped(2), OutboundEvent::Room]);
     assert_eq!(offer(&mut link), Err(OfferError::Unreachable));
 }
 
@@ -124,8 +124,8 @@ fn after_a_clear_the_hole_is_announced_and_late_acks_are_heard() {
     link.write_behind();
     assert_eq!(link.said(), ["1", "2"]);
     link.out.clear_lane(link.lane);
-    assert_eq!(link.out.memory(), Amount::default());
-    assert!(matches!(link.ack(2)[..], [Event::Acked { through, .. }] if through == seq(2)));
+    assert_eq!(link.out.memory(), Volume::default());
+    assert!(matches!(link.ack(2)[..], [OutboundEvent::Acked { through, .. }] if through == seq(2)));
     link.write_behind();
     assert_eq!(link.said(), ["3"]);
     link.out.handle_disconnected(link.now);
@@ -144,7 +144,7 @@ fn a_refused_message_that_a_group_append_brings_back_is_removed_again() {
     link.out.handle_refused(link.lane, seq(1));
     link.out.finish_group(link.lane, group, Some(true));
     let again = link.events();
-    assert!(matches!(&again[..], [Event::Refused { seq: s, .. }] if *s == seq(1)), "{again:?}");
+    assert!(matches!(&again[..], [OutboundEvent::Refused { seq: s, .. }] if *s == seq(1)), "{again:?}");
     assert!(link.said().is_empty(), "its row may be there");
     link.out.handle_refused(link.lane, seq(1));
     assert_eq!(link.said(), ["skip 1-1", "2s"]);

@@ -22,12 +22,12 @@ struct Link {
 
 fn config() -> OutboundConfig {
     OutboundConfig {
-        max_delay: MAX_DELAY,
-        memory: Amount { messages: 8, bytes: 10_000 },
-        direct: Amount { messages: 2, bytes: 1000 },
-        lane: Amount { messages: 100, bytes: 100_000 },
+        write_behind_delay: MAX_DELAY,
+        memory: Volume { messages: 8, bytes: 10_000 },
+        direct: Volume { messages: 2, bytes: 1000 },
+        lane: Volume { messages: 100, bytes: 100_000 },
         transmit_bytes: 10_000,
-        page: Amount { messages: 4, bytes: 1000 },
+        page: Volume { messages: 4, bytes: 1000 },
         append_messages: 100,
         compress_threshold: 200,
         part_bytes: 64,
@@ -46,7 +46,7 @@ fn topic(name: &str) -> Topic {
 }
 
 fn record(next: u64, acked: u64, pending: u64) -> LaneRecord {
-    let pending = Amount { messages: pending, bytes: pending };
+    let pending = Volume { messages: pending, bytes: pending };
     LaneRecord { spans: vec![(A, seq(acked + 1))], predecessor: None, next: seq(next), acked: seq(acked), pending }
 }
 
@@ -105,22 +105,22 @@ impl Link {
         self.out.handle_frame(Frame::ResumeAt(at)).expect("was asked for");
     }
 
-    fn offer(&mut self, len: usize, promise: Promise) -> Result<Seq, OfferError> {
+    fn offer(&mut self, len: usize, mode: AcceptMode) -> Result<Seq, OfferError> {
         let now = self.now;
-        self.out.offer(|| now, self.lane, &Headers::EMPTY, Body::Borrowed(&vec![b'x'; len]), promise)
+        self.out.offer(|| now, self.lane, &Headers::EMPTY, Body::Borrowed(&vec![b'x'; len]), mode)
     }
 
     fn write_behind(&mut self) -> Seq {
-        self.offer(3, Promise::WriteBehind).expect("room")
+        self.offer(3, AcceptMode::WriteBehind).expect("room")
     }
 
     fn committed(&mut self) -> Seq {
         let deadline = self.now + Duration::from_secs(1);
-        self.offer(3, Promise::Stored { deadline, synced: false }).expect("room")
+        self.offer(3, AcceptMode::Stored { deadline, synced: false }).expect("room")
     }
 
     fn group(&mut self) -> Seq {
-        self.offer(3, Promise::Group).expect("room")
+        self.offer(3, AcceptMode::Group).expect("room")
     }
 
     fn said(&mut self) -> Vec<String> {
@@ -131,7 +131,7 @@ impl Link {
         said
     }
 
-    fn events(&mut self) -> Vec<Event> {
+    fn events(&mut self) -> Vec<OutboundEvent> {
         std::iter::from_fn(|| self.out.poll_event()).collect()
     }
 
@@ -141,7 +141,7 @@ impl Link {
         let appends: Vec<_> = events
             .into_iter()
             .filter_map(|event| match event {
-                Event::Append { messages, .. } => Some(messages.iter().map(|m| m.seq.get()).collect()),
+                OutboundEvent::Append { messages, .. } => Some(messages.iter().map(|m| m.seq.get()).collect()),
                 _ => None,
             })
             .collect();
@@ -149,7 +149,7 @@ impl Link {
         appends.into_iter().next().unwrap_or_default()
     }
 
-    fn appended(&mut self, outcome: AppendOutcome) -> Vec<Event> {
+    fn appended(&mut self, outcome: AppendOutcome) -> Vec<OutboundEvent> {
         self.out.handle_append(self.now, self.lane, outcome);
         self.events()
     }
@@ -159,13 +159,13 @@ impl Link {
         self.out.handle_timeout(self.now);
     }
 
-    fn ack(&mut self, n: u64) -> Vec<Event> {
+    fn ack(&mut self, n: u64) -> Vec<OutboundEvent> {
         let ack = Frame::Ack { lane: self.lane, incarnation: A, seq: seq(n) };
         self.out.handle_frame(ack).expect("plain");
         self.events()
     }
 
-    fn refuse(&mut self, n: u64) -> Vec<Event> {
+    fn refuse(&mut self, n: u64) -> Vec<OutboundEvent> {
         let (code, text) = (RefuseCode::Undecodable, String::new());
         let refuse = Frame::Refuse { lane: self.lane, incarnation: A, seq: seq(n), code, text };
         self.out.handle_frame(refuse).expect("was sent");

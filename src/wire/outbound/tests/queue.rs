@@ -8,15 +8,15 @@ fn a_write_behind_message_goes_at_once_and_is_stored_only_when_its_ack_is_late()
     link.write_behind();
     link.write_behind();
     assert_eq!(link.said(), ["1", "2"]);
-    assert!(matches!(link.ack(1)[..], [Event::Acked { has_rows: false, .. }]));
+    assert!(matches!(link.ack(1)[..], [OutboundEvent::Acked { has_rows: false, .. }]));
     assert!(link.append().is_empty());
     link.wait(MAX_DELAY);
     assert_eq!(link.append(), [2]);
     assert_eq!(link.appended(AppendOutcome::Done), []);
-    assert_eq!(link.out.memory(), Amount::default());
+    assert_eq!(link.out.memory(), Volume::default());
     let through = seq(2);
-    let amount = Amount { messages: 1, bytes: 3 };
-    assert_eq!(link.ack(2), [Event::Acked { lane: link.lane, through, amount, has_rows: true }]);
+    let amount = Volume { messages: 1, bytes: 3 };
+    assert_eq!(link.ack(2), [OutboundEvent::Acked { lane: link.lane, through, amount, has_rows: true }]);
     assert!(!link.out.has_work());
 }
 
@@ -26,7 +26,7 @@ fn a_committed_message_is_accepted_and_sent_only_after_its_commit() {
     link.committed();
     assert_eq!(link.append(), [1]);
     assert!(link.said().is_empty());
-    assert_eq!(link.appended(AppendOutcome::Done), [Event::Accepted { lane: link.lane, through: seq(1) }]);
+    assert_eq!(link.appended(AppendOutcome::Done), [OutboundEvent::Accepted { lane: link.lane, through: seq(1) }]);
     assert_eq!(link.said(), ["1s"]);
 }
 
@@ -55,11 +55,11 @@ fn a_committed_append_takes_the_write_behind_messages_before_it_along() {
 fn a_restarted_sender_loads_its_queue_page_by_page() {
     let mut link = Link::open(record(4, 0, 3), 0, MANY);
     assert!(link.said().is_empty());
-    let Some(Event::Load { id, after, .. }) = link.out.poll_event() else { panic!("loads") };
+    let Some(OutboundEvent::Load { id, after, .. }) = link.out.poll_event() else { panic!("loads") };
     assert_eq!(after, Seq::ZERO);
     link.out.handle_loaded(link.now, link.lane, id, Some((vec![stored(1), stored(2)], false)));
     assert_eq!(link.said(), ["1sr", "2sr"]);
-    let Some(Event::Load { id, after, .. }) = link.out.poll_event() else { panic!("loads on") };
+    let Some(OutboundEvent::Load { id, after, .. }) = link.out.poll_event() else { panic!("loads on") };
     assert_eq!(after, seq(2));
     link.out.handle_loaded(link.now, link.lane, id, Some((vec![stored(3)], true)));
     assert_eq!(link.said(), ["3sr"]);
@@ -70,7 +70,7 @@ fn a_restarted_sender_loads_its_queue_page_by_page() {
 fn a_page_of_nothing_but_newer_rows_ends_the_load() {
     let mut link = Link::open(record(4, 0, 3), 0, MANY);
     link.said();
-    let Some(Event::Load { id, .. }) = link.out.poll_event() else { panic!("loads") };
+    let Some(OutboundEvent::Load { id, .. }) = link.out.poll_event() else { panic!("loads") };
     link.out.handle_loaded(link.now, link.lane, id, Some((vec![stored(9)], false)));
     assert!(link.said().is_empty());
     assert_eq!(link.events(), []);
@@ -80,13 +80,13 @@ fn a_page_of_nothing_but_newer_rows_ends_the_load() {
 fn a_failed_load_is_repeated_after_a_while() {
     let mut link = Link::open(record(2, 0, 1), 0, MANY);
     link.said();
-    let Some(Event::Load { id, .. }) = link.out.poll_event() else { panic!("loads") };
+    let Some(OutboundEvent::Load { id, .. }) = link.out.poll_event() else { panic!("loads") };
     link.out.handle_loaded(link.now, link.lane, id, None);
     assert!(link.said().is_empty());
     assert_eq!(link.events(), []);
     link.wait(RETRY);
     link.said();
-    assert!(matches!(link.events()[..], [Event::Load { .. }]));
+    assert!(matches!(link.events()[..], [OutboundEvent::Load { .. }]));
 }
 
 #[test]
@@ -96,7 +96,7 @@ fn past_its_deadline_a_message_the_store_never_had_is_rejected_and_others_go_on(
     link.append();
     link.appended(AppendOutcome::Failed);
     link.now += Duration::from_secs(2);
-    let rejected = Event::Rejected { lane: link.lane, seq: seq(1), why: Rejection::Store };
+    let rejected = OutboundEvent::Rejected { lane: link.lane, seq: seq(1), why: Rejection::Store };
     link.out.handle_timeout(link.now);
     assert_eq!(link.events(), [rejected]);
     link.write_behind();
@@ -110,7 +110,7 @@ fn past_its_deadline_a_message_the_store_may_have_is_indeterminate_and_stays() {
     link.append();
     link.appended(AppendOutcome::Unknown);
     link.wait(Duration::from_secs(2));
-    assert_eq!(link.out.poll_event(), Some(Event::Indeterminate { lane: link.lane, seq: seq(1) }));
+    assert_eq!(link.out.poll_event(), Some(OutboundEvent::Indeterminate { lane: link.lane, seq: seq(1) }));
     assert_eq!(link.append(), [1]);
 }
 
@@ -123,8 +123,11 @@ fn a_forgotten_lane_does_not_reject_what_the_store_may_have() {
     link.out.remove_lane(link.lane);
     let lane = link.lane;
     let why = Rejection::Store;
-    assert_eq!(link.events(), [Event::Indeterminate { lane, seq: seq(1) }, Event::Rejected { lane, seq: seq(2), why }]);
-    assert_eq!(link.out.memory(), Amount::default());
+    assert_eq!(
+        link.events(),
+        [OutboundEvent::Indeterminate { lane, seq: seq(1) }, OutboundEvent::Rejected { lane, seq: seq(2), why }]
+    );
+    assert_eq!(link.out.memory(), Volume::default());
 }
 
 #[test]
@@ -158,6 +161,6 @@ fn a_group_writes_what_was_accepted_before_it() {
     let rows: Vec<_> = link.out.group_rows(link.lane, group).iter().map(|row| row.seq.get()).collect();
     assert_eq!(rows, [1, 2]);
     link.out.finish_group(link.lane, group, Some(true));
-    assert_eq!(link.out.memory(), Amount::default());
+    assert_eq!(link.out.memory(), Volume::default());
     assert_eq!(link.said(), ["2s"]);
 }
