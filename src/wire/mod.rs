@@ -5,6 +5,8 @@
 //! receiving half: it checks order, drops duplicates, hands over, waits for answers and acks. Both have four kinds of
 //! methods: getters, commands, `handle_*` inputs, and `poll_*` outputs; after any input, poll until every `poll_*`
 //! answers `None`. The whole protocol therefore runs in a test without a socket.
+//!
+//! [`routing`] is a machine of a node: it says which peers the messages of a topic can go to.
 
 pub mod backoff;
 pub mod codec;
@@ -14,3 +16,4 @@ pub mod handshake;
 pub mod heartbeat;
 pub mod inbound;
 pub mod outbound;
+pub mod routing;
