@@ -1,8 +1,8 @@
-//! The topics in use: what the store's catalogue, handshakes and lanes say of each, made into one board per topic.
+//! The topics in use: what the store's catalogue, handshakes and lanes say of each, made into one table per topic.
 
 use crate::actors::node::Node;
 use crate::actors::sending::link::Link;
-use crate::actors::sending::routes::{Board, Standing, Target};
+use crate::actors::sending::route_table::{RouteState, RouteTable, Target};
 use crate::stores::TopicEntry;
 use crate::types::{NodeId, Topic};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 /// What is known of one topic.
 pub(crate) struct TopicState {
-    pub(crate) board: Arc<Board>,
+    pub(crate) table: Arc<RouteTable>,
     /// Somebody here sends to it: its nodes are linked.
     used: bool,
     /// Somebody here wants to hear of changes.
@@ -59,7 +59,7 @@ pub(crate) struct Catalogue {
 impl Catalogue {
     pub(crate) fn topic(&mut self, topic: &Topic) -> &mut TopicState {
         self.topics.entry(topic.clone()).or_insert_with(|| TopicState {
-            board: Arc::new(Board::new(topic.clone())),
+            table: Arc::new(RouteTable::new(topic.clone())),
             used: false,
             watched: false,
             entry: None,
@@ -98,8 +98,8 @@ impl Catalogue {
         self.topics.iter().filter(|(_, state)| state.used || state.watched).map(|(topic, _)| topic.clone()).collect()
     }
 
-    pub(crate) fn boards(&self) -> impl Iterator<Item = &Arc<Board>> {
-        self.topics.values().map(|t| &t.board)
+    pub(crate) fn tables(&self) -> impl Iterator<Item = &Arc<RouteTable>> {
+        self.topics.values().map(|t| &t.table)
     }
 
     /// A peer said where it listens, and which topic is its own.
@@ -203,7 +203,7 @@ impl Catalogue {
         if let Some(state) = self.topics.get_mut(topic) {
             // What looks that are under way will say is no longer true.
             state.found = Look(self.looks);
-            state.board.remove(node);
+            state.table.remove(node);
             for route in state.entry.take().into_iter().flat_map(|entry| entry.routes) {
                 self.unlist(topic, &route.node);
             }
@@ -222,42 +222,42 @@ impl TopicState {
         self.entry.is_some()
     }
 
-    /// Makes the board anew. `link` finds or starts the link to a node, given the addresses it may have.
+    /// Makes the table anew. `link` finds or starts the link to a node, given the addresses it may have.
     pub(crate) fn rebuild(
         &mut self,
         node: &Node,
         addrs: impl Fn(&NodeId) -> Vec<String>,
         mut link: impl FnMut(&NodeId, Vec<String>) -> Arc<Link>,
     ) {
-        self.lanes.extend(self.board.opened());
+        self.lanes.extend(self.table.opened());
         let entry = self.entry.clone().unwrap_or_default();
         // What a link said is newer than the tombstone that an earlier word of the link left in the store.
         let buried = |n: &NodeId| entry.tombstones.contains(n) && !self.learnt.contains(n);
         let gone = |n: &NodeId| *n == node.id || self.withdrawn.contains(n) || buried(n);
-        let mut ways: BTreeMap<NodeId, Standing> = BTreeMap::new();
+        let mut ways: BTreeMap<NodeId, RouteState> = BTreeMap::new();
         for route in entry.routes.iter().filter(|r| !gone(&r.node)) {
-            let standing = if route.live { Standing::Live } else { Standing::Expired };
-            ways.insert(route.node.clone(), standing);
+            let state = if route.live { RouteState::Live } else { RouteState::Expired };
+            ways.insert(route.node.clone(), state);
         }
         for peer in self.learnt.iter().filter(|n| !gone(n)) {
-            ways.entry(peer.clone()).or_insert(Standing::Live);
+            ways.entry(peer.clone()).or_insert(RouteState::Live);
         }
         for peer in self.lanes.iter().filter(|n| !gone(n)) {
-            ways.entry(peer.clone()).or_insert(Standing::Remembered);
+            ways.entry(peer.clone()).or_insert(RouteState::Released);
         }
-        let topic = self.board.topic.clone();
-        let target = |(peer, standing): (NodeId, Standing)| {
+        let topic = self.table.topic.clone();
+        let target = |(peer, state): (NodeId, RouteState)| {
             let link = link(&peer, addrs(&peer));
             let (lane, _) = link.add_lane(&node.topic, &topic);
-            Target { link, lane, standing }
+            Target { link, lane, state }
         };
         let targets = ways.into_iter().map(target).collect();
-        self.board.set(targets);
+        self.table.set(targets);
     }
 }
 
 impl Catalogue {
-    /// Makes a used topic's board anew. See [`TopicState::rebuild`].
+    /// Makes a used topic's table anew. See [`TopicState::rebuild`].
     pub(crate) fn rebuild(&mut self, node: &Node, topic: &Topic, link: impl FnMut(&NodeId, Vec<String>) -> Arc<Link>) {
         self.topic(topic);
         let Catalogue { topics, met, listed, .. } = self;

@@ -5,7 +5,7 @@ pub(crate) mod catalogue;
 pub(crate) mod link;
 pub(crate) mod publisher;
 pub(crate) mod queue;
-pub(crate) mod routes;
+pub(crate) mod route_table;
 pub(crate) mod sender;
 
 pub use publisher::{Publisher, SendFuture};

@@ -3,7 +3,7 @@
 use crate::actors::messages::{Options, Outgoing, Receipt};
 use crate::actors::node::Node;
 use crate::actors::sending::queue::{Job, Queue, Waiting};
-use crate::actors::sending::routes::{Board, Fast, Wake, fast};
+use crate::actors::sending::route_table::{RouteTable, TrySend, Wake, try_send};
 use crate::config::OnFull;
 use crate::error::SendError;
 use crate::types::{Headers, Topic};
@@ -35,19 +35,19 @@ use std::task::{Context, Poll};
 #[derive(Clone)]
 pub struct Publisher {
     node: Arc<Node>,
-    board: Arc<Board>,
+    table: Arc<RouteTable>,
     system: Recipient<Queue>,
     options: Options,
 }
 
 impl Publisher {
-    pub(crate) fn new(node: Arc<Node>, board: Arc<Board>, system: Recipient<Queue>, options: Options) -> Self {
-        Publisher { node, board, system, options }
+    pub(crate) fn new(node: Arc<Node>, table: Arc<RouteTable>, system: Recipient<Queue>, options: Options) -> Self {
+        Publisher { node, table, system, options }
     }
 
     /// The topic it sends to.
     pub fn topic(&self) -> &Topic {
-        &self.board.topic
+        &self.table.topic
     }
 
     /// Sends a message to one of the topic's nodes. It is offered when this is called, so that messages are accepted in
@@ -70,14 +70,14 @@ impl Publisher {
 
     fn send_bytes(&self, headers: &Headers, payload: &[u8]) -> SendFuture {
         let body = Body::Borrowed(payload);
-        SendFuture(match fast(&self.node, &self.board, headers, body, self.options, Wake::Now) {
-            Fast::Done(result) => Progress::Done(Some(result)),
-            Fast::Ahead(receipt, link) if self.node.config.on_full == OnFull::Wait => {
+        SendFuture(match try_send(&self.node, &self.table, headers, body, self.options, Wake::Now) {
+            TrySend::Done(result) => Progress::Done(Some(result)),
+            TrySend::Ahead(receipt, link) if self.node.config.on_full == OnFull::Wait => {
                 Progress::Pacing(Some(receipt), Box::pin(async move { link.flow.progress().await }))
             }
-            Fast::Ahead(receipt, _) => Progress::Done(Some(Ok(receipt))),
-            Fast::Committing(commit) => Progress::Committing(commit),
-            Fast::Blocked => self.queue(headers, payload),
+            TrySend::Ahead(receipt, _) => Progress::Done(Some(Ok(receipt))),
+            TrySend::Committing(commit) => Progress::Committing(commit),
+            TrySend::Blocked => self.queue(headers, payload),
         })
     }
 
@@ -102,23 +102,23 @@ impl Publisher {
             return Err(SendError::QueueFull);
         }
         let body = Body::Borrowed(payload.as_ref());
-        match fast(&self.node, &self.board, &Headers::EMPTY, body, self.options, Wake::Now) {
-            Fast::Done(result) => result,
-            Fast::Ahead(receipt, _) => Ok(receipt),
-            Fast::Committing(_) | Fast::Blocked => Err(SendError::QueueFull),
+        match try_send(&self.node, &self.table, &Headers::EMPTY, body, self.options, Wake::Now) {
+            TrySend::Done(result) => result,
+            TrySend::Ahead(receipt, _) => Ok(receipt),
+            TrySend::Committing(_) | TrySend::Blocked => Err(SendError::QueueFull),
         }
     }
 
     /// The slow path: the topic's queue, behind whatever waits there already.
     fn queue(&self, headers: &Headers, payload: &[u8]) -> Progress {
-        let place = match self.board.queue_up(&self.node) {
-            Ok(place) => place,
+        let ticket = match self.table.take_ticket(&self.node) {
+            Ok(ticket) => ticket,
             Err(error) => return Progress::Done(Some(Err(error))),
         };
         let outgoing = Outgoing { headers: headers.clone(), payload: Bytes::copy_from_slice(payload) };
         let (reply, answer) = oneshot::channel();
         let job = Job::One(outgoing, self.options, reply);
-        self.system.do_send(Queue { board: self.board.clone(), waiting: Waiting { job, place } });
+        self.system.do_send(Queue { table: self.table.clone(), waiting: Waiting { job, ticket } });
         Progress::Committing(answer)
     }
 }
@@ -166,6 +166,6 @@ impl fmt::Debug for SendFuture {
 
 impl fmt::Debug for Publisher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Publisher").field("topic", &self.board.topic).field("options", &self.options).finish()
+        f.debug_struct("Publisher").field("topic", &self.table.topic).field("options", &self.options).finish()
     }
 }

@@ -6,7 +6,7 @@
 use crate::actors::messages::{MeshEvent, Options, Outgoing, Receipt};
 use crate::actors::node::{Node, count, random};
 use crate::actors::sending::link::{Link, Waiter};
-use crate::actors::sending::routes::{Blocked, Board, Offer, Offered, Place, Target, Wake};
+use crate::actors::sending::route_table::{Blocked, Offer, Offered, QueueTicket, RouteTable, Target, Wake};
 use crate::actors::sending::sender::stored;
 use crate::actors::storing::store::store_gone;
 use crate::actors::storing::store::{Commit, OpenOutbox};
@@ -33,14 +33,14 @@ type Reply<T> = oneshot::Sender<T>;
 /// A send that waits its turn.
 pub(crate) struct Waiting {
     pub(crate) job: Job,
-    pub(crate) place: Place,
+    pub(crate) ticket: QueueTicket,
 }
 
-/// A publisher's send, for the queue of its topic. It has its place already.
+/// A publisher's send, for the queue of its topic. It has its ticket already.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct Queue {
-    pub(crate) board: Arc<Board>,
+    pub(crate) table: Arc<RouteTable>,
     pub(crate) waiting: Waiting,
 }
 
@@ -96,10 +96,10 @@ impl Taken {
 }
 
 /// Works a topic's queue off, until nobody can add to it any more.
-pub(crate) async fn work(context: SendContext, board: Arc<Board>, mut queue: mpsc::UnboundedReceiver<Waiting>) {
-    while let Some(Waiting { job, place }) = queue.next().await {
+pub(crate) async fn work(context: SendContext, table: Arc<RouteTable>, mut queue: mpsc::UnboundedReceiver<Waiting>) {
+    while let Some(Waiting { job, ticket }) = queue.next().await {
         let on_full = job.options().on_full.unwrap_or(context.node.config.on_full);
-        let worker = Worker { context: &context, board: &board, since: place.since, on_full };
+        let worker = Worker { context: &context, table: &table, since: ticket.since, on_full };
         match job {
             Job::One(outgoing, options, reply) => match worker.one(outgoing, options).await {
                 Ok(Taken::Now(receipt)) => drop(reply.send(Ok(receipt))),
@@ -112,7 +112,7 @@ pub(crate) async fn work(context: SendContext, board: Arc<Board>, mut queue: mps
                 actix_rt::spawn(collect(taken, error).map(|result| reply.send(result)));
             }
         }
-        drop(place);
+        drop(ticket);
     }
 }
 
@@ -134,7 +134,7 @@ async fn collect(taken: Vec<Taken>, error: Option<SendError>) -> Result<Vec<Rece
 /// One send at the head of a topic's queue.
 struct Worker<'a> {
     context: &'a SendContext,
-    board: &'a Arc<Board>,
+    table: &'a Arc<RouteTable>,
     since: Instant,
     on_full: OnFull,
 }
@@ -195,7 +195,7 @@ impl Worker<'_> {
     async fn take(&self, message: &Payload, mode: Mode, deadline: Instant) -> Result<Taken, SendError> {
         loop {
             let (waiter, commit) = oneshot::channel();
-            match self.board.offer(&mut self.on_offer(message, mode, deadline, waiter)) {
+            match self.table.offer(&mut self.on_offer(message, mode, deadline, waiter)) {
                 Ok(Offered::Accepted(receipt)) => return Ok(Taken::Now(receipt)),
                 Ok(Offered::Committing) => return Ok(Taken::Later(commit)),
                 Err(blocked) => self.unblock(blocked, mode, deadline).await?,
@@ -212,8 +212,8 @@ impl Worker<'_> {
         deadline: Instant,
     ) -> Result<Taken, SendError> {
         loop {
-            let targets = self.board.targets(mode);
-            let Some(target) = lane.clone().or_else(|| self.board.pick(&targets)) else {
+            let targets = self.table.targets(mode);
+            let Some(target) = lane.clone().or_else(|| self.table.pick(&targets)) else {
                 self.unblock(Blocked::NoRoute, mode, deadline).await?;
                 continue;
             };
@@ -233,8 +233,8 @@ impl Worker<'_> {
         match blocked {
             Blocked::NoRoute => {
                 self.resolve(deadline).await?;
-                if self.board.targets(mode).is_empty() {
-                    return Err(SendError::NoRoute(self.board.topic.clone()));
+                if self.table.targets(mode).is_empty() {
+                    return Err(SendError::NoRoute(self.table.topic.clone()));
                 }
                 Ok(())
             }
@@ -242,14 +242,14 @@ impl Worker<'_> {
             Blocked::Full(_) if self.on_full == OnFull::Reject => Err(SendError::QueueFull),
             Blocked::LaneFull => Err(SendError::QueueFull),
             Blocked::Full(link) => {
-                node.event(MeshEvent::BackPressure(self.board.topic.clone()));
+                node.event(MeshEvent::BackPressure(self.table.topic.clone()));
                 self.wait_for_room(&link, deadline).await
             }
         }
     }
 
     async fn resolve(&self, deadline: Instant) -> Result<(), SendError> {
-        let look = self.context.resolve.send(Resolve(self.board.topic.clone()));
+        let look = self.context.resolve.send(Resolve(self.table.topic.clone()));
         match timeout_at(deadline.into(), look).await {
             Ok(Ok(Ok(()))) => Ok(()),
             Ok(Ok(Err(error))) => Err(SendError::Store(error)),
@@ -279,7 +279,7 @@ impl Worker<'_> {
         let mode = self.mode(options);
         let deadline = self.deadline(options);
         let message = self.check(outgoing, mode)?;
-        if self.board.targets(mode).is_empty() {
+        if self.table.targets(mode).is_empty() {
             self.unblock(Blocked::NoRoute, mode, deadline).await?;
         }
         match mode {
@@ -294,7 +294,7 @@ impl Worker<'_> {
     async fn all_direct(&self, message: &Payload, mode: Mode, deadline: Instant) -> Result<Vec<Receipt>, SendError> {
         let mut receipts = Vec::new();
         let mut full = None;
-        for target in self.board.targets(mode) {
+        for target in self.table.targets(mode) {
             match self.take_on(&mut Some(target), message, mode, deadline).await {
                 Ok(taken) => receipts.push(taken.receipt().await?),
                 // A node that is behind costs the others nothing.
@@ -309,7 +309,7 @@ impl Worker<'_> {
     async fn reserve(&self, message: &Payload, mode: Mode, deadline: Instant) -> Result<Group, SendError> {
         loop {
             let mut group = Group { node: self.context.node.clone(), places: Vec::new(), size: message.size() };
-            match group.reserve(&self.board.every(mode), message) {
+            match group.reserve(&self.table.every(mode), message) {
                 Ok(()) => return Ok(group),
                 Err(blocked) => {
                     group.finish(None);

@@ -16,7 +16,7 @@ use crate::actors::sending::catalogue::{Catalogue, Look, Update};
 use crate::actors::sending::link::Link;
 use crate::actors::sending::publisher::Publisher;
 use crate::actors::sending::queue::{Job, Queue, Resolve, SendContext, Waiting, work};
-use crate::actors::sending::routes::{Board, Fast, Wake, fast};
+use crate::actors::sending::route_table::{RouteTable, TrySend, Wake, try_send};
 use crate::actors::sending::sender::{DialNow, Sender, SenderPeers};
 use crate::actors::storing::ack_tracker::AckTracker;
 use crate::actors::storing::store::{OpenOutbox, StoreActor};
@@ -70,7 +70,7 @@ pub struct LinerSystem {
     /// Threads that senders run on, in turn.
     next_thread: usize,
     /// What the last send was for: the next one mostly is, too.
-    last_board: Option<Arc<Board>>,
+    last_table: Option<Arc<RouteTable>>,
     /// Links with something to transmit that do not know it yet.
     to_wake: Vec<Arc<Link>>,
     replies: Rc<Replies>,
@@ -116,7 +116,7 @@ impl LinerSystem {
             watchers: Vec::new(),
             observers: Vec::new(),
             next_thread: 0,
-            last_board: None,
+            last_table: None,
             to_wake: Vec::new(),
             replies: Rc::default(),
             unflushed: 0,
@@ -162,15 +162,15 @@ impl LinerSystem {
         self.catalogue = catalogue;
     }
 
-    /// The board of a topic that somebody sends to. What is known of the topic's nodes is on it from the first time.
-    fn board(&mut self, ctx: &Context<Self>, topic: &Topic) -> Arc<Board> {
-        if let Some(board) = self.last_board.as_ref().filter(|board| board.topic == *topic) {
-            return board.clone();
+    /// The table of a topic that somebody sends to. What is known of the topic's nodes is on it from the first time.
+    fn table(&mut self, ctx: &Context<Self>, topic: &Topic) -> Arc<RouteTable> {
+        if let Some(table) = self.last_table.as_ref().filter(|table| table.topic == *topic) {
+            return table.clone();
         }
         if self.use_topic(topic) {
             self.rebuild(ctx, topic);
         }
-        self.last_board.insert(self.catalogue.topic(topic).board.clone()).clone()
+        self.last_table.insert(self.catalogue.topic(topic).table.clone()).clone()
     }
 
     /// Marks a topic as one that somebody here sends to. Answers whether it is for the first time.
@@ -196,7 +196,7 @@ impl LinerSystem {
         self.listener.do_send(Announce { topic, serves });
     }
 
-    /// Reads what the store says of a topic now, and makes its board anew.
+    /// Reads what the store says of a topic now, and makes its table anew.
     pub(crate) fn look_up(&mut self, topic: Topic) -> ResponseActFuture<Self, Result<(), StoreError>> {
         let (node, at) = (self.node.clone(), self.catalogue.look());
         let look = async move {

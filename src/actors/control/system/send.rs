@@ -82,16 +82,16 @@ impl LinerSystem {
     }
 
     /// Puts something into a topic's queue.
-    fn queue(&mut self, ctx: &Context<Self>, board: &Arc<Board>, job: Job) -> Result<(), SendError> {
+    fn queue(&mut self, ctx: &Context<Self>, table: &Arc<RouteTable>, job: Job) -> Result<(), SendError> {
         if self.node.is_closing() {
             return Err(SendError::Closed);
         }
-        let place = board.queue_up(&self.node)?;
-        self.enqueue(ctx, board, Waiting { job, place })
+        let ticket = table.take_ticket(&self.node)?;
+        self.enqueue(ctx, table, Waiting { job, ticket })
     }
 
-    fn enqueue(&mut self, ctx: &Context<Self>, board: &Arc<Board>, waiting: Waiting) -> Result<(), SendError> {
-        if !self.queues.contains_key(&board.topic) {
+    fn enqueue(&mut self, ctx: &Context<Self>, table: &Arc<RouteTable>, waiting: Waiting) -> Result<(), SendError> {
+        if !self.queues.contains_key(&table.topic) {
             let (queue, waits) = mpsc::unbounded();
             let open: Recipient<OpenOutbox> = self.store.clone().recipient();
             let context = SendContext {
@@ -100,10 +100,10 @@ impl LinerSystem {
                 open,
                 resolve: ctx.address().recipient(),
             };
-            actix_rt::spawn(work(context, board.clone(), waits));
-            self.queues.insert(board.topic.clone(), queue);
+            actix_rt::spawn(work(context, table.clone(), waits));
+            self.queues.insert(table.topic.clone(), queue);
         }
-        let queue = self.queues.get(&board.topic).ok_or(SendError::Closed)?;
+        let queue = self.queues.get(&table.topic).ok_or(SendError::Closed)?;
         queue.unbounded_send(waiting).map_err(|_| SendError::Closed)
     }
 
@@ -113,16 +113,16 @@ impl LinerSystem {
     }
 
     pub(crate) fn waiting_sends(&self) -> usize {
-        self.catalogue.boards().map(|board| board.waiting()).sum()
+        self.catalogue.tables().map(|table| table.waiting()).sum()
     }
 
     pub(super) fn send_to(&mut self, ctx: &Context<Self>, send: SendTo) -> Answer<SendResult> {
         self.flush_now_and_then();
         let SendTo { topic, outgoing, options } = send;
-        let board = match self.last_board.take() {
-            Some(board) if topic.as_ref().is_ok_and(|topic| *topic == board.topic) => board,
+        let table = match self.last_table.take() {
+            Some(table) if topic.as_ref().is_ok_and(|topic| *topic == table.topic) => table,
             _ => match self.check_topic(topic) {
-                Ok(topic) => self.board(ctx, &topic),
+                Ok(topic) => self.table(ctx, &topic),
                 Err(error) => return Answer::Now(Err(error)),
             },
         };
@@ -131,16 +131,17 @@ impl LinerSystem {
             Err(error) => return Answer::Now(Err(error.into())),
         };
         let body = Body::Shared(&payload);
-        let answer = match fast(&self.node, &board, &outgoing.headers, body, options, Wake::Later(&mut self.to_wake)) {
-            Fast::Done(result) => Answer::Now(result),
-            Fast::Ahead(receipt, _) => Answer::Now(Ok(receipt)),
-            Fast::Committing(commit) => Answer::Later(commit),
-            Fast::Blocked => {
-                let outgoing = Outgoing { headers: outgoing.headers, payload: payload.into_bytes() };
-                self.later(ctx, &board, |reply| Job::One(outgoing, options, reply))
-            }
-        };
-        self.last_board = Some(board);
+        let answer =
+            match try_send(&self.node, &table, &outgoing.headers, body, options, Wake::Later(&mut self.to_wake)) {
+                TrySend::Done(result) => Answer::Now(result),
+                TrySend::Ahead(receipt, _) => Answer::Now(Ok(receipt)),
+                TrySend::Committing(commit) => Answer::Later(commit),
+                TrySend::Blocked => {
+                    let outgoing = Outgoing { headers: outgoing.headers, payload: payload.into_bytes() };
+                    self.later(ctx, &table, |reply| Job::One(outgoing, options, reply))
+                }
+            };
+        self.last_table = Some(table);
         answer
     }
 
@@ -162,11 +163,11 @@ impl LinerSystem {
     pub(super) fn later<T>(
         &mut self,
         ctx: &Context<Self>,
-        board: &Arc<Board>,
+        table: &Arc<RouteTable>,
         job: impl FnOnce(oneshot::Sender<Result<T, SendError>>) -> Job,
     ) -> Answer<Result<T, SendError>> {
         let (reply, answer) = oneshot::channel();
-        match self.queue(ctx, board, job(reply)) {
+        match self.queue(ctx, table, job(reply)) {
             Ok(()) => Answer::Later(answer),
             Err(error) => Answer::Now(Err(error)),
         }
@@ -244,10 +245,10 @@ impl Handler<SendTo> for LinerSystem {
 impl Handler<Queue> for LinerSystem {
     type Result = ();
 
-    fn handle(&mut self, Queue { board, waiting }: Queue, ctx: &mut Self::Context) {
+    fn handle(&mut self, Queue { table, waiting }: Queue, ctx: &mut Self::Context) {
         if self.node.is_closing() {
             waiting.refuse(SendError::Closed);
-        } else if let Err(error) = self.enqueue(ctx, &board, waiting) {
+        } else if let Err(error) = self.enqueue(ctx, &table, waiting) {
             tracing::error!(node = %self.node.id, %error, "a topic's queue has ended");
         }
     }
@@ -259,8 +260,8 @@ impl Handler<SendAll> for LinerSystem {
     fn handle(&mut self, SendAll { topic, outgoing, options }: SendAll, ctx: &mut Self::Context) -> Self::Result {
         match self.check_topic(topic) {
             Ok(topic) => {
-                let board = self.board(ctx, &topic);
-                self.later(ctx, &board, |reply| Job::All(outgoing, options, reply))
+                let table = self.table(ctx, &topic);
+                self.later(ctx, &table, |reply| Job::All(outgoing, options, reply))
             }
             Err(error) => Answer::Now(Err(error)),
         }
@@ -272,12 +273,12 @@ impl Handler<SendBatch> for LinerSystem {
 
     fn handle(&mut self, SendBatch { topic, messages, options }: SendBatch, ctx: &mut Self::Context) -> Self::Result {
         let refuse = |error| Answer::Now(Err(SendBatchError { accepted: Vec::new(), error }));
-        let board = match self.check_topic(topic) {
-            Ok(topic) => self.board(ctx, &topic),
+        let table = match self.check_topic(topic) {
+            Ok(topic) => self.table(ctx, &topic),
             Err(error) => return refuse(error),
         };
         let (reply, answer) = oneshot::channel();
-        match self.queue(ctx, &board, Job::Batch(messages, options, reply)) {
+        match self.queue(ctx, &table, Job::Batch(messages, options, reply)) {
             Ok(()) => Answer::Later(answer),
             Err(error) => refuse(error),
         }
@@ -302,7 +303,7 @@ impl Handler<GetPublisher> for LinerSystem {
 }
 
 fn publisher(system: &mut LinerSystem, ctx: &Context<LinerSystem>, topic: &Topic, options: Options) -> Publisher {
-    Publisher::new(system.node.clone(), system.board(ctx, topic), ctx.address().recipient(), options)
+    Publisher::new(system.node.clone(), system.table(ctx, topic), ctx.address().recipient(), options)
 }
 
 #[cfg(test)]

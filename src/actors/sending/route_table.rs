@@ -16,13 +16,13 @@ use std::time::Instant;
 
 /// How good a way a target is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Standing {
+pub(crate) enum RouteState {
     /// The catalogue names it.
     Live,
     /// The catalogue names it, but its lease has expired.
     Expired,
     /// It was released, and a lane remembers it: at-least-once messages still go there.
-    Remembered,
+    Released,
 }
 
 /// One node that a topic's messages can go to.
@@ -30,13 +30,13 @@ pub(crate) enum Standing {
 pub(crate) struct Target {
     pub(crate) link: Arc<Link>,
     pub(crate) lane: LaneIx,
-    pub(crate) standing: Standing,
+    pub(crate) state: RouteState,
 }
 
 /// A topic and its targets.
-pub(crate) struct Board {
+pub(crate) struct RouteTable {
     pub(crate) topic: Topic,
-    /// By standing, the best first.
+    /// By state, the best first.
     targets: ArcSwap<Vec<Target>>,
     /// Whose turn it is.
     next: AtomicUsize,
@@ -44,17 +44,17 @@ pub(crate) struct Board {
     waiting: AtomicUsize,
 }
 
-/// A send's place in its topic's queue. While there is one, the fast path is closed: the place is taken where the send
+/// A send's ticket in its topic's queue. While there is one, the fast path is closed: the ticket is taken where the send
 /// was found to be blocked, so that the caller's next send does not overtake it on its way into the queue.
-pub(crate) struct Place {
-    board: Arc<Board>,
+pub(crate) struct QueueTicket {
+    table: Arc<RouteTable>,
     /// Since when it waits: its deadline counts from here.
     pub(crate) since: Instant,
 }
 
-impl Drop for Place {
+impl Drop for QueueTicket {
     fn drop(&mut self) {
-        self.board.waiting.fetch_sub(1, Ordering::AcqRel);
+        self.table.waiting.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -77,19 +77,19 @@ pub(crate) enum Blocked {
     LaneFull,
 }
 
-impl Board {
+impl RouteTable {
     pub(crate) fn new(topic: Topic) -> Self {
-        Board { topic, targets: ArcSwap::default(), next: AtomicUsize::new(0), waiting: AtomicUsize::new(0) }
+        RouteTable { topic, targets: ArcSwap::default(), next: AtomicUsize::new(0), waiting: AtomicUsize::new(0) }
     }
 
-    /// Takes a place in the topic's queue, unless as many wait as may.
-    pub(crate) fn queue_up(self: &Arc<Self>, node: &Node) -> Result<Place, SendError> {
+    /// Takes a ticket in the topic's queue, unless as many wait as may.
+    pub(crate) fn take_ticket(self: &Arc<Self>, node: &Node) -> Result<QueueTicket, SendError> {
         if self.waiting.fetch_add(1, Ordering::AcqRel) >= node.config.limits.waiting_sends {
             self.waiting.fetch_sub(1, Ordering::AcqRel);
             node.event(MeshEvent::BackPressure(self.topic.clone()));
             return Err(SendError::QueueFull);
         }
-        Ok(Place { board: self.clone(), since: Instant::now() })
+        Ok(QueueTicket { table: self.clone(), since: Instant::now() })
     }
 
     /// Sends that wait in the topic's queue, or are on their way into it.
@@ -104,7 +104,7 @@ impl Board {
     }
 
     pub(crate) fn set(&self, mut targets: Vec<Target>) {
-        targets.sort_by_key(|t| t.standing);
+        targets.sort_by_key(|t| t.state);
         self.targets.store(Arc::new(targets));
     }
 
@@ -116,7 +116,7 @@ impl Board {
     /// Every node of the topic: whatever its lease, and only if there is none, those that lanes remember.
     pub(crate) fn every(&self, mode: Mode) -> Vec<Target> {
         let targets = self.targets.load();
-        let named: Vec<_> = targets.iter().filter(|t| t.standing != Standing::Remembered).cloned().collect();
+        let named: Vec<_> = targets.iter().filter(|t| t.state != RouteState::Released).cloned().collect();
         if named.is_empty() { self.targets(mode) } else { named }
     }
 
@@ -159,13 +159,13 @@ impl Board {
     }
 }
 
-/// Those of the best standing there is, of targets that are ordered by it. At most once never goes to a released node.
+/// Those of the best state there is, of targets that are ordered by it. At most once never goes to a released node.
 fn usable(targets: &[Target], mode: Mode) -> &[Target] {
-    let Some(best) = targets.first().map(|t| t.standing) else { return &[] };
-    if mode == Mode::AtMostOnce && best == Standing::Remembered {
+    let Some(best) = targets.first().map(|t| t.state) else { return &[] };
+    if mode == Mode::AtMostOnce && best == RouteState::Released {
         return &[];
     }
-    &targets[..targets.partition_point(|t| t.standing == best)]
+    &targets[..targets.partition_point(|t| t.state == best)]
 }
 
 impl Target {
@@ -237,7 +237,7 @@ impl Wake<'_> {
 }
 
 /// What came of trying the fast path.
-pub(crate) enum Fast {
+pub(crate) enum TrySend {
     Done(Result<Receipt, SendError>),
     Committing(oneshot::Receiver<Result<Receipt, SendError>>),
     /// Accepted by a link that is behind those who send.
@@ -247,28 +247,28 @@ pub(crate) enum Fast {
 }
 
 /// Offers a message without waiting for anything.
-pub(crate) fn fast(
+pub(crate) fn try_send(
     node: &Node,
-    board: &Board,
+    table: &RouteTable,
     headers: &Headers,
     body: Body<'_>,
     options: Options,
     wake: Wake<'_>,
-) -> Fast {
+) -> TrySend {
     let mode = options.mode.unwrap_or(node.config.mode);
     let size = (headers.encoded().len() + body.bytes().len()) as u64;
     let max = node.max_message(mode.durability());
     if node.is_closing() {
-        return Fast::Done(Err(SendError::Closed));
+        return TrySend::Done(Err(SendError::Closed));
     }
     if body.bytes().is_empty() {
-        return Fast::Done(Err(EmptyPayload.into()));
+        return TrySend::Done(Err(EmptyPayload.into()));
     }
     if size > max {
-        return Fast::Done(Err(SendError::TooLarge { size, max }));
+        return TrySend::Done(Err(SendError::TooLarge { size, max }));
     }
-    if board.waiting() > 0 {
-        return Fast::Blocked;
+    if table.waiting() > 0 {
+        return TrySend::Blocked;
     }
     let mut offer = Offer { headers, body, mode, deadline: None, waiter: None, wake, ahead: None };
     let commit = mode.commits().then(|| {
@@ -277,12 +277,12 @@ pub(crate) fn fast(
         offer.waiter = Some(waiter);
         commit
     });
-    match (board.offer(&mut offer), commit) {
-        (Ok(_), Some(commit)) => Fast::Committing(commit),
+    match (table.offer(&mut offer), commit) {
+        (Ok(_), Some(commit)) => TrySend::Committing(commit),
         (Ok(Offered::Accepted(receipt)), None) => match offer.ahead {
-            None => Fast::Done(Ok(receipt)),
-            Some(link) => Fast::Ahead(receipt, link),
+            None => TrySend::Done(Ok(receipt)),
+            Some(link) => TrySend::Ahead(receipt, link),
         },
-        _ => Fast::Blocked,
+        _ => TrySend::Blocked,
     }
 }
