@@ -181,7 +181,7 @@ impl LinerSystem {
         ctx.run_interval(interval, |actor, ctx| {
             actor.renew(ctx);
             // A lease that expires changes no row, so nobody is told of it.
-            actor.refresh_all(ctx);
+            actor.refresh(ctx);
         });
         let (node, system) = (self.node.clone(), ctx.address());
         let watch = async move {
@@ -212,17 +212,17 @@ impl LinerSystem {
 
     fn resume(&mut self, ctx: &mut Context<Self>, left: Left) {
         for (peer, addr) in left.peers {
-            self.catalogue.remember(peer.clone(), addr.clone());
+            self.topics.routing.remember(&peer, addr.clone());
             self.link(ctx, &peer, vec![addr]);
         }
         for lane in &left.lanes {
-            self.catalogue.has_lane(lane.receiver(), lane.topic());
+            self.topics.routing.handle_lane_opened(lane.receiver(), lane.topic());
         }
     }
 
     fn take_up_lanes(&mut self, ctx: &mut Context<Self>, queued: Vec<LaneId>) {
         for lane in queued {
-            self.use_topic(lane.topic());
+            self.use_topic(ctx, lane.topic());
             let link = self.link(ctx, lane.receiver(), Vec::new());
             let (ix, _) = link.add_lane(lane.source(), lane.topic());
             let open = self.store.clone().recipient();
@@ -238,7 +238,7 @@ impl LinerSystem {
             };
             ctx.spawn(opened.into_actor(self));
         }
-        self.refresh_all(ctx);
+        self.refresh(ctx);
     }
 
     fn renew(&mut self, ctx: &mut Context<Self>) {

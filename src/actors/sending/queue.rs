@@ -6,16 +6,17 @@
 use crate::actors::messages::{MeshEvent, Options, Outgoing, Receipt};
 use crate::actors::node::{Node, count, random};
 use crate::actors::sending::link::{Link, Waiter};
-use crate::actors::sending::route_table::{Blocked, Offer, Offered, QueueTicket, RouteTable, Target, Wake};
+use crate::actors::sending::route_table::{Offer, Offered, QueueTicket, RouteTable, Target, Wake};
 use crate::actors::sending::sender::stored;
 use crate::actors::storing::store::store_gone;
 use crate::actors::storing::store::{Commit, OpenOutbox};
 use crate::config::{Durability, Mode, OnFull};
 use crate::error::{SendBatchError, SendError};
 use crate::stores::{StoreError, Write};
-use crate::types::{Incarnation, Message as Payload, Topic};
+use crate::types::{Incarnation, LaneId, Message as Payload, Topic};
 use crate::wire::frame::LaneIx;
-use crate::wire::outbound::{Body, OfferError, Promise};
+use crate::wire::outbound::{Body, Promise};
+use crate::wire::routing::selection::Blocked;
 use actix::prelude::*;
 use futures::channel::{mpsc, oneshot};
 use futures::{FutureExt, StreamExt};
@@ -26,7 +27,12 @@ use tokio::time::timeout_at;
 /// Look a topic up in the store, now.
 #[derive(Debug, Message)]
 #[rtype(result = "Result<(), StoreError>")]
-pub(crate) struct Resolve(pub(crate) Topic);
+pub(crate) struct LookUp(pub(crate) Topic);
+
+/// A lane was opened in the store.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct LaneOpened(pub(crate) LaneId);
 
 type Reply<T> = oneshot::Sender<T>;
 
@@ -76,7 +82,8 @@ pub(crate) struct SendContext {
     pub(crate) node: Arc<Node>,
     pub(crate) store: Recipient<Commit>,
     pub(crate) open: Recipient<OpenOutbox>,
-    pub(crate) resolve: Recipient<Resolve>,
+    pub(crate) look_up: Recipient<LookUp>,
+    pub(crate) opened: Recipient<LaneOpened>,
 }
 
 /// A message that was accepted, or waits for its commit.
@@ -219,7 +226,10 @@ impl Worker<'_> {
             };
             *lane = Some(target.clone());
             let (waiter, commit) = oneshot::channel();
-            match target.offer(&mut self.on_offer(message, mode, deadline, waiter)) {
+            match target
+                .offer(&mut self.on_offer(message, mode, deadline, waiter))
+                .map_err(|e| Blocked::new(e, target.clone()))
+            {
                 Ok(Offered::Accepted(receipt)) => return Ok(Taken::Now(receipt)),
                 Ok(Offered::Committing) => return Ok(Taken::Later(commit)),
                 Err(blocked) => self.unblock(blocked, mode, deadline).await?,
@@ -228,7 +238,7 @@ impl Worker<'_> {
     }
 
     /// Removes what stands in the way of a message, or says why that cannot be done.
-    async fn unblock(&self, blocked: Blocked, mode: Mode, deadline: Instant) -> Result<(), SendError> {
+    async fn unblock(&self, blocked: Blocked<Target>, mode: Mode, deadline: Instant) -> Result<(), SendError> {
         let node = &self.context.node;
         match blocked {
             Blocked::NoRoute => {
@@ -241,15 +251,15 @@ impl Worker<'_> {
             Blocked::NotOpen(target) => self.open(&target, deadline).await,
             Blocked::Full(_) if self.on_full == OnFull::Reject => Err(SendError::QueueFull),
             Blocked::LaneFull => Err(SendError::QueueFull),
-            Blocked::Full(link) => {
+            Blocked::Full(target) => {
                 node.event(MeshEvent::BackPressure(self.table.topic.clone()));
-                self.wait_for_room(&link, deadline).await
+                self.wait_for_room(&target.link, deadline).await
             }
         }
     }
 
     async fn resolve(&self, deadline: Instant) -> Result<(), SendError> {
-        let look = self.context.resolve.send(Resolve(self.table.topic.clone()));
+        let look = self.context.look_up.send(LookUp(self.table.topic.clone()));
         match timeout_at(deadline.into(), look).await {
             Ok(Ok(Ok(()))) => Ok(()),
             Ok(Ok(Err(error))) => Err(SendError::Store(error)),
@@ -260,7 +270,13 @@ impl Worker<'_> {
 
     async fn open(&self, target: &Target, deadline: Instant) -> Result<(), SendError> {
         match timeout_at(deadline.into(), open_lane(&self.context.open, &target.link, target.lane)).await {
-            Ok(result) => result.map_err(SendError::Store),
+            Ok(Ok(opened)) => {
+                if opened {
+                    self.context.opened.do_send(LaneOpened(target.link.lane(target.lane).1));
+                }
+                Ok(())
+            }
+            Ok(Err(error)) => Err(SendError::Store(error)),
             Err(_) => Err(SendError::Deadline),
         }
     }
@@ -348,15 +364,13 @@ struct Group {
 }
 
 impl Group {
-    fn reserve(&mut self, targets: &[Target], message: &Payload) -> Result<(), Blocked> {
+    fn reserve(&mut self, targets: &[Target], message: &Payload) -> Result<(), Blocked<Target>> {
         for target in targets {
             let body = Body::Shared(&message.payload);
             let offered = target.link.offer(target.lane, &message.headers, body, Promise::Group, &mut None);
             match offered {
                 Ok((receipt, _)) => self.places.push((target.link.clone(), target.lane, receipt)),
-                Err(OfferError::NotOpen) => return Err(Blocked::NotOpen(target.clone())),
-                Err(OfferError::LaneFull) => return Err(Blocked::LaneFull),
-                Err(OfferError::Full | OfferError::Unreachable) => return Err(Blocked::Full(target.link.clone())),
+                Err(error) => return Err(Blocked::new(error, target.clone())),
             }
         }
         Ok(())
@@ -385,14 +399,18 @@ impl Group {
     }
 }
 
-/// Opens a lane in the store under an incarnation of its own, unless it is open.
-pub(crate) async fn open_lane(open: &Recipient<OpenOutbox>, link: &Arc<Link>, lane: LaneIx) -> Result<(), StoreError> {
+/// Opens a lane in the store under an incarnation of its own, unless it is open. Returns whether it was not.
+pub(crate) async fn open_lane(
+    open: &Recipient<OpenOutbox>,
+    link: &Arc<Link>,
+    lane: LaneIx,
+) -> Result<bool, StoreError> {
     if link.is_durable(lane) {
-        return Ok(());
+        return Ok(false);
     }
     let (_, id) = link.lane(lane);
     let request = OpenOutbox { lane: id, incarnation: Incarnation::new(random()) };
     let record = open.send(request).await.unwrap_or_else(|e| Err(store_gone(&e)))?;
     link.open_lane(lane, record);
-    Ok(())
+    Ok(true)
 }

@@ -5,25 +5,16 @@ use crate::actors::node::Node;
 use crate::actors::sending::link::{Link, Waiter};
 use crate::config::{Durability, Mode};
 use crate::error::SendError;
-use crate::types::{EmptyPayload, Headers, NodeId, Topic};
+use crate::types::{EmptyPayload, Headers, Topic};
 use crate::wire::frame::LaneIx;
 use crate::wire::outbound::{Body, OfferError, Promise};
+use crate::wire::routing::RouteState;
+use crate::wire::routing::selection::{self, Blocked, Guarantee};
 use arc_swap::ArcSwap;
 use futures::channel::oneshot;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
-
-/// How good a way a target is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum RouteState {
-    /// The catalogue names it.
-    Live,
-    /// The catalogue names it, but its lease has expired.
-    Expired,
-    /// It was released, and a lane remembers it: at-least-once messages still go there.
-    Released,
-}
 
 /// One node that a topic's messages can go to.
 #[derive(Clone)]
@@ -33,10 +24,21 @@ pub(crate) struct Target {
     pub(crate) state: RouteState,
 }
 
+impl selection::Target for Target {
+    #[inline]
+    fn state(&self) -> RouteState {
+        self.state
+    }
+
+    fn is_up(&self) -> bool {
+        self.link.is_up()
+    }
+}
+
 /// A topic and its targets.
 pub(crate) struct RouteTable {
     pub(crate) topic: Topic,
-    /// By state, the best first.
+    /// The best state first.
     targets: ArcSwap<Vec<Target>>,
     /// Whose turn it is.
     next: AtomicUsize,
@@ -65,18 +67,6 @@ pub(crate) enum Offered {
     Committing,
 }
 
-/// Why no target took a message.
-pub(crate) enum Blocked {
-    /// There is no target.
-    NoRoute,
-    /// The target's lane is not open in the store yet.
-    NotOpen(Target),
-    /// The target has no room just now.
-    Full(Arc<Link>),
-    /// Every target's outbox limit is reached.
-    LaneFull,
-}
-
 impl RouteTable {
     pub(crate) fn new(topic: Topic) -> Self {
         RouteTable { topic, targets: ArcSwap::default(), next: AtomicUsize::new(0), waiting: AtomicUsize::new(0) }
@@ -97,27 +87,19 @@ impl RouteTable {
         self.waiting.load(Ordering::Acquire)
     }
 
-    /// The nodes with a lane for the topic: they stay targets when they are released.
-    pub(crate) fn opened(&self) -> Vec<NodeId> {
-        let targets = self.targets.load();
-        targets.iter().filter(|t| t.link.is_durable(t.lane)).map(|t| t.link.peer.clone()).collect()
-    }
-
-    pub(crate) fn set(&self, mut targets: Vec<Target>) {
-        targets.sort_by_key(|t| t.state);
+    /// Replaces the targets, the best first.
+    pub(crate) fn set(&self, targets: Vec<Target>) {
         self.targets.store(Arc::new(targets));
     }
 
-    /// The targets a mode may use.
+    /// Returns the targets a mode may use.
     pub(crate) fn targets(&self, mode: Mode) -> Vec<Target> {
-        usable(&self.targets.load(), mode).to_vec()
+        selection::usable(&self.targets.load(), guarantee(mode)).to_vec()
     }
 
-    /// Every node of the topic: whatever its lease, and only if there is none, those that lanes remember.
+    /// Returns the targets of a message to every node.
     pub(crate) fn every(&self, mode: Mode) -> Vec<Target> {
-        let targets = self.targets.load();
-        let named: Vec<_> = targets.iter().filter(|t| t.state != RouteState::Released).cloned().collect();
-        if named.is_empty() { self.targets(mode) } else { named }
+        selection::every(&self.targets.load(), guarantee(mode)).to_vec()
     }
 
     /// The next of some targets, one with a live link if there is any.
@@ -127,51 +109,34 @@ impl RouteTable {
         in_turn().find(|t| t.link.is_up()).or_else(|| in_turn().next()).cloned()
     }
 
-    pub(crate) fn remove(&self, node: &NodeId) {
-        let targets = self.targets.load();
-        self.set(targets.iter().filter(|t| t.link.peer != *node).cloned().collect());
-    }
-
     /// Offers a message to the next target, those with a live link first.
     #[inline(always)]
-    pub(crate) fn offer(&self, offer: &mut Offer<'_>) -> Result<Offered, Blocked> {
+    pub(crate) fn offer(&self, offer: &mut Offer<'_>) -> Result<Offered, Blocked<Target>> {
         let targets = self.targets.load();
-        match usable(&targets, offer.mode) {
-            [only] => only.offer(offer),
+        match selection::usable(&targets, guarantee(offer.mode)) {
+            [only] => only.offer(offer).map_err(|error| Blocked::new(error, only.clone())),
             targets => self.offer_in_turn(targets, offer),
         }
     }
 
-    fn offer_in_turn(&self, targets: &[Target], offer: &mut Offer<'_>) -> Result<Offered, Blocked> {
+    fn offer_in_turn(&self, targets: &[Target], offer: &mut Offer<'_>) -> Result<Offered, Blocked<Target>> {
         let turn = self.next.fetch_add(1, Ordering::Relaxed);
-        let mut blocked = Blocked::NoRoute;
-        let in_turn = || (0..targets.len()).map(|at| &targets[(turn + at) % targets.len()]);
-        let up_first = in_turn().filter(|t| t.link.is_up()).chain(in_turn().filter(|t| !t.link.is_up()));
-        for target in up_first {
-            match target.offer(offer) {
-                Ok(offered) => return Ok(offered),
-                Err(Blocked::NotOpen(target)) => return Err(Blocked::NotOpen(target)),
-                Err(Blocked::LaneFull) if !matches!(blocked, Blocked::NoRoute) => {}
-                Err(other) => blocked = other,
-            }
-        }
-        Err(blocked)
+        selection::offer_in_turn(targets, turn, |target| target.offer(offer)).map_err(|b| b.map(Target::clone))
     }
 }
 
-/// Those of the best state there is, of targets that are ordered by it. At most once never goes to a released node.
-fn usable(targets: &[Target], mode: Mode) -> &[Target] {
-    let Some(best) = targets.first().map(|t| t.state) else { return &[] };
-    if mode == Mode::AtMostOnce && best == RouteState::Released {
-        return &[];
+#[inline]
+fn guarantee(mode: Mode) -> Guarantee {
+    match mode {
+        Mode::AtMostOnce => Guarantee::AtMostOnce,
+        Mode::AtLeastOnce(_) => Guarantee::AtLeastOnce,
     }
-    &targets[..targets.partition_point(|t| t.state == best)]
 }
 
 impl Target {
     // What it answers is large, and mostly looked at at once.
     #[inline(always)]
-    pub(crate) fn offer(&self, offer: &mut Offer<'_>) -> Result<Offered, Blocked> {
+    pub(crate) fn offer(&self, offer: &mut Offer<'_>) -> Result<Offered, OfferError> {
         let (headers, body) = (offer.headers, offer.body);
         let taken = match offer.mode {
             Mode::AtMostOnce => self.link.offer_direct(self.lane, headers, body),
@@ -180,18 +145,12 @@ impl Target {
                 self.link.offer(self.lane, headers, body, promise, &mut offer.waiter)
             }
         };
-        match taken {
-            Ok((receipt, after)) => {
-                if after.wake {
-                    offer.wake.wake(&self.link);
-                }
-                offer.ahead = after.ahead.then(|| self.link.clone());
-                Ok(if offer.mode.commits() { Offered::Committing } else { Offered::Accepted(receipt) })
-            }
-            Err(OfferError::NotOpen) => Err(Blocked::NotOpen(self.clone())),
-            Err(OfferError::LaneFull) => Err(Blocked::LaneFull),
-            Err(OfferError::Full | OfferError::Unreachable) => Err(Blocked::Full(self.link.clone())),
+        let (receipt, after) = taken?;
+        if after.wake {
+            offer.wake.wake(&self.link);
         }
+        offer.ahead = after.ahead.then(|| self.link.clone());
+        Ok(if offer.mode.commits() { Offered::Committing } else { Offered::Accepted(receipt) })
     }
 }
 

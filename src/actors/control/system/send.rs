@@ -98,7 +98,8 @@ impl LinerSystem {
                 node: self.node.clone(),
                 store: self.store.clone().recipient(),
                 open,
-                resolve: ctx.address().recipient(),
+                look_up: ctx.address().recipient(),
+                opened: ctx.address().recipient(),
             };
             actix_rt::spawn(work(context, table.clone(), waits));
             self.queues.insert(table.topic.clone(), queue);
@@ -113,10 +114,10 @@ impl LinerSystem {
     }
 
     pub(crate) fn waiting_sends(&self) -> usize {
-        self.catalogue.tables().map(|table| table.waiting()).sum()
+        self.topics.waiting_sends()
     }
 
-    pub(super) fn send_to(&mut self, ctx: &Context<Self>, send: SendTo) -> Answer<SendResult> {
+    pub(super) fn send_to(&mut self, ctx: &mut Context<Self>, send: SendTo) -> Answer<SendResult> {
         self.flush_now_and_then();
         let SendTo { topic, outgoing, options } = send;
         let table = match self.last_table.take() {
@@ -294,16 +295,17 @@ impl Handler<GetPublisher> for LinerSystem {
             Err(error) => return Box::pin(fut::ready(Err(error))),
         };
         let publisher = publisher(self, ctx, &topic, options);
-        if self.catalogue.get(&topic).is_some_and(crate::actors::sending::catalogue::TopicState::was_read) {
+        if self.topics.routing.entry(&topic).is_some() {
             return Box::pin(fut::ready(Ok(publisher)));
         }
         // The topic's nodes are looked up now, so that the first message finds them.
-        Box::pin(self.look_up(topic).map(|result, _, _| result.map(|()| publisher).map_err(SendError::Store)))
+        Box::pin(self.look_up(ctx, &topic).map(|result, _, _| result.map(|()| publisher).map_err(SendError::Store)))
     }
 }
 
-fn publisher(system: &mut LinerSystem, ctx: &Context<LinerSystem>, topic: &Topic, options: Options) -> Publisher {
-    Publisher::new(system.node.clone(), system.table(ctx, topic), ctx.address().recipient(), options)
+fn publisher(system: &mut LinerSystem, ctx: &mut Context<LinerSystem>, topic: &Topic, options: Options) -> Publisher {
+    let table = system.table(ctx, topic);
+    Publisher::new(system.node.clone(), table, ctx.address().recipient(), options)
 }
 
 #[cfg(test)]
