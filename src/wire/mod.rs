@@ -6,8 +6,10 @@
 //! methods: getters, commands, `handle_*` inputs, and `poll_*` outputs; after any input, poll until every `poll_*`
 //! answers `None`. The whole protocol therefore runs in a test without a socket.
 //!
-//! [`routing`] is a machine of a node: it says which peers the messages of a topic can go to.
+//! Two machines serve a whole node: [`routing`] says which peers the messages of a topic can go to, and [`ack_tracking`]
+//! which rows of the durable queues may be deleted.
 
+pub mod ack_tracking;
 pub mod backoff;
 pub mod codec;
 pub mod error;

@@ -8,7 +8,7 @@ use crate::actors::receiving::listener::Listener;
 use crate::actors::receiving::session::{Close, Drain, SessionPeers};
 use crate::actors::sending::queue::open_lane;
 use crate::actors::sending::sender::Stop;
-use crate::actors::storing::ack_tracker::{AckTracker, AllResting, Settled};
+use crate::actors::storing::ack_tracker::{AckTracker, WaitIdle, WaitSettled};
 use crate::actors::storing::store::StoreActor;
 use crate::config::{Config, Names, StoreConfig};
 #[cfg(feature = "redis")]
@@ -314,9 +314,9 @@ impl LinerSystem {
     /// Waits until links that are up have their acks, or the deadline.
     fn wait_for_acks(&self, deadline: Instant) -> impl Future<Output = ()> + use<> {
         let busy = self.peers.iter().filter(|(_, p)| p.link.is_up() && p.link.has_work());
-        let resting = self.acks.send(AllResting(busy.map(|(peer, _)| peer.clone()).collect()));
+        let idle = self.acks.send(WaitIdle(busy.map(|(peer, _)| peer.clone()).collect()));
         async move {
-            let _ = timeout_at(deadline.into(), resting).await;
+            let _ = timeout_at(deadline.into(), idle).await;
         }
     }
 
@@ -362,7 +362,7 @@ impl Handler<Shutdown> for LinerSystem {
             .then(move |(), actor, _| actor.wait_for_acks(deadline).into_actor(actor))
             .then(|(), actor, _| actor.persist().into_actor(actor))
             .then(|lost, actor, _| {
-                let settled = actor.acks.send(Settled);
+                let settled = actor.acks.send(WaitSettled);
                 let node = actor.node.clone();
                 let release = async move {
                     let _ = timeout_at((Instant::now() + PERSIST_PATIENCE).into(), settled).await;

@@ -5,7 +5,7 @@ use crate::actors::node::Node;
 use crate::actors::sending::link::{Link, Waiter};
 use crate::config::{Durability, Mode};
 use crate::error::SendError;
-use crate::types::{EmptyPayload, Headers, Topic};
+use crate::types::{EmptyPayload, Headers, NodeId, Topic};
 use crate::wire::frame::LaneIx;
 use crate::wire::outbound::{Body, OfferError, Promise};
 use crate::wire::routing::RouteState;
@@ -25,6 +25,10 @@ pub(crate) struct Target {
 }
 
 impl selection::Target for Target {
+    fn node(&self) -> &NodeId {
+        &self.link.peer
+    }
+
     #[inline]
     fn state(&self) -> RouteState {
         self.state
@@ -104,9 +108,7 @@ impl RouteTable {
 
     /// The next of some targets, one with a live link if there is any.
     pub(crate) fn pick(&self, targets: &[Target]) -> Option<Target> {
-        let turn = self.next.fetch_add(1, Ordering::Relaxed);
-        let in_turn = || (0..targets.len()).map(|at| &targets[(turn + at) % targets.len()]);
-        in_turn().find(|t| t.link.is_up()).or_else(|| in_turn().next()).cloned()
+        selection::pick(targets, self.next.fetch_add(1, Ordering::Relaxed)).cloned()
     }
 
     /// Offers a message to the next target, those with a live link first.

@@ -1,6 +1,7 @@
 //! Choosing a target for a message.
 
 use super::RouteState;
+use crate::types::NodeId;
 use crate::wire::outbound::OfferError;
 
 /// How often a message may arrive, as far as routing cares.
@@ -14,6 +15,9 @@ pub enum Guarantee {
 
 /// A target as its owner keeps it.
 pub trait Target {
+    /// Its node.
+    fn node(&self) -> &NodeId;
+
     /// Its state as [`Routing`](super::Routing) reported it.
     fn state(&self) -> RouteState;
 
@@ -75,6 +79,15 @@ pub fn every<T: Target>(targets: &[T], guarantee: Guarantee) -> &[T] {
     }
 }
 
+/// Returns the target whose turn it is, one with a live link if there is any. `turn` counts messages.
+pub fn pick<T: Target>(targets: &[T], turn: usize) -> Option<&T> {
+    in_turn(targets, turn).find(|target| target.is_up()).or_else(|| in_turn(targets, turn).next())
+}
+
+fn in_turn<T>(targets: &[T], turn: usize) -> impl Iterator<Item = &T> {
+    (0..targets.len()).map(move |at| &targets[turn.wrapping_add(at) % targets.len()])
+}
+
 /// Offers a message to the targets in turn, beginning with the one whose turn it is, those with a live link first, until one
 /// takes it. `turn` counts messages.
 ///
@@ -86,8 +99,8 @@ pub fn offer_in_turn<'a, T: Target, R>(
     mut offer: impl FnMut(&'a T) -> Result<R, OfferError>,
 ) -> Result<R, Blocked<&'a T>> {
     let mut blocked = Blocked::NoRoute;
-    let in_turn = || (0..targets.len()).map(|at| &targets[(turn.wrapping_add(at)) % targets.len()]);
-    for target in in_turn().filter(|t| t.is_up()).chain(in_turn().filter(|t| !t.is_up())) {
+    let up = in_turn(targets, turn).filter(|target| target.is_up());
+    for target in up.chain(in_turn(targets, turn).filter(|target| !target.is_up())) {
         match offer(target) {
             Ok(taken) => return Ok(taken),
             Err(OfferError::NotOpen) => return Err(Blocked::NotOpen(target)),

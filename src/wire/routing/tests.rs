@@ -1,6 +1,6 @@
 //! The rules of routing, one test each.
 
-use super::selection::{Blocked, Guarantee, Target, every, offer_in_turn, usable};
+use super::selection::{Blocked, Guarantee, Target, every, offer_in_turn, pick, usable};
 use super::*;
 use crate::wire::outbound::OfferError;
 
@@ -251,10 +251,14 @@ fn a_node_is_dialled_at_its_addresses_under_all_topics_whichever_was_read_last()
 
 // ---- selection ----
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Candidate(&'static str, RouteState, bool);
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Candidate(NodeId, RouteState, bool);
 
 impl Target for Candidate {
+    fn node(&self) -> &NodeId {
+        &self.0
+    }
+
     fn state(&self) -> RouteState {
         self.1
     }
@@ -264,54 +268,65 @@ impl Target for Candidate {
     }
 }
 
-const LIVE: Candidate = Candidate("live", RouteState::Live, false);
-const EXPIRED: Candidate = Candidate("expired", RouteState::Expired, true);
-const RELEASED: Candidate = Candidate("released", RouteState::Released, true);
+fn candidate(name: &str, state: RouteState, is_up: bool) -> Candidate {
+    Candidate(node(name), state, is_up)
+}
+
+fn live() -> Candidate {
+    candidate("live", RouteState::Live, false)
+}
+
+fn expired() -> Candidate {
+    candidate("expired", RouteState::Expired, true)
+}
+
+fn released() -> Candidate {
+    candidate("released", RouteState::Released, true)
+}
 
 #[test]
 fn an_expired_lease_is_used_only_when_no_live_one_is_left() {
-    assert_eq!(usable(&[LIVE, EXPIRED, RELEASED], Guarantee::AtLeastOnce), [LIVE]);
-    assert_eq!(usable(&[EXPIRED, RELEASED], Guarantee::AtLeastOnce), [EXPIRED]);
-    assert_eq!(usable(&[EXPIRED, RELEASED], Guarantee::AtMostOnce), [EXPIRED]);
+    assert_eq!(usable(&[live(), expired(), released()], Guarantee::AtLeastOnce), [live()]);
+    assert_eq!(usable(&[expired(), released()], Guarantee::AtLeastOnce), [expired()]);
+    assert_eq!(usable(&[expired(), released()], Guarantee::AtMostOnce), [expired()]);
 }
 
 #[test]
 fn only_at_least_once_goes_to_a_released_node() {
-    assert_eq!(usable(&[RELEASED], Guarantee::AtLeastOnce), [RELEASED]);
-    assert_eq!(usable(&[RELEASED], Guarantee::AtMostOnce), []);
-    assert_eq!(every(&[RELEASED], Guarantee::AtMostOnce), []);
+    assert_eq!(usable(&[released()], Guarantee::AtLeastOnce), [released()]);
+    assert_eq!(usable(&[released()], Guarantee::AtMostOnce), []);
+    assert_eq!(every(&[released()], Guarantee::AtMostOnce), []);
 }
 
 #[test]
 fn every_node_means_the_listed_ones_whatever_their_lease_and_released_ones_only_alone() {
-    assert_eq!(every(&[LIVE, EXPIRED, RELEASED], Guarantee::AtLeastOnce), [LIVE, EXPIRED]);
-    assert_eq!(every(&[RELEASED], Guarantee::AtLeastOnce), [RELEASED]);
+    assert_eq!(every(&[live(), expired(), released()], Guarantee::AtLeastOnce), [live(), expired()]);
+    assert_eq!(every(&[released()], Guarantee::AtLeastOnce), [released()]);
 }
 
 #[test]
 fn targets_take_turns_those_with_a_live_link_first() {
-    let targets = [
-        Candidate("a", RouteState::Live, false),
-        Candidate("b", RouteState::Live, true),
-        Candidate("c", RouteState::Live, true),
-    ];
-    let taken = |turn| offer_in_turn(&targets, turn, |target| Ok(target.0)).expect("all take it");
-    assert_eq!([0, 1, 2, 3, usize::MAX].map(taken), ["b", "b", "c", "b", "b"]);
+    let targets = [("a", false), ("b", true), ("c", true)].map(|(name, up)| candidate(name, RouteState::Live, up));
+    let taken = |turn| offer_in_turn(&targets, turn, |target| Ok(target.0.to_string())).expect("all take it");
+    assert_eq!([0, 1, 2, 3].map(taken), ["b", "b", "c", "b"]);
+    let picked = |turn| pick(&targets, turn).map(|target| target.0.to_string()).expect("there are some");
+    assert_eq!([0, 1, 2, 3].map(picked), ["b", "b", "c", "b"]);
+    assert_eq!(pick(&targets[..1], 7), Some(&targets[0]), "one that is down is better than none");
 }
 
 #[test]
 fn a_full_target_passes_the_message_on_and_a_lane_that_is_not_open_is_opened() {
-    let targets = [Candidate("a", RouteState::Live, true), Candidate("b", RouteState::Live, true)];
+    let targets = ["a", "b"].map(|name| candidate(name, RouteState::Live, true));
     let offer = |errors: [Option<OfferError>; 2]| {
-        let at = |target: &Candidate| usize::from(target.0 == "b");
-        offer_in_turn(&targets, 0, |target| errors[at(target)].map_or(Ok(target.0), Err))
-            .map_err(|blocked| blocked.map(|target| target.0))
+        let at = |target: &Candidate| usize::from(target.0.as_str() == "b");
+        offer_in_turn(&targets, 0, |target| errors[at(target)].map_or(Ok(at(target)), Err))
+            .map_err(|blocked| blocked.map(at))
     };
-    assert_eq!(offer([Some(OfferError::Full), None]), Ok("b"));
-    assert_eq!(offer([Some(OfferError::LaneFull), Some(OfferError::Full)]), Err(Blocked::Full("b")));
-    assert_eq!(offer([Some(OfferError::Full), Some(OfferError::LaneFull)]), Err(Blocked::Full("a")));
+    assert_eq!(offer([Some(OfferError::Full), None]), Ok(1));
+    assert_eq!(offer([Some(OfferError::LaneFull), Some(OfferError::Full)]), Err(Blocked::Full(1)));
+    assert_eq!(offer([Some(OfferError::Full), Some(OfferError::LaneFull)]), Err(Blocked::Full(0)));
     assert_eq!(offer([Some(OfferError::LaneFull), Some(OfferError::LaneFull)]), Err(Blocked::LaneFull));
-    assert_eq!(offer([Some(OfferError::NotOpen), None]), Err(Blocked::NotOpen("a")));
+    assert_eq!(offer([Some(OfferError::NotOpen), None]), Err(Blocked::NotOpen(0)));
     let nobody: [Candidate; 0] = [];
     assert_eq!(offer_in_turn(&nobody, 0, |_| Ok(())), Err(Blocked::NoRoute));
 }

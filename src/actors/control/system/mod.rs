@@ -129,7 +129,7 @@ impl LinerSystem {
             store: self.store.clone().recipient(),
             load: self.store.clone().recipient(),
             acks: self.acks.clone().recipient(),
-            resting: self.acks.clone().recipient(),
+            idle: self.acks.clone().recipient(),
             system: ctx.address().recipient(),
         };
         let thread = &self.threads.links[self.next_thread % self.threads.links.len()];
