@@ -19,3 +19,4 @@ pub mod heartbeat;
 pub mod inbound;
 pub mod outbound;
 pub mod routing;
+pub mod send_queue;
