@@ -225,10 +225,10 @@ impl LinerSystem {
             self.use_topic(ctx, lane.topic());
             let link = self.link(ctx, lane.receiver(), Vec::new());
             let (ix, _) = link.add_lane(lane.source(), lane.topic());
-            let open = self.store.clone().recipient();
+            let (open, opened) = (self.store.clone().recipient(), ctx.address().recipient());
             let node = self.node.clone();
-            let opened = async move {
-                while let Err(error) = open_lane(&open, &link, ix).await {
+            let opening = async move {
+                while let Err(error) = open_lane(&open, &opened, &link, ix).await {
                     node.store_failed(&error);
                     if !error.is_retryable() {
                         return;
@@ -236,7 +236,7 @@ impl LinerSystem {
                     sleep(node.config.timing.store_retry).await;
                 }
             };
-            ctx.spawn(opened.into_actor(self));
+            ctx.spawn(opening.into_actor(self));
         }
         self.refresh(ctx);
     }

@@ -96,9 +96,7 @@ impl Replay {
     async fn append(&self, id: DeadLetterId, letter: DeadLetter) -> Result<bool, AdminError> {
         let found = self.system.send(FindLane(letter.id.lane)).await;
         let Ok(LaneEnd { link, lane }) = found else { return Ok(false) };
-        if open_lane(&self.open, &link, lane).await? {
-            self.opened.do_send(LaneOpened(link.lane(lane).1));
-        }
+        open_lane(&self.open, &self.opened, &link, lane).await?;
         let body = Body::Shared(&letter.message.payload);
         let Ok((receipt, _)) = link.offer(lane, &letter.message.headers, body, Promise::Group, &mut None) else {
             return Ok(false);

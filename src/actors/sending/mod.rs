@@ -2,6 +2,7 @@
 //! the link of its peer, and written by the Sender that drives that link.
 
 pub(crate) mod link;
+pub(crate) mod pending_send;
 pub(crate) mod publisher;
 pub(crate) mod queue;
 pub(crate) mod route_table;

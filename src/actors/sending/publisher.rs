@@ -2,7 +2,8 @@
 
 use crate::actors::messages::{Options, Outgoing, Receipt};
 use crate::actors::node::Node;
-use crate::actors::sending::queue::{Job, Queue, Waiting};
+use crate::actors::sending::pending_send::SendRequest;
+use crate::actors::sending::queue::{Arrival, Enqueue};
 use crate::actors::sending::route_table::{RouteTable, TrySend, Wake, try_send};
 use crate::config::OnFull;
 use crate::error::SendError;
@@ -18,6 +19,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 /// Sends to one topic without a message to an actor: the payload is encoded straight into the link's buffer. It means
 /// the same as [`SendTo`](crate::SendTo), and messages sent both ways on one lane are ordered by acceptance.
@@ -36,12 +38,12 @@ use std::task::{Context, Poll};
 pub struct Publisher {
     node: Arc<Node>,
     table: Arc<RouteTable>,
-    system: Recipient<Queue>,
+    system: Recipient<Enqueue>,
     options: Options,
 }
 
 impl Publisher {
-    pub(crate) fn new(node: Arc<Node>, table: Arc<RouteTable>, system: Recipient<Queue>, options: Options) -> Self {
+    pub(crate) fn new(node: Arc<Node>, table: Arc<RouteTable>, system: Recipient<Enqueue>, options: Options) -> Self {
         Publisher { node, table, system, options }
     }
 
@@ -117,8 +119,9 @@ impl Publisher {
         };
         let outgoing = Outgoing { headers: headers.clone(), payload: Bytes::copy_from_slice(payload) };
         let (reply, answer) = oneshot::channel();
-        let job = Job::One(outgoing, self.options, reply);
-        self.system.do_send(Queue { table: self.table.clone(), waiting: Waiting { job, ticket } });
+        let request = SendRequest::One(outgoing, reply);
+        let arrival = Arrival { request, options: self.options, since: Instant::now(), ticket };
+        self.system.do_send(Enqueue { table: self.table.clone(), arrival });
         Progress::Committing(answer)
     }
 }

@@ -10,6 +10,7 @@ use crate::wire::frame::LaneIx;
 use crate::wire::outbound::{Body, OfferError, Promise};
 use crate::wire::routing::RouteState;
 use crate::wire::routing::selection::{self, Blocked, Guarantee};
+use crate::wire::send_queue::{QueueTicket, Tickets};
 use arc_swap::ArcSwap;
 use futures::channel::oneshot;
 use std::sync::Arc;
@@ -46,22 +47,8 @@ pub(crate) struct RouteTable {
     targets: ArcSwap<Vec<Target>>,
     /// Whose turn it is.
     next: AtomicUsize,
-    /// Sends that wait in this topic's queue; a later one must not overtake them.
-    waiting: AtomicUsize,
-}
-
-/// A send's ticket in its topic's queue. While there is one, the fast path is closed: the ticket is taken where the send
-/// was found to be blocked, so that the caller's next send does not overtake it on its way into the queue.
-pub(crate) struct QueueTicket {
-    table: Arc<RouteTable>,
-    /// Since when it waits: its deadline counts from here.
-    pub(crate) since: Instant,
-}
-
-impl Drop for QueueTicket {
-    fn drop(&mut self) {
-        self.table.waiting.fetch_sub(1, Ordering::AcqRel);
-    }
+    /// Sends in this topic's queue; a later one must not overtake them.
+    tickets: Arc<Tickets>,
 }
 
 /// A message that was offered.
@@ -73,22 +60,23 @@ pub(crate) enum Offered {
 
 impl RouteTable {
     pub(crate) fn new(topic: Topic) -> Self {
-        RouteTable { topic, targets: ArcSwap::default(), next: AtomicUsize::new(0), waiting: AtomicUsize::new(0) }
+        RouteTable { topic, targets: ArcSwap::default(), next: AtomicUsize::new(0), tickets: Arc::default() }
     }
 
-    /// Takes a ticket in the topic's queue, unless as many wait as may.
-    pub(crate) fn take_ticket(self: &Arc<Self>, node: &Node) -> Result<QueueTicket, SendError> {
-        if self.waiting.fetch_add(1, Ordering::AcqRel) >= node.config.limits.waiting_sends {
-            self.waiting.fetch_sub(1, Ordering::AcqRel);
+    /// Takes a ticket for the topic's queue.
+    ///
+    /// # Errors
+    /// [`SendError::QueueFull`] when as many sends wait as may.
+    pub(crate) fn take_ticket(&self, node: &Node) -> Result<QueueTicket, SendError> {
+        self.tickets.take(node.config.limits.waiting_sends).ok_or_else(|| {
             node.event(MeshEvent::BackPressure(self.topic.clone()));
-            return Err(SendError::QueueFull);
-        }
-        Ok(QueueTicket { table: self.clone(), since: Instant::now() })
+            SendError::QueueFull
+        })
     }
 
-    /// Sends that wait in the topic's queue, or are on their way into it.
+    /// Returns how many sends wait in the topic's queue or are on their way into it.
     pub(crate) fn waiting(&self) -> usize {
-        self.waiting.load(Ordering::Acquire)
+        self.tickets.waiting()
     }
 
     /// Replaces the targets, the best first.
@@ -96,19 +84,14 @@ impl RouteTable {
         self.targets.store(Arc::new(targets));
     }
 
-    /// Returns the targets a mode may use.
-    pub(crate) fn targets(&self, mode: Mode) -> Vec<Target> {
-        selection::usable(&self.targets.load(), guarantee(mode)).to_vec()
+    /// Returns the targets as they are now.
+    pub(crate) fn load(&self) -> Arc<Vec<Target>> {
+        self.targets.load_full()
     }
 
-    /// Returns the targets of a message to every node.
-    pub(crate) fn every(&self, mode: Mode) -> Vec<Target> {
-        selection::every(&self.targets.load(), guarantee(mode)).to_vec()
-    }
-
-    /// The next of some targets, one with a live link if there is any.
-    pub(crate) fn pick(&self, targets: &[Target]) -> Option<Target> {
-        selection::pick(targets, self.next.fetch_add(1, Ordering::Relaxed)).cloned()
+    /// Returns whose turn it is.
+    pub(crate) fn turn(&self) -> usize {
+        self.next.fetch_add(1, Ordering::Relaxed)
     }
 
     /// Offers a message to the next target, those with a live link first.
@@ -122,13 +105,18 @@ impl RouteTable {
     }
 
     fn offer_in_turn(&self, targets: &[Target], offer: &mut Offer<'_>) -> Result<Offered, Blocked<Target>> {
-        let turn = self.next.fetch_add(1, Ordering::Relaxed);
-        selection::offer_in_turn(targets, turn, |target| target.offer(offer)).map_err(|b| b.map(Target::clone))
+        selection::offer_in_turn(targets, self.turn(), |target| target.offer(offer)).map_err(|b| b.map(Target::clone))
     }
 }
 
+/// Returns the target at a node.
+pub(crate) fn find<'t>(targets: &'t [Target], node: &NodeId) -> Option<&'t Target> {
+    targets.iter().find(|target| target.link.peer == *node)
+}
+
+/// How often a message of this mode may arrive.
 #[inline]
-fn guarantee(mode: Mode) -> Guarantee {
+pub(crate) fn guarantee(mode: Mode) -> Guarantee {
     match mode {
         Mode::AtMostOnce => Guarantee::AtMostOnce,
         Mode::AtLeastOnce(_) => Guarantee::AtLeastOnce,
@@ -228,7 +216,7 @@ pub(crate) fn try_send(
     if size > max {
         return TrySend::Done(Err(SendError::TooLarge { size, max }));
     }
-    if table.waiting() > 0 {
+    if !table.tickets.may_pass() {
         return TrySend::Blocked;
     }
     let mut offer = Offer { headers, body, mode, deadline: None, waiter: None, wake, ahead: None };

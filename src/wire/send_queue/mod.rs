@@ -16,137 +16,18 @@
 //! After any input call `poll_event` until it returns `None`, then arm a timer for `poll_timeout`. [`Tickets`] keeps later
 //! sends from overtaking those on their way into the queue.
 
+mod api;
 #[cfg(test)]
 mod tests;
 mod tickets;
 
+pub use api::{Destination, Event, LookUpId, Offered, OnFull, Outcome, QueuedSend, SendId, Shape};
 pub use tickets::{QueueTicket, Tickets};
 
 use crate::types::NodeId;
 use crate::wire::routing::selection::{Blocked, Guarantee, Target, every, pick, usable};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Instant;
-
-/// Identifies a send of this queue. Later sends have greater ids; 64 bits never run out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SendId(u64);
-
-/// Identifies a look-up that this queue asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LookUpId(u64);
-
-/// The messages of a send and where they go.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Shape {
-    /// One message to one of the topic's nodes.
-    One,
-    /// So many messages, in order, on one lane.
-    Batch(usize),
-    /// One message to every node of the topic. At least once, all nodes get it or none.
-    All {
-        /// Whether it is accepted by a commit.
-        commits: bool,
-    },
-}
-
-/// What a send does when there is no room.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OnFull {
-    /// It waits, up to its deadline.
-    Wait,
-    /// It is rejected.
-    Reject,
-}
-
-/// A send for the queue.
-#[derive(Debug, Clone, Copy)]
-pub struct QueuedSend {
-    /// Its messages and where they go.
-    pub shape: Shape,
-    /// How often they may arrive.
-    pub guarantee: Guarantee,
-    /// When it is given up.
-    pub deadline: Instant,
-    /// What it does when there is no room.
-    pub on_full: OnFull,
-}
-
-/// Where a message is to be offered.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Destination {
-    /// To the targets in turn: see [`offer_in_turn`](crate::wire::routing::selection::offer_in_turn).
-    Next,
-    /// To this target.
-    Node(NodeId),
-    /// To this target, to get a place that [`Event::Settle`] settles.
-    Reserve(NodeId),
-}
-
-/// What came of an offer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Offered {
-    /// A target took the message.
-    Taken,
-    /// No target took it.
-    Blocked(Blocked<NodeId>),
-    /// The message cannot be sent at all.
-    Refused,
-}
-
-/// What became of a send.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
-    /// Targets took all of its messages.
-    Accepted,
-    /// Nobody serves the topic.
-    NoRoute,
-    /// There is no room.
-    QueueFull,
-    /// The deadline passed. No further message was taken.
-    Deadline,
-    /// The deadline passed during the commit.
-    Indeterminate,
-    /// A look-up, the opening of a lane or a commit failed.
-    Failed,
-    /// A message cannot be sent at all.
-    Refused,
-}
-
-/// What the owner has to do or to know.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Event {
-    /// Offer a message now, then call [`SendQueue::handle_offered`].
-    Offer {
-        /// The send.
-        send: SendId,
-        /// Which of its messages, from 0.
-        message: usize,
-        /// Where to.
-        to: Destination,
-    },
-    /// Look the topic up, then call [`SendQueue::handle_looked_up`] with the same id.
-    LookUp(LookUpId),
-    /// Open the lane to this target, then call [`SendQueue::handle_opened`]. One at a time per target.
-    OpenLane(NodeId),
-    /// Call [`SendQueue::handle_room`] when the link to this target has room. One at a time per target.
-    AwaitRoom(NodeId),
-    /// Commit the message on every lane it has a place on, then call [`SendQueue::handle_committed`].
-    Commit(SendId),
-    /// Settle the places a message has: see [`Outbound::finish_group`](crate::wire::outbound::Outbound::finish_group).
-    Settle {
-        /// The send.
-        send: SendId,
-        /// `Some(true)`: committed; `Some(false)`: accepted in memory; `None`: rejected.
-        committed: Option<bool>,
-    },
-    /// A send is finished.
-    Finished {
-        /// The send.
-        send: SendId,
-        /// What became of it.
-        outcome: Outcome,
-    },
-}
 
 /// What the first send of the queue waits for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -308,9 +189,9 @@ impl SendQueue {
         self.deadlines.first().map(|(deadline, _)| *deadline)
     }
 
-    /// Returns the next thing for the owner to do. `targets` are those of the topic now, the best first, and `turn` says
-    /// which of them is next.
-    pub fn poll_event<T: Target>(&mut self, targets: &[T], turn: usize) -> Option<Event> {
+    /// Returns the next thing for the owner to do. `targets` are those of the topic now, the best first, and `turn`
+    /// counts messages: it is called for each that is bound to one of them.
+    pub fn poll_event<T: Target>(&mut self, targets: &[T], mut turn: impl FnMut() -> usize) -> Option<Event> {
         loop {
             if let Some(event) = self.events.pop_front() {
                 return Some(event);
@@ -325,7 +206,7 @@ impl SendQueue {
                     _ => self.offer(id, 0, Destination::Next),
                 },
                 Shape::Batch(messages) if self.first.taken == messages => self.finish(id, Outcome::Accepted),
-                Shape::Batch(_) => self.offer_on_lane(id, first, targets, turn),
+                Shape::Batch(_) => self.offer_on_lane(id, first, targets, &mut turn),
                 Shape::All { commits } => self.offer_to_all(id, first, commits, targets),
             }
         }
@@ -342,13 +223,19 @@ impl SendQueue {
         self.events.push_back(Event::Offer { send, message, to });
     }
 
-    fn offer_on_lane<T: Target>(&mut self, id: SendId, first: QueuedSend, targets: &[T], turn: usize) {
+    fn offer_on_lane<T: Target>(
+        &mut self,
+        id: SendId,
+        first: QueuedSend,
+        targets: &[T],
+        turn: &mut impl FnMut() -> usize,
+    ) {
         let is_target = |node: &NodeId| targets.iter().any(|target| target.node() == node);
         if self.first.taken == 0 {
             // Nothing binds the batch to a lane yet.
             self.first.lane = self.first.lane.take().filter(is_target);
         }
-        let chosen = || pick(usable(targets, first.guarantee), turn).map(|target| target.node().clone());
+        let chosen = || pick(usable(targets, first.guarantee), turn()).map(|target| target.node().clone());
         match self.first.lane.take().or_else(chosen) {
             None => self.no_route(id),
             Some(node) if !is_target(&node) => self.finish(id, Outcome::NoRoute),

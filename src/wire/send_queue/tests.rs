@@ -53,7 +53,7 @@ impl Bench {
     }
 
     fn poll(&mut self) -> Option<Event> {
-        self.queue.poll_event(&self.targets, 0)
+        self.queue.poll_event(&self.targets, || 0)
     }
 
     /// The next event is an offer of this message: that comes of it.

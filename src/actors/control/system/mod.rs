@@ -16,8 +16,9 @@ use crate::actors::node::peer_news::PeerNews;
 use crate::actors::receiving::listener::Listener;
 use crate::actors::receiving::session::{Announce, SetHandler};
 use crate::actors::sending::link::Link;
+use crate::actors::sending::pending_send::SendRequest;
 use crate::actors::sending::publisher::Publisher;
-use crate::actors::sending::queue::{Job, Queue, SendContext, Waiting, work};
+use crate::actors::sending::queue::{Arrival, Enqueue, SendContext, run};
 use crate::actors::sending::route_table::{RouteTable, TrySend, Wake, try_send};
 use crate::actors::sending::sender::{DialNow, Sender, SenderPeers};
 use crate::actors::sending::topics::Topics;
@@ -63,7 +64,7 @@ pub struct LinerSystem {
     pub(crate) listener: Addr<Listener>,
     pub(crate) topics: Topics,
     pub(crate) peers: HashMap<NodeId, Peer>,
-    queues: HashMap<Topic, mpsc::UnboundedSender<Waiting>>,
+    queues: HashMap<Topic, mpsc::UnboundedSender<Arrival>>,
     /// The topics with a subscriber, and which one it is.
     handlers: HashMap<Topic, (u64, Sink)>,
     next_handler: u64,

@@ -1,6 +1,7 @@
 //! How the system takes messages to send.
 
 use super::*;
+use std::time::Instant;
 
 /// Messages taken from the mailbox before links are woken and replies are given.
 const FLUSH_EVERY: usize = 64;
@@ -82,17 +83,23 @@ impl LinerSystem {
     }
 
     /// Puts something into a topic's queue.
-    fn queue(&mut self, ctx: &Context<Self>, table: &Arc<RouteTable>, job: Job) -> Result<(), SendError> {
+    fn queue(
+        &mut self,
+        ctx: &Context<Self>,
+        table: &Arc<RouteTable>,
+        request: SendRequest,
+        options: Options,
+    ) -> Result<(), SendError> {
         if self.node.is_closing() {
             return Err(SendError::Closed);
         }
         let ticket = table.take_ticket(&self.node)?;
-        self.enqueue(ctx, table, Waiting { job, ticket })
+        self.enqueue(ctx, table, Arrival { request, options, since: Instant::now(), ticket })
     }
 
-    fn enqueue(&mut self, ctx: &Context<Self>, table: &Arc<RouteTable>, waiting: Waiting) -> Result<(), SendError> {
+    fn enqueue(&mut self, ctx: &Context<Self>, table: &Arc<RouteTable>, arrival: Arrival) -> Result<(), SendError> {
         if !self.queues.contains_key(&table.topic) {
-            let (queue, waits) = mpsc::unbounded();
+            let (queue, arrivals) = mpsc::unbounded();
             let open: Recipient<OpenOutbox> = self.store.clone().recipient();
             let context = SendContext {
                 node: self.node.clone(),
@@ -101,11 +108,11 @@ impl LinerSystem {
                 look_up: ctx.address().recipient(),
                 opened: ctx.address().recipient(),
             };
-            actix_rt::spawn(work(context, table.clone(), waits));
+            actix_rt::spawn(run(context, table.clone(), arrivals));
             self.queues.insert(table.topic.clone(), queue);
         }
         let queue = self.queues.get(&table.topic).ok_or(SendError::Closed)?;
-        queue.unbounded_send(waiting).map_err(|_| SendError::Closed)
+        queue.unbounded_send(arrival).map_err(|_| SendError::Closed)
     }
 
     /// Ends the queues, after what is in them.
@@ -139,7 +146,7 @@ impl LinerSystem {
                 TrySend::Committing(commit) => Answer::Later(commit),
                 TrySend::Blocked => {
                     let outgoing = Outgoing { headers: outgoing.headers, payload: payload.into_bytes() };
-                    self.later(ctx, &table, |reply| Job::One(outgoing, options, reply))
+                    self.later(ctx, &table, options, |reply| SendRequest::One(outgoing, reply))
                 }
             };
         self.last_table = Some(table);
@@ -165,10 +172,11 @@ impl LinerSystem {
         &mut self,
         ctx: &Context<Self>,
         table: &Arc<RouteTable>,
-        job: impl FnOnce(oneshot::Sender<Result<T, SendError>>) -> Job,
+        options: Options,
+        request: impl FnOnce(oneshot::Sender<Result<T, SendError>>) -> SendRequest,
     ) -> Answer<Result<T, SendError>> {
         let (reply, answer) = oneshot::channel();
-        match self.queue(ctx, table, job(reply)) {
+        match self.queue(ctx, table, request(reply), options) {
             Ok(()) => Answer::Later(answer),
             Err(error) => Answer::Now(Err(error)),
         }
@@ -243,13 +251,13 @@ impl Handler<SendTo> for LinerSystem {
     }
 }
 
-impl Handler<Queue> for LinerSystem {
+impl Handler<Enqueue> for LinerSystem {
     type Result = ();
 
-    fn handle(&mut self, Queue { table, waiting }: Queue, ctx: &mut Self::Context) {
+    fn handle(&mut self, Enqueue { table, arrival }: Enqueue, ctx: &mut Self::Context) {
         if self.node.is_closing() {
-            waiting.refuse(SendError::Closed);
-        } else if let Err(error) = self.enqueue(ctx, &table, waiting) {
+            arrival.request.refuse(SendError::Closed);
+        } else if let Err(error) = self.enqueue(ctx, &table, arrival) {
             tracing::error!(node = %self.node.id, %error, "a topic's queue has ended");
         }
     }
@@ -262,7 +270,7 @@ impl Handler<SendAll> for LinerSystem {
         match self.check_topic(topic) {
             Ok(topic) => {
                 let table = self.table(ctx, &topic);
-                self.later(ctx, &table, |reply| Job::All(outgoing, options, reply))
+                self.later(ctx, &table, options, |reply| SendRequest::All(outgoing, reply))
             }
             Err(error) => Answer::Now(Err(error)),
         }
@@ -279,7 +287,7 @@ impl Handler<SendBatch> for LinerSystem {
             Err(error) => return refuse(error),
         };
         let (reply, answer) = oneshot::channel();
-        match self.queue(ctx, &table, Job::Batch(messages, options, reply)) {
+        match self.queue(ctx, &table, SendRequest::Batch(messages, reply), options) {
             Ok(()) => Answer::Later(answer),
             Err(error) => refuse(error),
         }
