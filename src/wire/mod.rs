@@ -5,7 +5,11 @@
 //! receiving half: it checks order, drops duplicates, hands over, waits for answers and acks. Both have four kinds of
 //! methods: getters, commands, `handle_*` inputs, and `poll_*` outputs; after any input, poll until every `poll_*`
 //! answers `None`. The whole protocol therefore runs in a test without a socket.
+//!
+//! Two machines serve a whole node: [`routing`] says which peers the messages of a topic can go to, and [`ack_tracking`]
+//! which rows of the durable queues may be deleted.
 
+pub mod ack_tracking;
 pub mod backoff;
 pub mod codec;
 pub mod error;
@@ -14,3 +18,5 @@ pub mod handshake;
 pub mod heartbeat;
 pub mod inbound;
 pub mod outbound;
+pub mod routing;
+pub mod send_queue;

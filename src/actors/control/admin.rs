@@ -66,16 +66,16 @@ impl LinerSystem {
 impl Handler<RefreshAddresses> for LinerSystem {
     type Result = Reply<Vec<Address>>;
 
-    fn handle(&mut self, RefreshAddresses { topic }: RefreshAddresses, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, RefreshAddresses { topic }: RefreshAddresses, ctx: &mut Self::Context) -> Self::Result {
         let topic = match topic {
             Ok(topic) => topic,
             Err(error) => return refuse(error),
         };
-        self.use_topic(&topic);
-        Box::pin(self.look_up(topic.clone()).map(move |result, actor, _| {
+        self.use_topic(ctx, &topic);
+        Box::pin(self.look_up(ctx, &topic).map(move |result, actor, _| {
             result?;
-            match actor.catalogue.entry(&topic).filter(|entry| !entry.routes.is_empty()) {
-                Some(entry) => Ok(addresses(entry.clone())),
+            match actor.topics.entry(&topic).filter(|entry| !entry.routes.is_empty()) {
+                Some(entry) => Ok(addresses(entry)),
                 None => Err(AdminError::NoRoute(topic)),
             }
         }))
@@ -98,13 +98,13 @@ impl Handler<ListAddresses> for LinerSystem {
 impl Handler<WatchTopic> for LinerSystem {
     type Result = Reply<()>;
 
-    fn handle(&mut self, WatchTopic { topic }: WatchTopic, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, WatchTopic { topic }: WatchTopic, ctx: &mut Self::Context) -> Self::Result {
         let topic = match topic {
             Ok(topic) => topic,
             Err(error) => return refuse(error),
         };
         self.watch_topic(&topic);
-        Box::pin(self.look_up(topic).map(|result, _, _| Ok(result?)))
+        Box::pin(self.look_up(ctx, &topic).map(|result, _, _| Ok(result?)))
     }
 }
 
@@ -171,12 +171,12 @@ impl Handler<ClearAddresses> for LinerSystem {
 impl Handler<ForgetPeer> for LinerSystem {
     type Result = Reply<Forgotten>;
 
-    fn handle(&mut self, ForgetPeer { node: peer }: ForgetPeer, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, ForgetPeer { node: peer }: ForgetPeer, ctx: &mut Self::Context) -> Self::Result {
         let peer = match peer {
             Ok(peer) => peer,
             Err(error) => return refuse(error),
         };
-        self.forget_peer(&peer);
+        self.forget_peer(ctx, &peer);
         let node = self.node.clone();
         let forgotten = peer.clone();
         let forget = async move {
@@ -192,8 +192,8 @@ impl Handler<ForgetPeer> for LinerSystem {
             }
             Ok(forgotten)
         };
-        Box::pin(forget.into_actor(self).map(move |result, actor, _| {
-            actor.forget_peer(&forgotten);
+        Box::pin(forget.into_actor(self).map(move |result, actor, ctx| {
+            actor.forget_peer(ctx, &forgotten);
             result
         }))
     }
@@ -201,36 +201,34 @@ impl Handler<ForgetPeer> for LinerSystem {
 
 /// Called before the store forgets, so that nothing goes there any more, and after, in case the catalogue was read meanwhile.
 impl LinerSystem {
-    fn forget_peer(&mut self, peer: &NodeId) {
+    fn forget_peer(&mut self, ctx: &mut Context<Self>, peer: &NodeId) {
         if let Some(gone) = self.peers.remove(peer) {
             gone.sender.do_send(Stop);
         }
-        self.catalogue.forget(peer);
-        for topic in self.catalogue.topics() {
-            self.catalogue.drop_target(&topic, peer);
-        }
+        self.topics.routing.forget(peer);
+        self.drive_routing(ctx);
     }
 
-    fn forget_lane(&mut self, peer: &NodeId, topic: &Topic) {
+    fn forget_lane(&mut self, ctx: &mut Context<Self>, peer: &NodeId, topic: &Topic) {
         if let Some(link) = self.peers.get(peer).map(|p| p.link.clone()) {
             for (ix, _) in link.lanes().into_iter().filter(|(_, lane)| lane.topic() == topic) {
                 link.remove_lane(ix);
             }
         }
-        self.catalogue.forget_lane(peer, topic);
-        self.catalogue.drop_target(topic, peer);
+        self.topics.routing.forget_lane(peer, topic);
+        self.drive_routing(ctx);
     }
 }
 
 impl Handler<ForgetLane> for LinerSystem {
     type Result = Reply<Forgotten>;
 
-    fn handle(&mut self, ForgetLane { node: peer, topic }: ForgetLane, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, ForgetLane { node: peer, topic }: ForgetLane, ctx: &mut Self::Context) -> Self::Result {
         let (peer, topic) = match (peer, topic) {
             (Ok(peer), Ok(topic)) => (peer, topic),
             (Err(error), _) | (_, Err(error)) => return refuse(error),
         };
-        self.forget_lane(&peer, &topic);
+        self.forget_lane(ctx, &peer, &topic);
         let node = self.node.clone();
         let (of, on) = (peer.clone(), topic.clone());
         let forget = async move {
@@ -248,8 +246,8 @@ impl Handler<ForgetLane> for LinerSystem {
             node.store.set_tombstone(&node.fence, &topic, &peer, true).await?;
             Ok(forgotten)
         };
-        Box::pin(forget.into_actor(self).map(move |result, actor, _| {
-            actor.forget_lane(&of, &on);
+        Box::pin(forget.into_actor(self).map(move |result, actor, ctx| {
+            actor.forget_lane(ctx, &of, &on);
             result
         }))
     }
@@ -286,6 +284,7 @@ impl Handler<ReplayDeadLetters> for LinerSystem {
             node: self.node.clone(),
             store: self.store.clone().recipient(),
             open: self.store.clone().recipient(),
+            opened: ctx.address().recipient(),
             system: ctx.address(),
         };
         Box::pin(replay(context, filter).into_actor(self))

@@ -8,7 +8,7 @@ use crate::actors::receiving::listener::Listener;
 use crate::actors::receiving::session::{Close, Drain};
 use crate::actors::sending::queue::open_lane;
 use crate::actors::sending::sender::Stop;
-use crate::actors::storing::ack_tracker::{AckTracker, AllResting, Settled};
+use crate::actors::storing::ack_tracker::{AckTracker, WaitIdle, WaitSettled};
 use crate::actors::storing::link_thread::LinkThread;
 use crate::actors::storing::store::StoreActor;
 use crate::config::{Config, Names, StoreConfig};
@@ -177,7 +177,7 @@ impl LinerSystem {
         ctx.run_interval(interval, |actor, ctx| {
             actor.renew(ctx);
             // A lease that expires changes no row, so nobody is told of it.
-            actor.refresh_all(ctx);
+            actor.refresh(ctx);
         });
         let (node, system) = (self.node.clone(), ctx.address());
         let watch = async move {
@@ -208,23 +208,23 @@ impl LinerSystem {
 
     fn resume(&mut self, ctx: &mut Context<Self>, left: Left) {
         for (peer, addr) in left.peers {
-            self.catalogue.remember(peer.clone(), addr.clone());
+            self.topics.routing.remember(&peer, addr.clone());
             self.link(ctx, &peer, vec![addr]);
         }
         for lane in &left.lanes {
-            self.catalogue.has_lane(lane.receiver(), lane.topic());
+            self.topics.routing.handle_lane_opened(lane.receiver(), lane.topic());
         }
     }
 
     fn take_up_lanes(&mut self, ctx: &mut Context<Self>, queued: Vec<LaneId>) {
         for lane in queued {
-            self.use_topic(lane.topic());
+            self.use_topic(ctx, lane.topic());
             let link = self.link(ctx, lane.receiver(), Vec::new());
             let (ix, _) = link.add_lane(lane.source(), lane.topic());
-            let open = self.store.clone().recipient();
+            let (open, opened) = (self.store.clone().recipient(), ctx.address().recipient());
             let node = self.node.clone();
-            let opened = async move {
-                while let Err(error) = open_lane(&open, &link, ix).await {
+            let opening = async move {
+                while let Err(error) = open_lane(&open, &opened, &link, ix).await {
                     node.store_failed(&error);
                     if !error.is_retryable() {
                         return;
@@ -232,9 +232,9 @@ impl LinerSystem {
                     sleep(node.config.timing.store_retry).await;
                 }
             };
-            ctx.spawn(opened.into_actor(self));
+            ctx.spawn(opening.into_actor(self));
         }
-        self.refresh_all(ctx);
+        self.refresh(ctx);
     }
 
     fn renew(&mut self, ctx: &mut Context<Self>) {
@@ -312,9 +312,9 @@ impl LinerSystem {
     /// Waits until links that are up have their acks, or the deadline.
     fn wait_for_acks(&self, deadline: Instant) -> impl Future<Output = ()> + use<> {
         let busy = self.peers.iter().filter(|(_, p)| p.link.is_up() && p.link.has_work());
-        let resting = self.acks.send(AllResting(busy.map(|(peer, _)| peer.clone()).collect()));
+        let idle = self.acks.send(WaitIdle(busy.map(|(peer, _)| peer.clone()).collect()));
         async move {
-            let _ = timeout_at(deadline.into(), resting).await;
+            let _ = timeout_at(deadline.into(), idle).await;
         }
     }
 
@@ -360,7 +360,7 @@ impl Handler<Shutdown> for LinerSystem {
             .then(move |(), actor, _| actor.wait_for_acks(deadline).into_actor(actor))
             .then(|(), actor, _| actor.persist().into_actor(actor))
             .then(|lost, actor, _| {
-                let settled = actor.acks.send(Settled);
+                let settled = actor.acks.send(WaitSettled);
                 let node = actor.node.clone();
                 let release = async move {
                     let _ = timeout_at((Instant::now() + PERSIST_PATIENCE).into(), settled).await;

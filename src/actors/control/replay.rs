@@ -3,7 +3,7 @@
 use crate::actors::messages::{BatchReply, Delivery, DeliveryBatch, Nack, Replayed, Sink};
 use crate::actors::node::Node;
 use crate::actors::sending::link::Link;
-use crate::actors::sending::queue::open_lane;
+use crate::actors::sending::queue::{LaneOpened, open_lane};
 use crate::actors::sending::sender::stored;
 use crate::actors::storing::store::store_gone;
 use crate::actors::storing::store::{Commit, OpenOutbox};
@@ -41,6 +41,7 @@ pub(crate) struct Replay {
     pub(crate) node: Arc<Node>,
     pub(crate) store: Recipient<Commit>,
     pub(crate) open: Recipient<OpenOutbox>,
+    pub(crate) opened: Recipient<LaneOpened>,
     pub(crate) system: Addr<crate::actors::control::system::LinerSystem>,
 }
 
@@ -95,7 +96,7 @@ impl Replay {
     async fn append(&self, id: DeadLetterId, letter: DeadLetter) -> Result<bool, AdminError> {
         let found = self.system.send(FindLane(letter.id.lane)).await;
         let Ok(LaneEnd { link, lane }) = found else { return Ok(false) };
-        open_lane(&self.open, &link, lane).await?;
+        open_lane(&self.open, &self.opened, &link, lane).await?;
         let body = Body::Shared(&letter.message.payload);
         let Ok((receipt, _)) = link.offer(lane, &letter.message.headers, body, AcceptMode::Group, &mut None) else {
             return Ok(false);

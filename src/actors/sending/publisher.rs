@@ -2,8 +2,9 @@
 
 use crate::actors::messages::{Options, Outgoing, Receipt};
 use crate::actors::node::Node;
-use crate::actors::sending::queue::{Job, Queue, Waiting};
-use crate::actors::sending::routes::{Board, Fast, Wake, fast};
+use crate::actors::sending::pending_send::SendRequest;
+use crate::actors::sending::queue::{Arrival, Enqueue};
+use crate::actors::sending::route_table::{RouteTable, TrySend, Wake, try_send};
 use crate::config::OnFull;
 use crate::error::SendError;
 use crate::types::{Headers, Topic};
@@ -18,6 +19,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 /// Sends to one topic without a message to an actor: the payload is encoded straight into the link's buffer.
 ///
@@ -45,19 +47,19 @@ use std::task::{Context, Poll};
 #[derive(Clone)]
 pub struct Publisher {
     node: Arc<Node>,
-    board: Arc<Board>,
-    system: Recipient<Queue>,
+    table: Arc<RouteTable>,
+    system: Recipient<Enqueue>,
     options: Options,
 }
 
 impl Publisher {
-    pub(crate) fn new(node: Arc<Node>, board: Arc<Board>, system: Recipient<Queue>, options: Options) -> Self {
-        Publisher { node, board, system, options }
+    pub(crate) fn new(node: Arc<Node>, table: Arc<RouteTable>, system: Recipient<Enqueue>, options: Options) -> Self {
+        Publisher { node, table, system, options }
     }
 
     /// Returns the topic.
     pub fn topic(&self) -> &Topic {
-        &self.board.topic
+        &self.table.topic
     }
 
     /// Sends a message to one of the topic's nodes.
@@ -84,14 +86,14 @@ impl Publisher {
 
     fn send_bytes(&self, headers: &Headers, payload: &[u8]) -> SendFuture {
         let body = Body::Borrowed(payload);
-        SendFuture(match fast(&self.node, &self.board, headers, body, self.options, Wake::Now) {
-            Fast::Done(result) => Progress::Done(Some(result)),
-            Fast::Ahead(receipt, link) if self.node.config.on_full == OnFull::Wait => {
+        SendFuture(match try_send(&self.node, &self.table, headers, body, self.options, Wake::Now) {
+            TrySend::Done(result) => Progress::Done(Some(result)),
+            TrySend::Ahead(receipt, link) if self.node.config.on_full == OnFull::Wait => {
                 Progress::Pacing(Some(receipt), Box::pin(async move { link.flow.progress().await }))
             }
-            Fast::Ahead(receipt, _) => Progress::Done(Some(Ok(receipt))),
-            Fast::Committing(commit) => Progress::Committing(commit),
-            Fast::Blocked => self.queue(headers, payload),
+            TrySend::Ahead(receipt, _) => Progress::Done(Some(Ok(receipt))),
+            TrySend::Committing(commit) => Progress::Committing(commit),
+            TrySend::Blocked => self.queue(headers, payload),
         })
     }
 
@@ -116,23 +118,24 @@ impl Publisher {
             return Err(SendError::QueueFull);
         }
         let body = Body::Borrowed(payload.as_ref());
-        match fast(&self.node, &self.board, &Headers::EMPTY, body, self.options, Wake::Now) {
-            Fast::Done(result) => result,
-            Fast::Ahead(receipt, _) => Ok(receipt),
-            Fast::Committing(_) | Fast::Blocked => Err(SendError::QueueFull),
+        match try_send(&self.node, &self.table, &Headers::EMPTY, body, self.options, Wake::Now) {
+            TrySend::Done(result) => result,
+            TrySend::Ahead(receipt, _) => Ok(receipt),
+            TrySend::Committing(_) | TrySend::Blocked => Err(SendError::QueueFull),
         }
     }
 
     /// The slow path: the topic's queue, behind whatever waits there already.
     fn queue(&self, headers: &Headers, payload: &[u8]) -> Progress {
-        let place = match self.board.queue_up(&self.node) {
-            Ok(place) => place,
+        let ticket = match self.table.take_ticket(&self.node) {
+            Ok(ticket) => ticket,
             Err(error) => return Progress::Done(Some(Err(error))),
         };
         let outgoing = Outgoing { headers: headers.clone(), payload: Bytes::copy_from_slice(payload) };
         let (reply, answer) = oneshot::channel();
-        let job = Job::One(outgoing, self.options, reply);
-        self.system.do_send(Queue { board: self.board.clone(), waiting: Waiting { job, place } });
+        let request = SendRequest::One(outgoing, reply);
+        let arrival = Arrival { request, options: self.options, since: Instant::now(), ticket };
+        self.system.do_send(Enqueue { table: self.table.clone(), arrival });
         Progress::Committing(answer)
     }
 }
@@ -200,6 +203,6 @@ impl fmt::Debug for SendFuture {
 
 impl fmt::Debug for Publisher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Publisher").field("topic", &self.board.topic).field("options", &self.options).finish()
+        f.debug_struct("Publisher").field("topic", &self.table.topic).field("options", &self.options).finish()
     }
 }

@@ -1,73 +1,55 @@
-//! The slow path of sending: what waits for a route, for a lane to be opened, or for room.
-//!
-//! Each topic has one queue and one task that works it off in order, so that a send never overtakes an earlier one to
-//! the same topic. Waiting for a commit is not part of it: commits of many sends run together.
+//! The queue of a topic: one task per topic carries out what its [`SendQueue`] decides. Sends arrive from publishers and
+//! from the system; look-ups, lanes, room and commits are awaited here.
 
-use crate::actors::messages::{MeshEvent, Options, Outgoing, Receipt};
-use crate::actors::node::{Node, count, random};
-use crate::actors::sending::link::{Link, Waiter};
-use crate::actors::sending::routes::{Blocked, Board, Offer, Offered, Place, Target, Wake};
-use crate::actors::sending::sender::stored;
-use crate::actors::storing::store::store_gone;
-use crate::actors::storing::store::{Commit, OpenOutbox};
-use crate::config::{Durability, Mode, OnFull};
-use crate::error::{SendBatchError, SendError};
-use crate::stores::{StoreError, Write};
-use crate::types::{Incarnation, Message as Payload, Topic};
+use crate::actors::messages::{MeshEvent, Options};
+use crate::actors::node::{Node, random};
+use crate::actors::sending::link::Link;
+use crate::actors::sending::pending_send::{PendingGroup, PendingSend, SendRequest};
+use crate::actors::sending::route_table::{RouteTable, Target, find, guarantee};
+use crate::actors::storing::store::{Commit, OpenOutbox, store_gone};
+use crate::config;
+use crate::error::SendError;
+use crate::stores::StoreError;
+use crate::types::{Incarnation, LaneId, NodeId, Topic};
 use crate::wire::frame::LaneIx;
-use crate::wire::outbound::{AcceptMode, Body, OfferError};
+use crate::wire::send_queue::{Event, LookUpId, OnFull, Outcome, QueueTicket, QueuedSend, SendId, SendQueue, Shape};
 use actix::prelude::*;
-use futures::channel::{mpsc, oneshot};
+use futures::channel::mpsc;
+use futures::future::LocalBoxFuture;
+use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
+use std::collections::HashMap;
+use std::future::pending;
 use std::sync::Arc;
 use std::time::Instant;
-use tokio::time::timeout_at;
+use tokio::select;
+use tokio::time::sleep_until;
 
-/// Look a topic up in the store, now.
+/// Look a topic up in the store.
 #[derive(Debug, Message)]
 #[rtype(result = "Result<(), StoreError>")]
-pub(crate) struct Resolve(pub(crate) Topic);
+pub(crate) struct LookUp(pub(crate) Topic);
 
-type Reply<T> = oneshot::Sender<T>;
+/// A lane was opened in the store.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct LaneOpened(pub(crate) LaneId);
 
-/// A send that waits its turn.
-pub(crate) struct Waiting {
-    pub(crate) job: Job,
-    pub(crate) place: Place,
+/// A send on its way into the queue of its topic.
+pub(crate) struct Arrival {
+    pub(crate) request: SendRequest,
+    pub(crate) options: Options,
+    /// Its deadline counts from here.
+    pub(crate) since: Instant,
+    pub(crate) ticket: QueueTicket,
 }
 
-/// A publisher's send, for the queue of its topic. It has its place already.
+/// A publisher's send, for the queue of its topic.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(crate) struct Queue {
-    pub(crate) board: Arc<Board>,
-    pub(crate) waiting: Waiting,
-}
-
-impl Waiting {
-    /// Answers that it was not sent.
-    pub(crate) fn refuse(self, error: SendError) {
-        match self.job {
-            Job::One(.., reply) => drop(reply.send(Err(error))),
-            Job::All(.., reply) => drop(reply.send(Err(error))),
-            Job::Batch(.., reply) => drop(reply.send(Err(SendBatchError { accepted: Vec::new(), error }))),
-        }
-    }
-}
-
-/// What is to be sent.
-pub(crate) enum Job {
-    One(Outgoing, Options, Reply<Result<Receipt, SendError>>),
-    All(Outgoing, Options, Reply<Result<Vec<Receipt>, SendError>>),
-    Batch(Vec<Outgoing>, Options, Reply<Result<Vec<Receipt>, SendBatchError>>),
-}
-
-impl Job {
-    fn options(&self) -> Options {
-        match self {
-            Job::One(_, options, _) | Job::All(_, options, _) | Job::Batch(_, options, _) => *options,
-        }
-    }
+pub(crate) struct Enqueue {
+    pub(crate) table: Arc<RouteTable>,
+    pub(crate) arrival: Arrival,
 }
 
 /// What the queues of all topics share.
@@ -76,323 +58,203 @@ pub(crate) struct SendContext {
     pub(crate) node: Arc<Node>,
     pub(crate) store: Recipient<Commit>,
     pub(crate) open: Recipient<OpenOutbox>,
-    pub(crate) resolve: Recipient<Resolve>,
+    pub(crate) look_up: Recipient<LookUp>,
+    pub(crate) opened: Recipient<LaneOpened>,
 }
 
-/// A message that was accepted, or waits for its commit.
-enum Taken {
-    Now(Receipt),
-    Later(oneshot::Receiver<Result<Receipt, SendError>>),
+/// Something that the queue waited for has ended.
+enum Completion {
+    LookedUp(LookUpId, Result<(), SendError>),
+    Opened(NodeId, Result<(), SendError>),
+    Room(NodeId),
+    Committed(SendId, Result<(), SendError>),
 }
 
-impl Taken {
-    async fn receipt(self) -> Result<Receipt, SendError> {
-        match self {
-            Taken::Now(receipt) => Ok(receipt),
-            // Dropped by a system that ended meanwhile: the store may have the message.
-            Taken::Later(receipt) => receipt.await.unwrap_or(Err(SendError::Indeterminate)),
-        }
-    }
-}
-
-/// Works a topic's queue off, until nobody can add to it any more.
-pub(crate) async fn work(context: SendContext, board: Arc<Board>, mut queue: mpsc::UnboundedReceiver<Waiting>) {
-    while let Some(Waiting { job, place }) = queue.next().await {
-        let on_full = job.options().on_full.unwrap_or(context.node.config.on_full);
-        let worker = Worker { context: &context, board: &board, since: place.since, on_full };
-        match job {
-            Job::One(outgoing, options, reply) => match worker.one(outgoing, options).await {
-                Ok(Taken::Now(receipt)) => drop(reply.send(Ok(receipt))),
-                Ok(later) => drop(actix_rt::spawn(later.receipt().map(|result| reply.send(result)))),
-                Err(error) => drop(reply.send(Err(error))),
+/// Runs the queue of a topic, until no send can arrive and all are finished.
+pub(crate) async fn run(context: SendContext, table: Arc<RouteTable>, mut arrivals: mpsc::UnboundedReceiver<Arrival>) {
+    let mut queue = TopicQueue {
+        context,
+        table,
+        machine: SendQueue::new(),
+        sends: HashMap::new(),
+        groups: HashMap::new(),
+        awaited: FuturesUnordered::new(),
+        error: None,
+    };
+    let mut is_open = true;
+    while is_open || !queue.machine.is_idle() {
+        let deadline = queue.machine.poll_timeout();
+        select! {
+            biased;
+            arrival = arrivals.next(), if is_open => match arrival {
+                Some(arrival) => queue.enqueue(arrival),
+                None => is_open = false,
             },
-            Job::All(outgoing, options, reply) => drop(reply.send(worker.all(outgoing, options).await)),
-            Job::Batch(messages, options, reply) => {
-                let (taken, error) = worker.batch(messages, options).await;
-                actix_rt::spawn(collect(taken, error).map(|result| reply.send(result)));
-            }
+            Some(completion) = queue.awaited.next(), if !queue.awaited.is_empty() => queue.complete(completion),
+            () = expiry(deadline) => queue.machine.handle_timeout(Instant::now()),
         }
-        drop(place);
+        queue.drive();
     }
 }
 
-/// Awaits the commits of a batch.
-async fn collect(taken: Vec<Taken>, error: Option<SendError>) -> Result<Vec<Receipt>, SendBatchError> {
-    let mut accepted = Vec::with_capacity(taken.len());
-    for one in taken {
-        match one.receipt().await {
-            Ok(receipt) => accepted.push(receipt),
-            Err(error) => return Err(SendBatchError { accepted, error }),
-        }
-    }
-    match error {
-        None => Ok(accepted),
-        Some(error) => Err(SendBatchError { accepted, error }),
+async fn expiry(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline.into()).await,
+        None => pending().await,
     }
 }
 
-/// One send at the head of a topic's queue.
-struct Worker<'a> {
-    context: &'a SendContext,
-    board: &'a Arc<Board>,
-    since: Instant,
-    on_full: OnFull,
+struct TopicQueue {
+    context: SendContext,
+    table: Arc<RouteTable>,
+    machine: SendQueue,
+    sends: HashMap<SendId, PendingSend>,
+    /// Places of messages to all, until they are settled.
+    groups: HashMap<SendId, PendingGroup>,
+    awaited: FuturesUnordered<LocalBoxFuture<'static, Completion>>,
+    /// Why what ended last has failed.
+    error: Option<SendError>,
 }
 
-impl Worker<'_> {
-    fn mode(&self, options: Options) -> Mode {
-        options.mode.unwrap_or(self.context.node.config.mode)
+impl TopicQueue {
+    fn enqueue(&mut self, Arrival { request, options, since, ticket }: Arrival) {
+        let config = &self.context.node.config;
+        let mode = options.mode.unwrap_or(config.mode);
+        let deadline = since + options.deadline.unwrap_or(config.timing.send_deadline);
+        let on_full = match options.on_full.unwrap_or(config.on_full) {
+            config::OnFull::Wait => OnFull::Wait,
+            config::OnFull::Reject => OnFull::Reject,
+        };
+        let shape = match &request {
+            SendRequest::One(..) => Shape::One,
+            SendRequest::All(..) => Shape::All { commits: mode.commits() },
+            SendRequest::Batch(messages, _) => Shape::Batch(messages.len()),
+        };
+        let id = self.machine.enqueue(QueuedSend { shape, guarantee: guarantee(mode), deadline, on_full });
+        self.sends.insert(id, PendingSend::new(request, mode, deadline, ticket));
     }
 
-    fn deadline(&self, options: Options) -> Instant {
-        self.since + options.deadline.unwrap_or(self.context.node.config.timing.send_deadline)
-    }
-
-    fn check(&self, outgoing: Outgoing, mode: Mode) -> Result<Payload, SendError> {
-        if self.context.node.is_closing() {
-            return Err(SendError::Closed);
-        }
-        outgoing.check(self.context.node.max_message(mode.durability()))
-    }
-
-    async fn one(&self, outgoing: Outgoing, options: Options) -> Result<Taken, SendError> {
-        let mode = self.mode(options);
-        let message = self.check(outgoing, mode)?;
-        self.take(&message, mode, self.deadline(options)).await
-    }
-
-    async fn batch(&self, messages: Vec<Outgoing>, options: Options) -> (Vec<Taken>, Option<SendError>) {
-        let mode = self.mode(options);
-        let deadline = self.deadline(options);
-        let mut taken = Vec::with_capacity(messages.len());
-        let mut lane: Option<Target> = None;
-        for outgoing in messages {
-            let result = match self.check(outgoing, mode) {
-                Ok(message) => self.take_on(&mut lane, &message, mode, deadline).await,
-                Err(error) => Err(error),
-            };
-            match result {
-                Ok(one) => taken.push(one),
-                Err(error) => return (taken, Some(error)),
-            }
-        }
-        (taken, None)
-    }
-
-    fn on_offer<'m>(&'m self, message: &'m Payload, mode: Mode, deadline: Instant, waiter: Waiter) -> Offer<'m> {
-        Offer {
-            headers: &message.headers,
-            body: Body::Shared(&message.payload),
-            mode,
-            deadline: Some(deadline),
-            waiter: Some(waiter),
-            wake: Wake::Now,
-            ahead: None,
+    fn complete(&mut self, completion: Completion) {
+        let mut failed = |result: Result<(), SendError>| {
+            self.error = result.err();
+            self.error.is_none()
+        };
+        match completion {
+            Completion::LookedUp(id, result) => self.machine.handle_looked_up(id, failed(result)),
+            Completion::Opened(node, result) => self.machine.handle_opened(&node, failed(result)),
+            Completion::Room(node) => self.machine.handle_room(&node),
+            Completion::Committed(send, result) => self.machine.handle_committed(send, failed(result)),
         }
     }
 
-    /// Takes a message on whichever lane is next.
-    async fn take(&self, message: &Payload, mode: Mode, deadline: Instant) -> Result<Taken, SendError> {
+    /// Carries out what the machine wants done.
+    fn drive(&mut self) {
         loop {
-            let (waiter, commit) = oneshot::channel();
-            match self.board.offer(&mut self.on_offer(message, mode, deadline, waiter)) {
-                Ok(Offered::Accepted(receipt)) => return Ok(Taken::Now(receipt)),
-                Ok(Offered::Committing) => return Ok(Taken::Later(commit)),
-                Err(blocked) => self.unblock(blocked, mode, deadline).await?,
-            }
-        }
-    }
-
-    /// Takes a message on one lane: the first that is chosen.
-    async fn take_on(
-        &self,
-        lane: &mut Option<Target>,
-        message: &Payload,
-        mode: Mode,
-        deadline: Instant,
-    ) -> Result<Taken, SendError> {
-        loop {
-            let targets = self.board.targets(mode);
-            let Some(target) = lane.clone().or_else(|| self.board.pick(&targets)) else {
-                self.unblock(Blocked::NoRoute, mode, deadline).await?;
-                continue;
-            };
-            *lane = Some(target.clone());
-            let (waiter, commit) = oneshot::channel();
-            match target.offer(&mut self.on_offer(message, mode, deadline, waiter)) {
-                Ok(Offered::Accepted(receipt)) => return Ok(Taken::Now(receipt)),
-                Ok(Offered::Committing) => return Ok(Taken::Later(commit)),
-                Err(blocked) => self.unblock(blocked, mode, deadline).await?,
-            }
-        }
-    }
-
-    /// Removes what stands in the way of a message, or says why that cannot be done.
-    async fn unblock(&self, blocked: Blocked, mode: Mode, deadline: Instant) -> Result<(), SendError> {
-        let node = &self.context.node;
-        match blocked {
-            Blocked::NoRoute => {
-                self.resolve(deadline).await?;
-                if self.board.targets(mode).is_empty() {
-                    return Err(SendError::NoRoute(self.board.topic.clone()));
+            let targets = self.table.load();
+            let Some(event) = self.machine.poll_event(&targets, || self.table.turn()) else { return };
+            match event {
+                Event::Offer { send, message, to } => {
+                    let Some(pending) = self.sends.get_mut(&send) else { continue };
+                    let group = self.groups.entry(send);
+                    let offered = pending.offer(&self.context.node, &self.table, &targets, (message, &to), group);
+                    self.machine.handle_offered(send, offered);
                 }
-                Ok(())
-            }
-            Blocked::NotOpen(target) => self.open(&target, deadline).await,
-            Blocked::Full(_) if self.on_full == OnFull::Reject => Err(SendError::QueueFull),
-            Blocked::LaneFull => Err(SendError::QueueFull),
-            Blocked::Full(link) => {
-                node.event(MeshEvent::BackPressure { topic: self.board.topic.clone() });
-                self.wait_for_room(&link, deadline).await
+                Event::LookUp(id) => self.look_up(id),
+                Event::OpenLane(node) => match find(&targets, &node) {
+                    Some(target) => self.open_lane(node, target.link.clone(), target.lane),
+                    // The target is gone: there is nothing to open, and the send chooses again.
+                    None => self.machine.handle_opened(&node, true),
+                },
+                Event::AwaitRoom(node) => {
+                    self.context.node.event(MeshEvent::BackPressure { topic: self.table.topic.clone() });
+                    match find(&targets, &node) {
+                        Some(Target { link, .. }) => self.await_room(node, link.clone()),
+                        None => self.machine.handle_room(&node),
+                    }
+                }
+                Event::Commit(send) => self.commit(send),
+                Event::Settle { send, committed } => {
+                    if let Some(group) = self.groups.remove(&send) {
+                        let receipts = group.finish(&self.context.node, committed);
+                        if let Some(pending) = self.sends.get_mut(&send) {
+                            pending.settled(receipts);
+                        }
+                    }
+                }
+                Event::Finished { send, outcome } => self.finish(send, outcome),
             }
         }
     }
 
-    async fn resolve(&self, deadline: Instant) -> Result<(), SendError> {
-        let look = self.context.resolve.send(Resolve(self.board.topic.clone()));
-        match timeout_at(deadline.into(), look).await {
-            Ok(Ok(Ok(()))) => Ok(()),
-            Ok(Ok(Err(error))) => Err(SendError::Store(error)),
-            Ok(Err(_)) => Err(SendError::Closed),
-            Err(_) => Err(SendError::Deadline),
-        }
+    fn finish(&mut self, send: SendId, outcome: Outcome) {
+        let Some(pending) = self.sends.remove(&send) else { return };
+        let error = match outcome {
+            Outcome::Accepted => return pending.accepted(),
+            Outcome::NoRoute => SendError::NoRoute(self.table.topic.clone()),
+            Outcome::QueueFull => SendError::QueueFull,
+            Outcome::Deadline => SendError::Deadline,
+            Outcome::Indeterminate => SendError::Indeterminate,
+            Outcome::Failed => self.error.clone().unwrap_or(SendError::Closed),
+            Outcome::Refused => pending.refusal(),
+        };
+        pending.failed(error);
     }
 
-    async fn open(&self, target: &Target, deadline: Instant) -> Result<(), SendError> {
-        match timeout_at(deadline.into(), open_lane(&self.context.open, &target.link, target.lane)).await {
+    fn look_up(&mut self, id: LookUpId) {
+        let look_up = self.context.look_up.send(LookUp(self.table.topic.clone()));
+        let result = look_up.map(|result| match result {
             Ok(result) => result.map_err(SendError::Store),
-            Err(_) => Err(SendError::Deadline),
-        }
-    }
-
-    async fn wait_for_room(&self, link: &Arc<Link>, deadline: Instant) -> Result<(), SendError> {
-        let room = link.room.notified();
-        if link.has_room() {
-            return Ok(());
-        }
-        timeout_at(deadline.into(), room).await.map_err(|_| SendError::Deadline)
-    }
-
-    // ---- all ----
-
-    async fn all(&self, outgoing: Outgoing, options: Options) -> Result<Vec<Receipt>, SendError> {
-        let mode = self.mode(options);
-        let deadline = self.deadline(options);
-        let message = self.check(outgoing, mode)?;
-        if self.board.targets(mode).is_empty() {
-            self.unblock(Blocked::NoRoute, mode, deadline).await?;
-        }
-        match mode {
-            Mode::AtMostOnce => self.all_direct(&message, mode, deadline).await,
-            Mode::AtLeastOnce(durability) => {
-                let group = self.reserve(&message, mode, deadline).await?;
-                self.commit(group, durability, deadline).await
-            }
-        }
-    }
-
-    async fn all_direct(&self, message: &Payload, mode: Mode, deadline: Instant) -> Result<Vec<Receipt>, SendError> {
-        let mut receipts = Vec::new();
-        let mut full = None;
-        for target in self.board.targets(mode) {
-            match self.take_on(&mut Some(target), message, mode, deadline).await {
-                Ok(taken) => receipts.push(taken.receipt().await?),
-                // A node that is behind costs the others nothing.
-                Err(SendError::QueueFull) => full = Some(SendError::QueueFull),
-                Err(error) => return Err(error),
-            }
-        }
-        full.map_or(Ok(receipts), Err)
-    }
-
-    /// Gives the message a place on every lane of the topic, or on none.
-    async fn reserve(&self, message: &Payload, mode: Mode, deadline: Instant) -> Result<Group, SendError> {
-        loop {
-            let mut group = Group { node: self.context.node.clone(), places: Vec::new(), size: message.size() };
-            match group.reserve(&self.board.every(mode), message) {
-                Ok(()) => return Ok(group),
-                Err(blocked) => {
-                    group.finish(None);
-                    self.unblock(blocked, mode, deadline).await?;
-                }
-            }
-        }
-    }
-
-    async fn commit(&self, group: Group, durability: Durability, deadline: Instant) -> Result<Vec<Receipt>, SendError> {
-        if durability == Durability::WriteBehind {
-            return Ok(group.finish(Some(false)));
-        }
-        let commit = Commit { writes: group.rows(), synced: durability == Durability::Synced, persistent: true };
-        let commit = self.context.store.send(commit);
-        // The commit goes on whatever the caller does: only its end says whether the message exists.
-        let (done, answer) = oneshot::channel();
-        actix_rt::spawn(async move {
-            let result = commit.await.unwrap_or_else(|e| Err(store_gone(&e)));
-            let receipts = group.finish(result.is_ok().then_some(true));
-            let _ = done.send(result.map(|_| receipts));
+            Err(_) => Err(SendError::Closed),
         });
-        match timeout_at(deadline.into(), answer).await {
-            Ok(Ok(result)) => result.map_err(SendError::Store),
-            Ok(Err(_)) => Err(SendError::Indeterminate),
-            Err(_) => Err(SendError::Indeterminate),
-        }
+        self.awaited.push(result.map(move |result| Completion::LookedUp(id, result)).boxed_local());
     }
-}
 
-/// One message with a place on several lanes.
-struct Group {
-    node: Arc<Node>,
-    places: Vec<(Arc<Link>, LaneIx, Receipt)>,
-    size: usize,
-}
+    fn open_lane(&mut self, node: NodeId, link: Arc<Link>, lane: LaneIx) {
+        let (open, opened) = (self.context.open.clone(), self.context.opened.clone());
+        let opening = async move {
+            let result = open_lane(&open, &opened, &link, lane).await;
+            Completion::Opened(node, result.map_err(SendError::Store))
+        };
+        self.awaited.push(opening.boxed_local());
+    }
 
-impl Group {
-    fn reserve(&mut self, targets: &[Target], message: &Payload) -> Result<(), Blocked> {
-        for target in targets {
-            let body = Body::Shared(&message.payload);
-            let offered = target.link.offer(target.lane, &message.headers, body, AcceptMode::Group, &mut None);
-            match offered {
-                Ok((receipt, _)) => self.places.push((target.link.clone(), target.lane, receipt)),
-                Err(OfferError::NotOpen) => return Err(Blocked::NotOpen(target.clone())),
-                Err(OfferError::LaneFull) => return Err(Blocked::LaneFull),
-                Err(OfferError::Full | OfferError::Unreachable) => return Err(Blocked::Full(target.link.clone())),
+    fn await_room(&mut self, node: NodeId, link: Arc<Link>) {
+        let room = async move {
+            let room = link.room.notified();
+            if !link.has_room() {
+                room.await;
             }
-        }
-        Ok(())
+            Completion::Room(node)
+        };
+        self.awaited.push(room.boxed_local());
     }
 
-    fn rows(&self) -> Vec<Write> {
-        let rows = |(link, lane, receipt): &(Arc<Link>, LaneIx, Receipt)| {
-            let key = link.lane(*lane).0?;
-            Some(Write::Append { lane: key, messages: stored(link.group_rows(*lane, receipt.id.seq)) })
+    fn commit(&mut self, send: SendId) {
+        let writes = self.groups.get(&send).map(PendingGroup::rows).unwrap_or_default();
+        let synced = self.sends.get(&send).is_some_and(PendingSend::is_synced);
+        let commit = self.context.store.send(Commit { writes, synced, persistent: true });
+        let committed = async move {
+            let result = commit.await.unwrap_or_else(|e| Err(store_gone(&e)));
+            Completion::Committed(send, result.map(|_| ()).map_err(SendError::Store))
         };
-        self.places.iter().filter_map(rows).collect()
-    }
-
-    /// See [`Outbound::finish_group`](crate::wire::outbound::Outbound::finish_group).
-    fn finish(self, committed: Option<bool>) -> Vec<Receipt> {
-        let finish = |(link, lane, receipt): (Arc<Link>, LaneIx, Receipt)| {
-            link.finish_group(lane, receipt.id.seq, committed);
-            receipt
-        };
-        let receipts: Vec<_> = self.places.into_iter().map(finish).collect();
-        if committed.is_some() {
-            count(&self.node.counters.accepted, receipts.len() as u64);
-            count(&self.node.counters.bytes_accepted, (receipts.len() * self.size) as u64);
-        }
-        receipts
+        self.awaited.push(committed.boxed_local());
     }
 }
 
 /// Opens a lane in the store under an incarnation of its own, unless it is open.
-pub(crate) async fn open_lane(open: &Recipient<OpenOutbox>, link: &Arc<Link>, lane: LaneIx) -> Result<(), StoreError> {
+pub(crate) async fn open_lane(
+    open: &Recipient<OpenOutbox>,
+    opened: &Recipient<LaneOpened>,
+    link: &Arc<Link>,
+    lane: LaneIx,
+) -> Result<(), StoreError> {
     if link.is_durable(lane) {
         return Ok(());
     }
     let (_, id) = link.lane(lane);
-    let request = OpenOutbox { lane: id, incarnation: Incarnation::new(random()) };
+    let request = OpenOutbox { lane: id.clone(), incarnation: Incarnation::new(random()) };
     let record = open.send(request).await.unwrap_or_else(|e| Err(store_gone(&e)))?;
     link.open_lane(lane, record);
+    opened.do_send(LaneOpened(id));
     Ok(())
 }

@@ -1,18 +1,21 @@
-//! AckTracker: how far every lane is acked, who waits for that, and the deletes that follow.
-//!
-//! Acks arrive far more often than rows need to go. While one delete runs, floors only rise; when it is done, one batch
-//! of ranged deletes follows for all lanes that moved. What was acked before it was stored has no rows: its floors are
-//! written now and then, or with the next delete.
+//! AckTracker: carries out what [`AckTracking`] decides. It gets the acks of all links, deletes rows through the store
+//! actor, and replies to those who wait for links to be idle or for the store to have every ack floor.
 
+use crate::actors::node::timer::Timer;
 use crate::actors::storing::store::Commit;
 use crate::stores::{LaneKey, Write};
 use crate::types::{NodeId, Seq};
+use crate::wire::ack_tracking::{AckTracking, Event, WaiterId};
 use actix::prelude::*;
 use futures::channel::oneshot;
 use std::collections::HashMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-/// A receiver is done with everything up to `through`.
+/// How long the floor of a lane without rows may wait. If a crash comes first, the next process numbers from an older floor,
+/// under an incarnation of its own.
+const FLOOR_DELAY: Duration = Duration::from_millis(500);
+
+/// The receiver is done with everything on a lane up to `through`.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Acked {
     pub(crate) lane: LaneKey,
@@ -21,88 +24,75 @@ pub(crate) struct Acked {
     pub(crate) has_rows: bool,
 }
 
-/// How long the floor of a lane without rows may wait. If a crash comes first, the next process numbers from an older floor,
-/// under an incarnation of its own.
-const FLOOR_DELAY: Duration = Duration::from_millis(500);
-
-/// What one link heard at once.
+/// The acks that one link got together.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub(crate) struct AckedBatch(pub(crate) Vec<Acked>);
 
-/// Answered when everything that is deletable has been deleted.
+/// Resolves when the store has every ack floor.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub(crate) struct Settled;
+pub(crate) struct WaitSettled;
 
-/// A link came to rest: nothing is waiting for its acks any more, or it is lost.
+/// A link is idle: nothing waits for its acks any more, or it is lost.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub(crate) struct Resting(pub(crate) NodeId);
+pub(crate) struct LinkIdle(pub(crate) NodeId);
 
-/// Answered when each of these links has come to rest.
+/// Resolves when each of these links has been idle.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub(crate) struct AllResting(pub(crate) Vec<NodeId>);
+pub(crate) struct WaitIdle(pub(crate) Vec<NodeId>);
 
 /// See the [module](self).
 pub(crate) struct AckTracker {
     store: Recipient<Commit>,
-    /// Floors that are not in the store yet.
-    due: HashMap<LaneKey, Seq>,
-    /// Rows are to go, or somebody waits: otherwise there is time.
-    urgent: bool,
-    /// A commit is under way.
-    busy: bool,
-    delayed: Option<SpawnHandle>,
-    settled: Vec<oneshot::Sender<()>>,
-    resting: Vec<(Vec<NodeId>, oneshot::Sender<()>)>,
+    acks: AckTracking<LaneKey>,
+    timer: Timer,
+    waiters: HashMap<WaiterId, oneshot::Sender<()>>,
 }
 
 impl AckTracker {
     pub(crate) fn new(store: Recipient<Commit>) -> Self {
-        AckTracker {
-            store,
-            due: HashMap::new(),
-            urgent: false,
-            busy: false,
-            delayed: None,
-            settled: Vec::new(),
-            resting: Vec::new(),
-        }
+        AckTracker { store, acks: AckTracking::new(FLOOR_DELAY), timer: Timer::default(), waiters: HashMap::new() }
     }
 
-    /// Writes the floors that are due, now or when there is time.
-    fn go_on(&mut self, ctx: &mut Context<Self>) {
-        if self.urgent || !self.settled.is_empty() {
-            self.trim(ctx);
-        } else if !self.due.is_empty() && self.delayed.is_none() {
-            self.delayed = Some(ctx.run_later(FLOOR_DELAY, |actor, ctx| {
-                actor.delayed = None;
-                actor.trim(ctx);
-            }));
-        }
-    }
-
-    fn trim(&mut self, ctx: &mut Context<Self>) {
-        if self.busy {
-            return;
-        }
-        if self.due.is_empty() {
-            for waiter in self.settled.drain(..) {
-                let _ = waiter.send(());
+    /// Carries out what the machine wants done.
+    fn drive(&mut self, ctx: &mut Context<Self>) {
+        while let Some(event) = self.acks.poll_event() {
+            match event {
+                Event::Trim(floors) => self.trim(ctx, floors),
+                Event::Resolved(waiter) => {
+                    if let Some(waiter) = self.waiters.remove(&waiter) {
+                        let _ = waiter.send(());
+                    }
+                }
             }
-            return;
         }
-        self.busy = true;
-        self.urgent = false;
-        let writes = self.due.drain().map(|(lane, through)| Write::Trim { lane, through }).collect();
+        self.timer.arm(ctx, self.acks.poll_timeout(), |actor, ctx| {
+            actor.timer.fired();
+            actor.acks.handle_timeout(Instant::now());
+            actor.drive(ctx);
+        });
+    }
+
+    fn trim(&mut self, ctx: &mut Context<Self>, floors: Vec<(LaneKey, Seq)>) {
+        let writes = floors.into_iter().map(|(lane, through)| Write::Trim { lane, through }).collect();
         let done = self.store.send(Commit::persistent(writes)).into_actor(self);
         // A commit that is given up for good concerns a fenced or damaged store: the system ends anyway.
         ctx.spawn(done.map(|_, actor, ctx| {
-            actor.busy = false;
-            actor.go_on(ctx);
+            actor.acks.handle_trimmed();
+            actor.drive(ctx);
         }));
+    }
+
+    fn wait(&mut self, ctx: &mut Context<Self>, waiter: WaiterId) -> ResponseFuture<()> {
+        let (resolve, resolved) = oneshot::channel();
+        self.waiters.insert(waiter, resolve);
+        self.drive(ctx);
+        Box::pin(async move {
+            let _ = resolved.await;
+        })
     }
 }
 
@@ -114,53 +104,37 @@ impl Handler<AckedBatch> for AckTracker {
     type Result = ();
 
     fn handle(&mut self, AckedBatch(acks): AckedBatch, ctx: &mut Self::Context) {
+        let now = Instant::now();
         for Acked { lane, through, has_rows } in acks {
-            let floor = self.due.entry(lane).or_insert(through);
-            *floor = (*floor).max(through);
-            self.urgent |= has_rows;
+            self.acks.handle_acked(now, lane, through, has_rows);
         }
-        self.go_on(ctx);
+        self.drive(ctx);
     }
 }
 
-impl Handler<Settled> for AckTracker {
+impl Handler<WaitSettled> for AckTracker {
     type Result = ResponseFuture<()>;
 
-    fn handle(&mut self, _: Settled, ctx: &mut Self::Context) -> Self::Result {
-        let (waiter, settled) = oneshot::channel();
-        self.settled.push(waiter);
-        self.trim(ctx);
-        Box::pin(async move {
-            let _ = settled.await;
-        })
+    fn handle(&mut self, _: WaitSettled, ctx: &mut Self::Context) -> Self::Result {
+        let waiter = self.acks.wait_settled();
+        self.wait(ctx, waiter)
     }
 }
 
-impl Handler<Resting> for AckTracker {
+impl Handler<LinkIdle> for AckTracker {
     type Result = ();
 
-    fn handle(&mut self, Resting(peer): Resting, _: &mut Self::Context) {
-        for (peers, _) in &mut self.resting {
-            peers.retain(|p| *p != peer);
-        }
-        for (_, waiter) in self.resting.extract_if(.., |(peers, _)| peers.is_empty()) {
-            let _ = waiter.send(());
-        }
+    fn handle(&mut self, LinkIdle(peer): LinkIdle, ctx: &mut Self::Context) {
+        self.acks.handle_idle(&peer);
+        self.drive(ctx);
     }
 }
 
-impl Handler<AllResting> for AckTracker {
+impl Handler<WaitIdle> for AckTracker {
     type Result = ResponseFuture<()>;
 
-    fn handle(&mut self, AllResting(peers): AllResting, _: &mut Self::Context) -> Self::Result {
-        let (waiter, rested) = oneshot::channel();
-        if peers.is_empty() {
-            let _ = waiter.send(());
-        } else {
-            self.resting.push((peers, waiter));
-        }
-        Box::pin(async move {
-            let _ = rested.await;
-        })
+    fn handle(&mut self, WaitIdle(peers): WaitIdle, ctx: &mut Self::Context) -> Self::Result {
+        let waiter = self.acks.wait_idle(peers);
+        self.wait(ctx, waiter)
     }
 }

@@ -1,7 +1,10 @@
 //! LinerSystem: the actor applications talk to. It routes, keeps the topics in use, and knows every other actor.
 
+mod routing;
 mod send;
 mod subscribe;
+
+pub(crate) use routing::CatalogueChanged;
 
 use crate::actors::control::threads::Threads;
 use crate::actors::messages::{
@@ -12,17 +15,18 @@ use crate::actors::node::Node;
 use crate::actors::node::peer_news::PeerNews;
 use crate::actors::receiving::listener::Listener;
 use crate::actors::receiving::session::{Announce, SetHandler};
-use crate::actors::sending::catalogue::{Catalogue, Look, Update};
 use crate::actors::sending::link::Link;
+use crate::actors::sending::pending_send::SendRequest;
 use crate::actors::sending::publisher::Publisher;
-use crate::actors::sending::queue::{Job, Queue, Resolve, SendContext, Waiting, work};
-use crate::actors::sending::routes::{Board, Fast, Wake, fast};
+use crate::actors::sending::queue::{Arrival, Enqueue, SendContext, run};
+use crate::actors::sending::route_table::{RouteTable, TrySend, Wake, try_send};
 use crate::actors::sending::sender::{DialNow, Sender, SenderPeers};
+use crate::actors::sending::topics::Topics;
 use crate::actors::storing::ack_tracker::AckTracker;
 use crate::actors::storing::link_thread::LinkThread;
 use crate::actors::storing::store::{OpenOutbox, StoreActor};
 use crate::error::{SendBatchError, SendError, SubscribeError};
-use crate::stores::{StoreError, TopicEntry};
+use crate::stores::StoreError;
 use crate::types::{NameError, NodeId, Payload, Topic};
 use crate::wire::inbound::SubscriberSpec;
 use crate::wire::outbound::Body;
@@ -59,10 +63,9 @@ pub struct LinerSystem {
     pub(crate) store: Addr<StoreActor>,
     pub(crate) acks: Addr<AckTracker>,
     pub(crate) listener: Addr<Listener>,
-    pub(crate) catalogue: Catalogue,
-    refresh: Refresh,
+    pub(crate) topics: Topics,
     pub(crate) peers: HashMap<NodeId, Peer>,
-    queues: HashMap<Topic, mpsc::UnboundedSender<Waiting>>,
+    queues: HashMap<Topic, mpsc::UnboundedSender<Arrival>>,
     /// The topics with a subscriber, and which one it is.
     handlers: HashMap<Topic, (u64, Sink)>,
     next_handler: u64,
@@ -72,28 +75,13 @@ pub struct LinerSystem {
     link_threads: Vec<LinkThread>,
     next_thread: usize,
     /// What the last send was for: the next one mostly is, too.
-    last_board: Option<Arc<Board>>,
+    last_table: Option<Arc<RouteTable>>,
     /// Links with something to transmit that do not know it yet.
     to_wake: Vec<Arc<Link>>,
     replies: Rc<Replies>,
     /// Messages taken since the mailbox was empty.
     unflushed: usize,
 }
-
-/// Reading all topics in use.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-enum Refresh {
-    #[default]
-    Idle,
-    Running,
-    /// And something may have changed since it began.
-    Again,
-}
-
-/// The catalogue may have changed.
-#[derive(Debug, Clone, Copy, Message)]
-#[rtype(result = "()")]
-pub(crate) struct CatalogueChanged;
 
 impl LinerSystem {
     pub(crate) fn new(
@@ -105,14 +93,13 @@ impl LinerSystem {
         listener: Addr<Listener>,
     ) -> Self {
         LinerSystem {
+            topics: Topics::new(node.id.clone()),
             node,
             threads,
             link_threads,
             store,
             acks,
             listener,
-            catalogue: Catalogue::default(),
-            refresh: Refresh::Idle,
             peers: HashMap::new(),
             queues: HashMap::new(),
             handlers: HashMap::new(),
@@ -120,7 +107,7 @@ impl LinerSystem {
             watchers: Vec::new(),
             observers: Vec::new(),
             next_thread: 0,
-            last_board: None,
+            last_table: None,
             to_wake: Vec::new(),
             replies: Rc::default(),
             unflushed: 0,
@@ -149,7 +136,7 @@ impl LinerSystem {
             store: thread.store.clone().recipient(),
             load: thread.store.clone().recipient(),
             acks: self.acks.clone().recipient(),
-            resting: self.acks.clone().recipient(),
+            idle: self.acks.clone().recipient(),
             system: ctx.address().recipient(),
         };
         let (node, end) = (self.node.clone(), link.clone());
@@ -159,107 +146,12 @@ impl LinerSystem {
         link
     }
 
-    pub(crate) fn rebuild(&mut self, ctx: &Context<Self>, topic: &Topic) {
-        let mut catalogue = std::mem::take(&mut self.catalogue);
-        let node = self.node.clone();
-        catalogue.rebuild(&node, topic, |peer, addrs| self.link(ctx, peer, addrs));
-        self.catalogue = catalogue;
-    }
-
-    /// The board of a topic that somebody sends to. What is known of the topic's nodes is on it from the first time.
-    fn board(&mut self, ctx: &Context<Self>, topic: &Topic) -> Arc<Board> {
-        if let Some(board) = self.last_board.as_ref().filter(|board| board.topic == *topic) {
-            return board.clone();
-        }
-        if self.use_topic(topic) {
-            self.rebuild(ctx, topic);
-        }
-        self.last_board.insert(self.catalogue.topic(topic).board.clone()).clone()
-    }
-
-    /// Marks a topic as one that somebody here sends to. Answers whether it is for the first time.
-    pub(crate) fn use_topic(&mut self, topic: &Topic) -> bool {
-        let first = self.catalogue.use_topic(topic);
-        if first {
-            self.node.uses_catalogue.notify_one();
-        }
-        first
-    }
-
-    /// Has changes of what the catalogue says of a topic reported.
-    pub(crate) fn watch_topic(&mut self, topic: &Topic) {
-        self.catalogue.watch_topic(topic);
-        self.node.uses_catalogue.notify_one();
-    }
-
     /// Tells the peers that this node serves a topic, or does not any more.
     fn announce(&self, topic: Topic, serves: bool) {
         for peer in self.peers.values() {
             peer.link.announce(topic.clone(), serves);
         }
         self.listener.do_send(Announce { topic, serves });
-    }
-
-    /// Reads what the store says of a topic now, and makes its board anew.
-    pub(crate) fn look_up(&mut self, topic: Topic) -> ResponseActFuture<Self, Result<(), StoreError>> {
-        let (node, at) = (self.node.clone(), self.catalogue.look());
-        let look = async move {
-            let entry = node.store.topic(&topic).await;
-            (topic, entry)
-        };
-        Box::pin(look.into_actor(self).then(move |(topic, entry), actor, ctx| {
-            let known = entry.map(|entry| actor.take_entry(ctx, &topic, entry, at));
-            match known {
-                Ok(false) => actor.look_up(topic),
-                Ok(true) => Box::pin(fut::ready(Ok(()))),
-                Err(error) => Box::pin(fut::ready(Err(error))),
-            }
-        }))
-    }
-
-    /// The catalogue said this of a topic at a look. Answers whether it still holds; if not, look again.
-    fn take_entry(&mut self, ctx: &Context<Self>, topic: &Topic, entry: TopicEntry, at: Look) -> bool {
-        let update = self.catalogue.update(topic, entry, at);
-        if update == Update::New
-            && let Some(entry) = self.catalogue.entry(topic)
-        {
-            self.node.event(MeshEvent::TopicChanged { topic: topic.clone(), entry: entry.clone() });
-        }
-        self.rebuild(ctx, topic);
-        update != Update::Outdated
-    }
-
-    /// Reads all topics in use again. One such look is under way at a time: where the catalogue changes faster than it is
-    /// read, a mesh that starts would ask the store for every change of every node.
-    pub(crate) fn refresh_all(&mut self, ctx: &mut Context<Self>) {
-        if self.refresh != Refresh::Idle {
-            self.refresh = Refresh::Again;
-            return;
-        }
-        let topics = self.catalogue.current_topics();
-        if topics.is_empty() {
-            return;
-        }
-        self.refresh = Refresh::Running;
-        let (node, at) = (self.node.clone(), self.catalogue.look());
-        let look = async move {
-            let entries = node.store.topics(&topics).await;
-            entries.map(|entries| topics.into_iter().zip(entries))
-        };
-        ctx.spawn(look.into_actor(self).map(move |found, actor, ctx| {
-            let mut again = std::mem::take(&mut actor.refresh) == Refresh::Again;
-            match found {
-                Ok(found) => {
-                    for (topic, entry) in found {
-                        again |= !actor.take_entry(ctx, &topic, entry, at);
-                    }
-                }
-                Err(error) => actor.node.store_failed(&error),
-            }
-            if again {
-                actor.refresh_all(ctx);
-            }
-        }));
     }
 }
 
@@ -276,48 +168,6 @@ impl Actor for LinerSystem {
         self.flush();
         self.replies.close();
         self.threads.stop();
-    }
-}
-
-impl Handler<Resolve> for LinerSystem {
-    type Result = ResponseActFuture<Self, Result<(), StoreError>>;
-
-    fn handle(&mut self, Resolve(topic): Resolve, _: &mut Self::Context) -> Self::Result {
-        self.look_up(topic)
-    }
-}
-
-impl Handler<PeerNews> for LinerSystem {
-    type Result = ();
-
-    fn handle(&mut self, news: PeerNews, ctx: &mut Self::Context) {
-        match news {
-            PeerNews::Met { node, topic, addr, store } => {
-                let dial = self.catalogue.met_at(&node) != Some(&addr);
-                self.catalogue.met(&node, &topic, addr.clone(), store == self.node.facts.id);
-                self.rebuild(ctx, &topic);
-                if dial && self.peers.contains_key(&node) {
-                    self.link(ctx, &node, vec![addr.clone()]);
-                }
-                if let Some(peer) = self.peers.get(&node).filter(|p| dial || !p.link.is_up()) {
-                    peer.sender.do_send(DialNow);
-                }
-                self.remember(ctx, node, addr);
-            }
-            PeerNews::Serves { node, topic, serves } => {
-                self.catalogue.serves(&node, &topic, serves);
-                self.rebuild(ctx, &topic);
-                self.note_tombstone(ctx, node, topic, serves);
-            }
-        }
-    }
-}
-
-impl Handler<CatalogueChanged> for LinerSystem {
-    type Result = ();
-
-    fn handle(&mut self, _: CatalogueChanged, ctx: &mut Self::Context) {
-        self.refresh_all(ctx);
     }
 }
 

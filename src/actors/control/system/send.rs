@@ -1,6 +1,7 @@
 //! How the system takes messages to send.
 
 use super::*;
+use std::time::Instant;
 
 /// Messages taken from the mailbox before links are woken and replies are given.
 const FLUSH_EVERY: usize = 64;
@@ -82,29 +83,36 @@ impl LinerSystem {
     }
 
     /// Puts something into a topic's queue.
-    fn queue(&mut self, ctx: &Context<Self>, board: &Arc<Board>, job: Job) -> Result<(), SendError> {
+    fn queue(
+        &mut self,
+        ctx: &Context<Self>,
+        table: &Arc<RouteTable>,
+        request: SendRequest,
+        options: Options,
+    ) -> Result<(), SendError> {
         if self.node.is_closing() {
             return Err(SendError::Closed);
         }
-        let place = board.queue_up(&self.node)?;
-        self.enqueue(ctx, board, Waiting { job, place })
+        let ticket = table.take_ticket(&self.node)?;
+        self.enqueue(ctx, table, Arrival { request, options, since: Instant::now(), ticket })
     }
 
-    fn enqueue(&mut self, ctx: &Context<Self>, board: &Arc<Board>, waiting: Waiting) -> Result<(), SendError> {
-        if !self.queues.contains_key(&board.topic) {
-            let (queue, waits) = mpsc::unbounded();
+    fn enqueue(&mut self, ctx: &Context<Self>, table: &Arc<RouteTable>, arrival: Arrival) -> Result<(), SendError> {
+        if !self.queues.contains_key(&table.topic) {
+            let (queue, arrivals) = mpsc::unbounded();
             let open: Recipient<OpenOutbox> = self.store.clone().recipient();
             let context = SendContext {
                 node: self.node.clone(),
                 store: self.store.clone().recipient(),
                 open,
-                resolve: ctx.address().recipient(),
+                look_up: ctx.address().recipient(),
+                opened: ctx.address().recipient(),
             };
-            actix_rt::spawn(work(context, board.clone(), waits));
-            self.queues.insert(board.topic.clone(), queue);
+            actix_rt::spawn(run(context, table.clone(), arrivals));
+            self.queues.insert(table.topic.clone(), queue);
         }
-        let queue = self.queues.get(&board.topic).ok_or(SendError::Closed)?;
-        queue.unbounded_send(waiting).map_err(|_| SendError::Closed)
+        let queue = self.queues.get(&table.topic).ok_or(SendError::Closed)?;
+        queue.unbounded_send(arrival).map_err(|_| SendError::Closed)
     }
 
     /// Ends the queues, after what is in them.
@@ -113,16 +121,16 @@ impl LinerSystem {
     }
 
     pub(crate) fn waiting_sends(&self) -> usize {
-        self.catalogue.boards().map(|board| board.waiting()).sum()
+        self.topics.waiting_sends()
     }
 
-    pub(super) fn send_to(&mut self, ctx: &Context<Self>, send: SendTo) -> Answer<SendResult> {
+    pub(super) fn send_to(&mut self, ctx: &mut Context<Self>, send: SendTo) -> Answer<SendResult> {
         self.flush_now_and_then();
         let SendTo { topic, outgoing, options } = send;
-        let board = match self.last_board.take() {
-            Some(board) if topic.as_ref().is_ok_and(|topic| *topic == board.topic) => board,
+        let table = match self.last_table.take() {
+            Some(table) if topic.as_ref().is_ok_and(|topic| *topic == table.topic) => table,
             _ => match self.check_topic(topic) {
-                Ok(topic) => self.board(ctx, &topic),
+                Ok(topic) => self.table(ctx, &topic),
                 Err(error) => return Answer::Now(Err(error)),
             },
         };
@@ -131,16 +139,17 @@ impl LinerSystem {
             Err(error) => return Answer::Now(Err(error.into())),
         };
         let body = Body::Shared(&payload);
-        let answer = match fast(&self.node, &board, &outgoing.headers, body, options, Wake::Later(&mut self.to_wake)) {
-            Fast::Done(result) => Answer::Now(result),
-            Fast::Ahead(receipt, _) => Answer::Now(Ok(receipt)),
-            Fast::Committing(commit) => Answer::Later(commit),
-            Fast::Blocked => {
-                let outgoing = Outgoing { headers: outgoing.headers, payload: payload.into_bytes() };
-                self.later(ctx, &board, |reply| Job::One(outgoing, options, reply))
-            }
-        };
-        self.last_board = Some(board);
+        let answer =
+            match try_send(&self.node, &table, &outgoing.headers, body, options, Wake::Later(&mut self.to_wake)) {
+                TrySend::Done(result) => Answer::Now(result),
+                TrySend::Ahead(receipt, _) => Answer::Now(Ok(receipt)),
+                TrySend::Committing(commit) => Answer::Later(commit),
+                TrySend::Blocked => {
+                    let outgoing = Outgoing { headers: outgoing.headers, payload: payload.into_bytes() };
+                    self.later(ctx, &table, options, |reply| SendRequest::One(outgoing, reply))
+                }
+            };
+        self.last_table = Some(table);
         answer
     }
 
@@ -162,11 +171,12 @@ impl LinerSystem {
     pub(super) fn later<T>(
         &mut self,
         ctx: &Context<Self>,
-        board: &Arc<Board>,
-        job: impl FnOnce(oneshot::Sender<Result<T, SendError>>) -> Job,
+        table: &Arc<RouteTable>,
+        options: Options,
+        request: impl FnOnce(oneshot::Sender<Result<T, SendError>>) -> SendRequest,
     ) -> Answer<Result<T, SendError>> {
         let (reply, answer) = oneshot::channel();
-        match self.queue(ctx, board, job(reply)) {
+        match self.queue(ctx, table, request(reply), options) {
             Ok(()) => Answer::Later(answer),
             Err(error) => Answer::Now(Err(error)),
         }
@@ -241,13 +251,13 @@ impl Handler<SendTo> for LinerSystem {
     }
 }
 
-impl Handler<Queue> for LinerSystem {
+impl Handler<Enqueue> for LinerSystem {
     type Result = ();
 
-    fn handle(&mut self, Queue { board, waiting }: Queue, ctx: &mut Self::Context) {
+    fn handle(&mut self, Enqueue { table, arrival }: Enqueue, ctx: &mut Self::Context) {
         if self.node.is_closing() {
-            waiting.refuse(SendError::Closed);
-        } else if let Err(error) = self.enqueue(ctx, &board, waiting) {
+            arrival.request.refuse(SendError::Closed);
+        } else if let Err(error) = self.enqueue(ctx, &table, arrival) {
             tracing::error!(node = %self.node.id, %error, "a topic's queue has ended");
         }
     }
@@ -259,8 +269,8 @@ impl Handler<SendAll> for LinerSystem {
     fn handle(&mut self, SendAll { topic, outgoing, options }: SendAll, ctx: &mut Self::Context) -> Self::Result {
         match self.check_topic(topic) {
             Ok(topic) => {
-                let board = self.board(ctx, &topic);
-                self.later(ctx, &board, |reply| Job::All(outgoing, options, reply))
+                let table = self.table(ctx, &topic);
+                self.later(ctx, &table, options, |reply| SendRequest::All(outgoing, reply))
             }
             Err(error) => Answer::Now(Err(error)),
         }
@@ -272,12 +282,12 @@ impl Handler<SendBatch> for LinerSystem {
 
     fn handle(&mut self, SendBatch { topic, messages, options }: SendBatch, ctx: &mut Self::Context) -> Self::Result {
         let refuse = |error| Answer::Now(Err(SendBatchError { accepted: Vec::new(), error }));
-        let board = match self.check_topic(topic) {
-            Ok(topic) => self.board(ctx, &topic),
+        let table = match self.check_topic(topic) {
+            Ok(topic) => self.table(ctx, &topic),
             Err(error) => return refuse(error),
         };
         let (reply, answer) = oneshot::channel();
-        match self.queue(ctx, &board, Job::Batch(messages, options, reply)) {
+        match self.queue(ctx, &table, SendRequest::Batch(messages, reply), options) {
             Ok(()) => Answer::Later(answer),
             Err(error) => refuse(error),
         }
@@ -293,16 +303,17 @@ impl Handler<GetPublisher> for LinerSystem {
             Err(error) => return Box::pin(fut::ready(Err(error))),
         };
         let publisher = publisher(self, ctx, &topic, options);
-        if self.catalogue.get(&topic).is_some_and(crate::actors::sending::catalogue::TopicState::was_read) {
+        if self.topics.routing.entry(&topic).is_some() {
             return Box::pin(fut::ready(Ok(publisher)));
         }
         // The topic's nodes are looked up now, so that the first message finds them.
-        Box::pin(self.look_up(topic).map(|result, _, _| result.map(|()| publisher).map_err(SendError::Store)))
+        Box::pin(self.look_up(ctx, &topic).map(|result, _, _| result.map(|()| publisher).map_err(SendError::Store)))
     }
 }
 
-fn publisher(system: &mut LinerSystem, ctx: &Context<LinerSystem>, topic: &Topic, options: Options) -> Publisher {
-    Publisher::new(system.node.clone(), system.board(ctx, topic), ctx.address().recipient(), options)
+fn publisher(system: &mut LinerSystem, ctx: &mut Context<LinerSystem>, topic: &Topic, options: Options) -> Publisher {
+    let table = system.table(ctx, topic);
+    Publisher::new(system.node.clone(), table, ctx.address().recipient(), options)
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use crate::actors::node::peer_news::PeerNews;
 use crate::actors::node::timer::Timer;
 use crate::actors::node::{Node, count, random, wall_ms};
 use crate::actors::sending::link::{Drive, Link};
-use crate::actors::storing::ack_tracker::{Acked, AckedBatch, Resting};
+use crate::actors::storing::ack_tracker::{Acked, AckedBatch, LinkIdle};
 use crate::actors::storing::store::{Commit, Load, store_gone};
 use crate::stores::{DeadLetter, DeadLetterOrigin, PageLimit, StoreError, Stored, Write};
 use crate::types::{Incarnation, Message as Body, MessageId, Seq};
@@ -46,7 +46,7 @@ pub(crate) struct SenderPeers {
     pub(crate) store: Recipient<Commit>,
     pub(crate) load: Recipient<Load>,
     pub(crate) acks: Recipient<AckedBatch>,
-    pub(crate) resting: Recipient<Resting>,
+    pub(crate) idle: Recipient<LinkIdle>,
     pub(crate) system: Recipient<PeerNews>,
 }
 
@@ -180,7 +180,7 @@ impl Sender {
         let peer = self.link.peer.clone();
         tracing::info!(node = %self.node.id, %peer, reason, "link lost");
         self.node.event(MeshEvent::PeerDown { peer: peer.clone(), reason: reason.to_owned() });
-        self.peers.resting.do_send(Resting(peer));
+        self.peers.idle.do_send(LinkIdle(peer));
         self.wait(ctx);
         self.drive(ctx);
     }
@@ -209,7 +209,7 @@ impl Sender {
         if !acked.is_empty() {
             self.peers.acks.do_send(AckedBatch(acked));
             if self.node.is_closing() && !self.link.has_work() {
-                self.peers.resting.do_send(Resting(self.link.peer.clone()));
+                self.peers.idle.do_send(LinkIdle(self.link.peer.clone()));
             }
         }
         self.timer.arm(ctx, deadline, |actor, ctx| {
