@@ -1,19 +1,17 @@
 //! What only the PostgreSQL backend promises: the real reason at the start, operators, roles, TLS, outages.
 #![cfg(feature = "postgres")]
 
-#[path = "servers/certificates.rs"]
-mod certificates;
 // Part of the suite's harness is for the suite alone.
 #[allow(dead_code)]
 mod conformance;
 
-use certificates::Certificates;
-use conformance::postgres::{Database, PASSWORD, Server, psql};
 use conformance::*;
 use futures::executor::block_on;
 use liner::stores::postgres::{PostgresOptions, PostgresStore};
 use liner::stores::*;
 use liner::{LaneName, Seq};
+use liner_test_servers::certificates::Certificates;
+use liner_test_servers::postgres::{Database, PASSWORD, Server, psql};
 use std::fs;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -497,7 +495,7 @@ impl Pooler {
         );
         fs::write(dir.path().join("pgbouncer.ini"), settings).expect("writes");
         fs::write(dir.path().join("users"), format!("\"liner\" \"{PASSWORD}\"\n")).expect("writes");
-        let mut process = conformance::postgres::unprivileged("pgbouncer", dir.path())
+        let mut process = liner_test_servers::postgres::unprivileged("pgbouncer", dir.path())
             .arg("pgbouncer.ini")
             .current_dir(dir.path())
             .stderr(std::process::Stdio::piped())

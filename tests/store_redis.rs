@@ -1,19 +1,17 @@
 //! What only the Redis backend promises: the real reason at the start, settings, operators, full servers, outages.
 #![cfg(feature = "redis")]
 
-#[path = "servers/certificates.rs"]
-mod certificates;
 // Part of the suite's harness is for the suite alone.
 #[allow(dead_code)]
 mod conformance;
 
-use certificates::Certificates;
-use conformance::redis::{Database, Server, cli};
 use conformance::*;
 use futures::executor::block_on;
 use liner::stores::redis::{RedisOptions, RedisStore};
 use liner::stores::*;
 use liner::{LaneName, Seq};
+use liner_test_servers::certificates::Certificates;
+use liner_test_servers::redis::{Database, Server, cli};
 use std::net::{Ipv4Addr, TcpListener};
 use std::process::Command;
 use std::sync::Arc;

@@ -9,10 +9,6 @@
 
 mod options;
 mod part;
-#[path = "../../tests/servers/postgres.rs"]
-mod postgres;
-#[path = "../../tests/servers/redis.rs"]
-mod redis;
 mod server;
 
 use options::Options;

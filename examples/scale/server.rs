@@ -1,7 +1,8 @@
 //! The private server of a run, and what it says of its load.
 
+use crate::Failure;
 use crate::options::{Kind, Options};
-use crate::{Failure, postgres, redis};
+use liner_test_servers::{postgres, redis};
 
 pub(crate) enum Server {
     Postgres { url: String, _server: postgres::Server },

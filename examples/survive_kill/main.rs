@@ -20,12 +20,6 @@ mod check;
 mod child;
 mod log;
 mod options;
-#[cfg(feature = "postgres")]
-#[path = "../../tests/servers/postgres.rs"]
-mod postgres;
-#[cfg(feature = "redis")]
-#[path = "../../tests/servers/redis.rs"]
-mod redis;
 mod server;
 
 use check::History;

@@ -7,9 +7,9 @@ use std::error::Error;
 pub(crate) enum Server {
     None,
     #[cfg(feature = "postgres")]
-    Postgres(crate::postgres::Server),
+    Postgres(liner_test_servers::postgres::Server),
     #[cfg(feature = "redis")]
-    Redis(crate::redis::Server),
+    Redis(liner_test_servers::redis::Server),
 }
 
 impl Server {
@@ -18,13 +18,13 @@ impl Server {
         match options.store {
             #[cfg(feature = "postgres")]
             Kind::Postgres => {
-                let server = crate::postgres::Server::start(&["fsync=on"]);
+                let server = liner_test_servers::postgres::Server::start(&["fsync=on"]);
                 options.url = server.database("mesh");
                 Server::Postgres(server)
             }
             #[cfg(feature = "redis")]
             Kind::Redis => {
-                let server = crate::redis::Server::start(&[]);
+                let server = liner_test_servers::redis::Server::start(&[]);
                 options.url = server.url(0);
                 Server::Redis(server)
             }
@@ -71,10 +71,13 @@ impl Server {
             #[cfg(feature = "postgres")]
             Server::Postgres(_) => {
                 let schema = if options.isolated { node } else { "public" };
-                crate::postgres::psql(&options.url, &format!("SELECT count(*) FROM {schema}.conn_messages"))
+                liner_test_servers::postgres::psql(
+                    &options.url,
+                    &format!("SELECT count(*) FROM {schema}.conn_messages"),
+                )
             }
             #[cfg(feature = "redis")]
-            Server::Redis(_) => crate::redis::queued(&options.url_of(node)).to_string(),
+            Server::Redis(_) => liner_test_servers::redis::queued(&options.url_of(node)).to_string(),
         }
     }
 }

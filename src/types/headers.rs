@@ -1,4 +1,4 @@
-//! Headers: small key/value pairs that travel with a message, kept in their wire form.
+//! Headers: small key/value pairs that travel with a message, kept in their encoded form.
 //!
 //! ```text
 //! headers := { key_len: u8, key: UTF-8, value_len: u16 little-endian, value: bytes }*
@@ -9,28 +9,28 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use std::fmt;
 
-/// Longest encoded headers in bytes. Headers are for small facts about a message, and stand beside it in one frame.
+/// The maximum size of encoded headers in bytes. Headers are for small facts about a message and share its frame.
 pub const MAX_HEADERS: usize = 64 * 1024;
 
-/// Why headers were refused.
+/// Error of invalid headers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum HeadersError {
-    /// A key has 1 to 255 bytes.
-    #[error("header key has {0} bytes, 1 to 255 are allowed")]
+    /// A key does not have 1 to 255 bytes.
+    #[error("header key of {0} bytes: expected 1 to 255 bytes")]
     Key(usize),
-    /// A value has at most 65,535 bytes.
-    #[error("header value has {0} bytes, at most 65535 are allowed")]
+    /// A value is longer than 65,535 bytes.
+    #[error("header value of {0} bytes exceeds the limit of 65535 bytes")]
     Value(usize),
-    /// All headers of a message have at most [`MAX_HEADERS`] bytes when encoded.
-    #[error("headers have {0} bytes, at most {MAX_HEADERS} are allowed")]
+    /// The encoded headers are longer than [`MAX_HEADERS`].
+    #[error("headers of {0} bytes exceed the limit of {MAX_HEADERS} bytes")]
     TooLong(usize),
-    /// Bytes from a peer or a store that are not headers.
+    /// The bytes from a peer or a store are no encoded headers.
     #[error("headers are malformed")]
     Malformed,
 }
 
-/// The headers of a message, in the order they were added. Keys may repeat; [`Headers::get`] answers the first.
+/// The headers of a message, in the order they were added. Keys may repeat.
 ///
 /// ```
 /// let headers = liner::Headers::builder().with("trace", "7f3a").with("kind", "order").build()?;
@@ -44,7 +44,7 @@ impl Headers {
     /// No headers.
     pub const EMPTY: Headers = Headers(Bytes::new());
 
-    /// The same headers, their bytes appended to `buffer` and taken off it.
+    /// Copies the headers into `buffer` and returns them as a share of that buffer.
     pub(crate) fn moved_into(&self, buffer: &mut BytesMut) -> Headers {
         if self.0.is_empty() {
             return Headers::EMPTY;
@@ -53,15 +53,15 @@ impl Headers {
         Headers(buffer.split().freeze())
     }
 
-    /// Starts a map.
+    /// Returns a builder of headers.
     pub fn builder() -> HeadersBuilder {
         HeadersBuilder { buf: BytesMut::new(), error: None }
     }
 
-    /// Takes headers in their encoded form, checking every length and key.
+    /// Decodes headers, validating every length and key. The bytes are shared, not copied.
     ///
     /// # Errors
-    /// [`HeadersError::Malformed`] or [`HeadersError::TooLong`].
+    /// Returns [`HeadersError::Malformed`] or [`HeadersError::TooLong`].
     pub fn decode(encoded: Bytes) -> Result<Self, HeadersError> {
         if encoded.len() > MAX_HEADERS {
             return Err(HeadersError::TooLong(encoded.len()));
@@ -73,22 +73,22 @@ impl Headers {
         Ok(Headers(encoded))
     }
 
-    /// The encoded form, empty when there are none.
+    /// Returns the encoded form, which is empty if there are no headers.
     pub fn encoded(&self) -> &Bytes {
         &self.0
     }
 
-    /// Whether there are none.
+    /// Returns whether there are no headers.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The value of the first header with this key.
+    /// Returns the value of the first header with this key.
     pub fn get(&self, key: &str) -> Option<&[u8]> {
         self.iter().find(|(k, _)| *k == key).map(|(_, v)| v)
     }
 
-    /// All pairs, in the order they were added.
+    /// Returns an iterator over all pairs, in the order they were added.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
         let mut rest = &self.0[..];
         std::iter::from_fn(move || {
@@ -105,7 +105,7 @@ impl fmt::Debug for Headers {
     }
 }
 
-/// Key, value and what follows; `None` when the bytes are not a pair.
+/// Splits off the first pair: key, value and the rest. Returns `None` if the bytes do not start with a pair.
 fn split_pair(bytes: &[u8]) -> Option<(&str, &[u8], &[u8])> {
     let (&key_len, rest) = bytes.split_first()?;
     let (key, rest) = rest.split_at_checked(usize::from(key_len))?;
@@ -115,7 +115,7 @@ fn split_pair(bytes: &[u8]) -> Option<(&str, &[u8], &[u8])> {
     Some((key, value, rest))
 }
 
-/// Collects headers; the first mistake is reported by [`HeadersBuilder::build`].
+/// Builder of [`Headers`]. [`HeadersBuilder::build`] reports the first mistake.
 #[derive(Debug)]
 pub struct HeadersBuilder {
     buf: BytesMut,
@@ -142,10 +142,10 @@ impl HeadersBuilder {
         Ok(())
     }
 
-    /// The finished headers.
+    /// Returns the headers.
     ///
     /// # Errors
-    /// [`HeadersError`] for the first pair that was refused, or when all together are too long.
+    /// Returns [`HeadersError`] for the first invalid pair, or if all pairs together are too long.
     pub fn build(self) -> Result<Headers, HeadersError> {
         if let Some(error) = self.error {
             return Err(error);

@@ -1,6 +1,7 @@
-//! The vocabulary every other module speaks: names, numbers and payloads, parsed once at the edge.
+//! Names, numbers and payloads that all other modules use. They are validated once, when they are made.
 //!
-//! Nothing here knows of sockets, stores, actors or clocks. Fields are private, so a value that exists is valid.
+//! Nothing here knows of sockets, stores, actors or clocks. Fields of validated types are private, so a value that exists is
+//! valid.
 
 mod headers;
 mod names;
@@ -12,33 +13,34 @@ use bytes::Bytes;
 use std::fmt;
 use std::ops::Range;
 
-/// A message's place in its lane, counted from 1. 64 bits: a lane at ten million a second lasts 58,000 years.
+/// The number of a message in its lane, counted from 1. 64 bits last a lane with ten million messages a second for 58,000
+/// years.
 ///
-/// `Seq::ZERO` stands for "before the first message".
+/// [`Seq::ZERO`] stands for the position before the first message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Seq(u64);
 
 impl Seq {
-    /// Before the first message.
+    /// The position before the first message.
     pub const ZERO: Seq = Seq(0);
 
-    /// The message number `n`; 0 is "before the first".
+    /// Creates the number `n`; 0 is [`Seq::ZERO`].
     pub const fn new(n: u64) -> Self {
         Seq(n)
     }
 
-    /// The number as an integer.
+    /// Returns the number as an integer.
     pub const fn get(self) -> u64 {
         self.0
     }
 
-    /// The number after this one. Saturates, which no lane lives long enough to see.
+    /// Returns the next number. Saturates, which no lane lives long enough to reach.
     #[must_use]
     pub const fn next(self) -> Self {
         Seq(self.0.saturating_add(1))
     }
 
-    /// The number before this one; `ZERO` stays `ZERO`.
+    /// Returns the previous number. [`Seq::ZERO`] stays the same.
     #[must_use]
     pub const fn prev(self) -> Self {
         Seq(self.0.saturating_sub(1))
@@ -58,12 +60,12 @@ macro_rules! opaque_u64 {
         pub struct $name(u64);
 
         impl $name {
-            /// Wraps a number that a store or a peer handed out.
+            /// Wraps a number that a store or a peer issued.
             pub const fn new(n: u64) -> Self {
                 $name(n)
             }
 
-            /// The number as an integer.
+            /// Returns the number as an integer.
             pub const fn get(self) -> u64 {
                 self.0
             }
@@ -78,61 +80,71 @@ macro_rules! opaque_u64 {
 }
 
 opaque_u64! {
-    /// One unbroken life of a lane's numbering: random, minted when a sending process opens the lane. 64 random bits, so
-    /// that two lives never share one by chance.
+    /// Identity of an unbroken numbering of a lane: 64 random bits, drawn when a sending process opens the lane. Two
+    /// numberings of a lane never share them by chance.
     Incarnation
 }
 
 opaque_u64! {
-    /// How often a node of this name has started on its store. A process holding a lower epoch is fenced.
+    /// The number of starts of a node's name on its store. A process with a lower epoch is fenced. Only stores deal in
+    /// epochs.
     Epoch
 }
 
 opaque_u64! {
-    /// A random number made with a store; tells two nodes whether they share one.
+    /// The random identity of a store. Two nodes that compare it know whether they share a store.
     StoreId
 }
 
-/// How far a receiver has come in a lane: everything up to `seq` of `incarnation`, and of all earlier ones, is handled.
+/// The position of a receiver in a lane: everything up to `seq` of `incarnation`, and everything of earlier incarnations, is
+/// handled. Only stores deal in cursors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Cursor {
-    /// The life of the lane that `seq` counts in.
+    /// The incarnation of the lane that issued `seq`.
     pub incarnation: Incarnation,
-    /// The highest number below which all are handled.
+    /// The last number up to which all messages are handled.
     pub seq: Seq,
 }
 
-/// A message body: never empty, shared without copying.
+/// The body of a message. It is never empty, and clones share the bytes.
+///
+/// ```
+/// use liner::Payload;
+///
+/// let payload = Payload::new("invoice 7")?;
+/// assert_eq!(&payload[..7], b"invoice");
+/// # Ok::<(), liner::EmptyPayload>(())
+/// ```
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Payload(Bytes);
 
-/// The error of [`Payload::new`]: a message must carry at least one byte.
+/// Error of [`Payload::new`]: a payload needs at least one byte.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("payload is empty")]
 pub struct EmptyPayload;
 
 impl Payload {
-    /// Takes ownership of the bytes without copying them.
+    /// Creates a payload from the bytes, without copying them.
     ///
     /// # Errors
-    /// [`EmptyPayload`] when there is no byte.
+    /// Returns [`EmptyPayload`] if there are no bytes.
     pub fn new(bytes: impl Into<Bytes>) -> Result<Self, EmptyPayload> {
         let bytes = bytes.into();
         if bytes.is_empty() { Err(EmptyPayload) } else { Ok(Payload(bytes)) }
     }
 
-    /// A part of a buffer, which must not be empty, shared without copying.
+    /// Creates a payload that shares a part of a buffer. The part must not be empty.
     pub(crate) fn part_of(buffer: &Bytes, range: Range<usize>) -> Self {
         debug_assert!(!range.is_empty(), "a payload has at least one byte");
         Payload(buffer.slice(range))
     }
 
-    /// The shared buffer.
+    /// Converts the payload into its shared buffer.
     pub fn into_bytes(self) -> Bytes {
         self.0
     }
 
-    /// The shared buffer, borrowed.
+    /// Returns the shared buffer.
     pub fn as_bytes(&self) -> &Bytes {
         &self.0
     }
@@ -152,22 +164,22 @@ impl fmt::Debug for Payload {
     }
 }
 
-/// What an application sends: a payload and, if it likes, headers.
+/// A payload with its headers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
-    /// Small key/value pairs; empty costs nothing.
+    /// The headers, possibly empty.
     pub headers: Headers,
     /// The body.
     pub payload: Payload,
 }
 
 impl Message {
-    /// Bytes of payload and headers: what counts against every byte budget.
+    /// Returns the size of payload and headers in bytes, which is what limits in bytes count.
     pub fn size(&self) -> usize {
         self.payload.len() + self.headers.encoded().len()
     }
 
-    /// The same message, its bytes appended to `buffer` and taken off it.
+    /// Copies the message into `buffer` and returns it as a share of that buffer.
     pub(crate) fn moved_into(&self, buffer: &mut bytes::BytesMut) -> Message {
         let headers = self.headers.moved_into(buffer);
         buffer.extend_from_slice(&self.payload);
@@ -175,20 +187,20 @@ impl Message {
     }
 }
 
-/// Identifies one message for good: stable over redelivery, restarts and replays, equal in the sender's
+/// The permanent identity of a message. It is the same over redelivery, restarts and replays, and the same in the sender's
 /// [`Receipt`](crate::Receipt) and the receiver's [`Delivery`](crate::Delivery).
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct MessageId {
     /// The lane, which names the sender.
     pub lane: LaneId,
-    /// The life of the lane the number belongs to.
+    /// The incarnation of the lane that issued the number.
     pub incarnation: Incarnation,
-    /// The number in the lane.
+    /// The number of the message in the lane.
     pub seq: Seq,
 }
 
 impl MessageId {
-    /// The node that sent the message.
+    /// Returns the node that sent the message.
     pub fn sender(&self) -> &NodeId {
         self.lane.sender()
     }

@@ -1,28 +1,29 @@
-//! Names: nodes, topics and the lanes they make. Checked once, then shared by reference count.
+//! Names of nodes, topics and lanes. They are validated once, and clones share the text.
 
 use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 
-/// Longest name in bytes. Names stand in store keys, frames and log lines; 255 fits one length byte.
+/// The maximum length of a name in bytes. Names are part of store keys, frames and log lines; 255 fits one length byte.
 pub const MAX_NAME: usize = 255;
 
-/// Names that start so belong to the library.
+/// The prefix of names that are reserved for the library.
 pub const RESERVED_PREFIX: &str = "__#";
 
-/// Why a name was refused.
+/// Error of an invalid name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NameError {
-    /// A name needs at least one character.
+    /// The name is empty.
     #[error("name is empty")]
     Empty,
-    /// A name has at most [`MAX_NAME`] bytes.
-    #[error("name has {0} bytes, at most {MAX_NAME} are allowed")]
+    /// The name is longer than [`MAX_NAME`] bytes.
+    #[error("name of {0} bytes exceeds the limit of {MAX_NAME} bytes")]
     TooLong(usize),
-    /// Control characters, NUL among them, are not part of a name.
+    /// The name contains a control character, such as NUL.
     #[error("name contains a control character")]
     ControlCharacter,
-    /// Names starting with [`RESERVED_PREFIX`] are the library's own.
+    /// The name starts with [`RESERVED_PREFIX`].
     #[error("name starts with the reserved prefix {RESERVED_PREFIX}")]
     Reserved,
 }
@@ -50,19 +51,33 @@ macro_rules! name {
         pub struct $name(Arc<str>);
 
         impl $name {
-            /// Checks and takes a name.
+            /// Creates a name.
             ///
             /// # Errors
-            /// [`NameError`] when it is empty, longer than [`MAX_NAME`] bytes, contains a control character or starts
-            /// with [`RESERVED_PREFIX`].
+            /// Returns [`NameError`] if the name is empty, is longer than [`MAX_NAME`] bytes, contains a control character
+            /// or starts with [`RESERVED_PREFIX`].
             pub fn new(name: &str) -> Result<Self, NameError> {
                 check(name)?;
                 Ok($name(Arc::from(name)))
             }
 
-            /// The name as text.
+            /// Returns the name as text.
             pub fn as_str(&self) -> &str {
                 &self.0
+            }
+        }
+
+        impl AsRef<str> for $name {
+            fn as_ref(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = NameError;
+
+            fn from_str(name: &str) -> Result<Self, NameError> {
+                $name::new(name)
             }
         }
 
@@ -94,11 +109,11 @@ name! {
 }
 
 name! {
-    /// What messages are addressed to. Many nodes may serve one topic, one node many topics.
+    /// The destination of messages. Many nodes may serve one topic, and one node many topics.
     Topic
 }
 
-/// The four names that make a lane: one ordered stream of messages.
+/// The four names of a lane, an ordered stream of messages.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LaneName {
     /// The node that sends.
@@ -117,42 +132,42 @@ impl fmt::Display for LaneName {
     }
 }
 
-/// A shared [`LaneName`]: one reference count per message instead of four.
+/// A shared [`LaneName`]. A clone counts one reference instead of four.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LaneId(Arc<LaneName>);
 
 impl LaneId {
-    /// Shares a lane name.
+    /// Creates a shared lane name.
     pub fn new(name: LaneName) -> Self {
         LaneId(Arc::new(name))
     }
 
-    /// The same name, counted apart: two threads that count the same references slow each other down.
+    /// Copies the name with a reference count of its own: threads that share a count slow each other down.
     pub(crate) fn unshared(&self) -> Self {
         LaneId(Arc::new(self.name().clone()))
     }
 
-    /// The four names.
+    /// Returns the four names.
     pub fn name(&self) -> &LaneName {
         &self.0
     }
 
-    /// The node that sends.
+    /// Returns the node that sends.
     pub fn sender(&self) -> &NodeId {
         &self.0.sender
     }
 
-    /// The sender's own topic, where replies go.
+    /// Returns the sender's own topic, where replies go.
     pub fn source(&self) -> &Topic {
         &self.0.source
     }
 
-    /// The node that receives.
+    /// Returns the node that receives.
     pub fn receiver(&self) -> &NodeId {
         &self.0.receiver
     }
 
-    /// The topic addressed.
+    /// Returns the topic addressed.
     pub fn topic(&self) -> &Topic {
         &self.0.topic
     }

@@ -6,13 +6,6 @@ pub(crate) mod inbox;
 pub(crate) mod journal;
 pub(crate) mod outbox;
 
-#[cfg(feature = "postgres")]
-#[path = "../servers/postgres.rs"]
-pub(crate) mod postgres;
-#[cfg(feature = "redis")]
-#[path = "../servers/redis.rs"]
-pub(crate) mod redis;
-
 use liner::stores::memory::MemoryStore;
 #[cfg(feature = "postgres")]
 use liner::stores::postgres::PostgresStore;
@@ -21,6 +14,10 @@ use liner::stores::redis::RedisStore;
 use liner::stores::sqlite::{SqliteOptions, SqliteStore};
 use liner::stores::*;
 use liner::{Cursor, Headers, Incarnation, LaneName, Message, NodeId, Payload, Seq, Topic};
+#[cfg(feature = "postgres")]
+use liner_test_servers::postgres;
+#[cfg(feature = "redis")]
+use liner_test_servers::redis;
 use std::sync::Arc;
 
 /// Where a store keeps its data. Dropping all handles and opening another is a crash and a restart; two handles are two

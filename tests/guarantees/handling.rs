@@ -285,7 +285,7 @@ async fn g12_another_node_at_the_address_gets_nothing() {
     let stranger = Node::start(mesh.apart("stranger")).await;
     let mut wrong = Inbox::at(&stranger).await;
     proxy.forward_to(&stranger.bound().await);
-    let orders = Node::start(mesh.apart("orders").seed("billing", "billing-1", &proxy.addr())).await;
+    let orders = Node::start(mesh.apart("orders").seed("billing", "billing-1", proxy.addr())).await;
     orders.send("billing", "for billing").await;
     proxy.taken_more_than(1).await;
     let billing = Node::start(mesh.apart("billing")).await;

@@ -94,7 +94,7 @@ async fn nodes_with_files_of_their_own_talk_and_reply_through_seeds() {
     let mut config = mesh.apart("hub");
     for topic in ["a", "b", "c"] {
         let node = Node::start(mesh.apart(topic)).await;
-        config = config.seed(topic, &format!("{topic}-1"), &node.bound().await);
+        config = config.seed(topic, format!("{topic}-1"), node.bound().await);
         peers.push((topic, Inbox::at(&node).await, node));
     }
     let hub = Node::start(config).await;

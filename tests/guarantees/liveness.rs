@@ -25,7 +25,7 @@ async fn g15_a_half_open_peer_is_noticed_and_delivery_resumes_without_a_new_send
         .connect_timeout(Duration::from_millis(200))
         .redial_backoff_max(Duration::from_millis(100));
     let orders = Node::start(mesh.config("orders").timing(timing)).await;
-    let billing = Node::start(mesh.config("billing").advertise(&proxy.addr())).await;
+    let billing = Node::start(mesh.config("billing").advertise(proxy.addr())).await;
     proxy.forward_to(&billing.bound().await);
     let mut inbox = Inbox::at(&billing).await;
     let mut events = Events::of(&orders).await;
@@ -78,7 +78,7 @@ async fn g16_a_black_hole_costs_other_peers_nothing(mesh: Mesh) {
     for peer in ["hole-1", "hole-2", "hole-3"] {
         let hole = Proxy::new().await;
         hole.stall();
-        config = config.seed("hole", peer, &hole.addr());
+        config = config.seed("hole", peer, hole.addr());
         holes.push(hole);
     }
     let orders = Node::start(config).await;
@@ -97,7 +97,7 @@ async fn g16_stopped_peers_hold_up_nobody_else(mesh: Mesh) {
     let mut stopped = Vec::new();
     for peer in ["stopped-1", "stopped-2", "stopped-3"] {
         let proxy = Proxy::new().await;
-        let node = Node::start(mesh.named(peer, "stopped").advertise(&proxy.addr())).await;
+        let node = Node::start(mesh.named(peer, "stopped").advertise(proxy.addr())).await;
         proxy.forward_to(&node.bound().await);
         let inbox = Inbox::at(&node).await;
         stopped.push((node, proxy, inbox));

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 async fn g01_everything_accepted_is_handled_whatever_breaks(mesh: Mesh) {
     let proxy = Proxy::new().await;
-    let advertised = |mesh: &Mesh| mesh.config("billing").advertise(&proxy.addr());
+    let advertised = |mesh: &Mesh| mesh.config("billing").advertise(proxy.addr());
     let mut orders = Node::start(mesh.config("orders")).await;
     let mut billing = Node::start(advertised(&mesh)).await;
     proxy.forward_to(&billing.bound().await);
@@ -112,7 +112,7 @@ async fn g03_a_lost_reply_is_neither_success_nor_failure(mesh: Mesh) {
 async fn g04_order_first_deliveries_come_in_accept_order(mesh: Mesh) {
     let proxy = Proxy::new().await;
     let orders = Node::start(mesh.config("orders")).await;
-    let billing = Node::start(mesh.config("billing").advertise(&proxy.addr())).await;
+    let billing = Node::start(mesh.config("billing").advertise(proxy.addr())).await;
     proxy.forward_to(&billing.bound().await);
     let mut inbox = Inbox::at(&billing).await;
     let sent = texts("", 300);
@@ -234,7 +234,7 @@ async fn g05_messages_held_ready_go_to_the_next_subscriber(mesh: Mesh) {
 async fn g06_at_most_once_is_never_delivered_twice_nor_out_of_order(mesh: Mesh) {
     let proxy = Proxy::new().await;
     let orders = Node::start(mesh.config("orders")).await;
-    let billing = Node::start(mesh.config("billing").advertise(&proxy.addr())).await;
+    let billing = Node::start(mesh.config("billing").advertise(proxy.addr())).await;
     proxy.forward_to(&billing.bound().await);
     let mut inbox = Inbox::at(&billing).await;
     for n in 0..300u32 {

@@ -189,6 +189,6 @@ impl Isolated {
 
     pub(crate) fn config(&self, which: &str) -> Config {
         let path = self.path(which);
-        Config::sqlite(&format!("iso-{which}"), &format!("topic-iso-{which}"), path)
+        Config::sqlite(format!("iso-{which}"), format!("topic-iso-{which}"), path)
     }
 }

@@ -74,7 +74,7 @@ impl Mesh {
 
     /// A node called `{topic}-1` on a file of its own.
     pub(crate) fn apart(&self, topic: &str) -> Config {
-        Config::sqlite(&format!("{topic}-1"), topic, self.path(&format!("{topic}.sqlite")))
+        Config::sqlite(format!("{topic}-1"), topic, self.path(&format!("{topic}.sqlite")))
     }
 
     /// Another handle on the shared store.

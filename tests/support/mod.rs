@@ -8,17 +8,12 @@ pub(crate) mod inbox;
 pub(crate) mod mesh;
 pub(crate) mod node;
 pub(crate) mod outage;
-#[cfg(feature = "postgres")]
-#[path = "../servers/postgres.rs"]
-pub(crate) mod postgres;
 pub(crate) mod proxy;
-#[cfg(feature = "redis")]
-#[path = "../servers/redis.rs"]
-pub(crate) mod redis;
 pub(crate) mod store;
 
 pub(crate) use events::Events;
 pub(crate) use inbox::{Inbox, Reply};
+pub(crate) use liner_test_servers::{postgres, redis};
 pub(crate) use mesh::Mesh;
 pub(crate) use node::Node;
 pub(crate) use proxy::Proxy;

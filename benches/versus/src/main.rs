@@ -11,8 +11,6 @@ mod growth;
 mod measure;
 mod options;
 mod plan;
-#[path = "../../../tests/servers/postgres.rs"]
-mod postgres;
 mod report;
 mod results;
 mod rows;

@@ -1,7 +1,7 @@
 //! Servers that contenders need: found in the path, started on a free port with an empty directory, killed when dropped.
 
-use crate::postgres;
 use crate::rows::ServerKind;
+use liner_test_servers::postgres;
 use std::fs;
 use std::net::TcpStream;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! Looking into a system and administering it.
+//! Handlers of the messages that inspect and administer a system.
 
 use crate::actors::control::replay::{FindLane, FindSink, LaneEnd, Replay, replay};
 use crate::actors::control::system::LinerSystem;
@@ -37,7 +37,8 @@ fn amount(amount: outbound::Volume) -> Amount {
     Amount { messages: amount.messages, bytes: amount.bytes }
 }
 
-/// What the store holds, with what links know better: they count what only memory holds, too.
+/// Returns the messages that wait, per lane: the counts of the store, corrected by the links, which also count the messages
+/// that only memory holds.
 async fn pending(node: Arc<Node>, links: Vec<Arc<Link>>) -> Result<BTreeMap<LaneId, PendingLane>, StoreError> {
     let stored = node.store.pending(&node.id).await?;
     let mut lanes: BTreeMap<_, _> = stored.into_iter().map(|p| (p.lane.clone(), p)).collect();
@@ -199,7 +200,8 @@ impl Handler<ForgetPeer> for LinerSystem {
     }
 }
 
-/// Called before the store forgets, so that nothing goes there any more, and after, in case the catalogue was read meanwhile.
+/// Both are called before the store forgets, so that nothing is sent there any more, and again after it, because the catalogue
+/// may have been read in between.
 impl LinerSystem {
     fn forget_peer(&mut self, ctx: &mut Context<Self>, peer: &NodeId) {
         if let Some(gone) = self.peers.remove(peer) {

@@ -1,4 +1,4 @@
-//! How a system starts and ends.
+//! Start and end of a system.
 
 use crate::actors::control::system::{CatalogueChanged, LinerSystem};
 use crate::actors::control::threads::Threads;
@@ -27,10 +27,10 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout, timeout_at};
 
-/// The lease is renewed, and topics in use are read again, so often within one lease.
+/// Renewals per lease. Topics in use are read again as often.
 const RENEWALS: u32 = 3;
 
-/// Opens the store a configuration names. Blocks for as long as that takes.
+/// Opens the configured store. Blocks while it does.
 pub(crate) fn open_store(config: &Config) -> Result<SharedStore, OpenError> {
     Ok(match &config.store {
         StoreConfig::Memory(store) => Arc::new(store.clone()),
@@ -47,7 +47,7 @@ pub(crate) fn open_store(config: &Config) -> Result<SharedStore, OpenError> {
     })
 }
 
-/// Binds the listen address, if this node may listen there.
+/// Binds the listen address, if the configuration permits it.
 fn bind(config: &Config) -> Result<TcpListener, SpawnError> {
     let failed = |source| SpawnError::Bind { addr: config.listen.clone(), source };
     let addrs: Vec<SocketAddr> = config.listen.to_socket_addrs().map_err(failed)?.collect();
@@ -59,7 +59,7 @@ fn bind(config: &Config) -> Result<TcpListener, SpawnError> {
     Ok(socket)
 }
 
-/// What peers are told: the bound address, or the advertised one with the bound port in place of 0.
+/// Returns the address to publish: the bound one, or the advertised one with the bound port in place of 0.
 fn published(config: &Config, bound: SocketAddr) -> String {
     match config.advertise.as_deref().map(|addr| addr.rsplit_once(':')) {
         Some(Some((host, "0"))) => format!("{host}:{}", bound.port()),
@@ -68,31 +68,42 @@ fn published(config: &Config, bound: SocketAddr) -> String {
 }
 
 impl LinerSystem {
-    /// Starts a node: opens its store, binds, registers under its name, and starts its actors on threads of its own. Works
-    /// inside an actix system, where it uses that system, and anywhere else, where it starts one.
+    /// Starts a node: opens its store, binds its address, registers its name, and starts its actors on threads of their own.
     ///
-    /// A process that runs under the same name on the same store is fenced from here on: it stops by itself.
+    /// Inside an actix system the node uses that system. Elsewhere, for example under `#[tokio::main]`, it starts one on
+    /// threads of its own. An older process that runs under the same name on the same store is fenced, and stops by itself.
     ///
-    /// Opening the store and resolving the listen address block the thread, usually for milliseconds; a store that another
-    /// process is writing to, for up to 5 s.
-    ///
-    /// Dropping the future before it resolves may leave the name registered and the node running without a handle on it: run
-    /// it to its end.
+    /// Opening the store and resolving the listen address block the thread, usually for milliseconds. If another process is
+    /// writing to the store, that may take up to 5 s.
     ///
     /// # Errors
-    /// [`SpawnError`]: the first thing that went wrong. Nothing runs then.
+    /// Returns [`SpawnError`] for the first step that fails. Nothing runs then.
+    ///
+    /// # Cancellation
+    /// Not cancellation safe: if the future is dropped before it resolves, the name may stay registered, and the node may run
+    /// without a handle on it.
+    ///
+    /// # Examples
+    /// ```
+    /// use liner::{Config, LinerSystem, Shutdown, stores::memory::MemoryStore};
+    ///
+    /// # #[actix::main] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let orders = LinerSystem::spawn(Config::memory("orders-1", "orders", &MemoryStore::new())).await?;
+    /// orders.send(Shutdown::now()).await??;
+    /// # Ok(()) }
+    /// ```
     pub async fn spawn(config: Config) -> Result<Addr<LinerSystem>, SpawnError> {
         let names = config.names()?;
         let socket = bind(&config)?;
         let bound = socket.local_addr().map_err(|source| SpawnError::Bind { addr: config.listen.clone(), source })?;
         let store = open_store(&config)?;
         let node = Arc::new(register(config, &names, store, bound).await?);
-        // Before a peer can hear of this node: an answer to it has a route from the first message on.
+        // Before a peer can know of this node, so that a reply to it has a route from the first message on.
         let lease = node.config.timing.lease;
         node.store.publish(&node.fence, &node.topic, &node.published, false, lease).await?;
-        let left = left(&node).await?;
+        let prior = prior_state(&node).await?;
         let threads = Threads::start(node.config.link_threads).await?;
-        let system = start(node.clone(), threads, socket, left);
+        let system = start(node.clone(), threads, socket, prior);
         tracing::info!(node = %node.id, topic = %node.topic, addr = %node.published, "node started");
         Ok(system)
     }
@@ -102,7 +113,7 @@ async fn register(config: Config, names: &Names, store: SharedStore, bound: Sock
     let facts = store.facts().await?;
     let registration = store.register(&names.node).await?;
     let fence = Fence { node: names.node.clone(), epoch: registration.epoch };
-    // Before the seeds: what the reference was told of its peers says what its numbers mean.
+    // Before the seeds: the routes that liner_broker remembered decide what its numbers mean.
     adopt(&store, &fence).await?;
     for (topic, node, addr) in &names.seeds {
         store.seed(topic, node, addr).await?;
@@ -126,17 +137,17 @@ async fn register(config: Config, names: &Names, store: SharedStore, bound: Sock
     })
 }
 
-/// Takes over what the reference implementation left, before anybody asks about lanes.
+/// Takes over the data that liner_broker left in the store. Must run before lanes are read.
 async fn adopt(store: &SharedStore, fence: &Fence) -> Result<(), StoreError> {
     let adopted = store.adopt(fence).await?;
     if adopted != Adopted::default() {
         let Adopted { messages, gone, dead_letters } = adopted;
-        tracing::info!(node = %fence.node, messages, gone, dead_letters, "took over what liner_broker left");
+        tracing::info!(node = %fence.node, messages, gone, dead_letters, "adopted data of liner_broker");
     }
     Ok(())
 }
 
-fn start(node: Arc<Node>, threads: Threads, socket: TcpListener, left: Left) -> Addr<LinerSystem> {
+fn start(node: Arc<Node>, threads: Threads, socket: TcpListener, prior: PriorState) -> Addr<LinerSystem> {
     let core = threads.core.clone();
     LinerSystem::start_in_arbiter(&core, move |ctx| {
         let _ = node.events.set(ctx.address().recipient());
@@ -146,37 +157,36 @@ fn start(node: Arc<Node>, threads: Threads, socket: TcpListener, left: Left) -> 
         let (shared, system, on) = (node.clone(), ctx.address().recipient(), links.clone());
         let listener = Listener::start_in_arbiter(&threads.links[0], |_| Listener::new(shared, socket, system, on));
         let mut system = LinerSystem::new(node, threads, links, store, acks, listener);
-        system.resume(ctx, left);
+        system.resume(ctx, prior);
         system
     })
 }
 
-/// What an earlier process left: lanes, and the addresses of peers. Read before the first send, to which a lane may be
-/// the only route there is.
-struct Left {
+/// Lanes and peer addresses of an earlier process. Read before the first send, because a lane may be its only route.
+struct PriorState {
     lanes: Vec<LaneId>,
     peers: Vec<(NodeId, String)>,
 }
 
-async fn left(node: &Node) -> Result<Left, StoreError> {
+async fn prior_state(node: &Node) -> Result<PriorState, StoreError> {
     let lanes = node.store.lanes(&node.id).await?;
     let peers = node.store.peers(&node.id).await?;
-    Ok(Left { lanes, peers })
+    Ok(PriorState { lanes, peers })
 }
 
-/// The lanes with something queued. Counting may take a while, so nothing waits for it but them.
+/// Returns the lanes with queued messages. Counting may take a while, so the start does not wait for it.
 async fn queued(node: Arc<Node>) -> Result<Vec<LaneId>, StoreError> {
     Ok(node.store.pending(&node.id).await?.into_iter().map(|p| p.lane).collect())
 }
 
 impl LinerSystem {
-    /// Takes up what an earlier process left queued, and keeps the lease and the catalogue current from here on.
+    /// Recovers the queues of an earlier process, and keeps the lease and the catalogue current from now on.
     pub(crate) fn begin(&mut self, ctx: &mut Context<Self>) {
-        self.take_up(ctx);
+        self.recover(ctx);
         let interval = self.node.config.timing.lease / RENEWALS;
         ctx.run_interval(interval, |actor, ctx| {
             actor.renew(ctx);
-            // A lease that expires changes no row, so nobody is told of it.
+            // The expiry of a lease changes no row, so no store reports it.
             actor.refresh(ctx);
         });
         let (node, system) = (self.node.clone(), ctx.address());
@@ -195,28 +205,28 @@ impl LinerSystem {
         ctx.spawn(watch.into_actor(self));
     }
 
-    fn take_up(&mut self, ctx: &mut Context<Self>) {
+    fn recover(&mut self, ctx: &mut Context<Self>) {
         let queued = queued(self.node.clone()).into_actor(self);
         ctx.spawn(queued.map(|queued, actor, ctx| match queued {
-            Ok(queued) => actor.take_up_lanes(ctx, queued),
+            Ok(queued) => actor.recover_lanes(ctx, queued),
             Err(error) => {
                 actor.node.store_failed(&error);
-                ctx.run_later(actor.node.config.timing.store_retry, Self::take_up);
+                ctx.run_later(actor.node.config.timing.store_retry, Self::recover);
             }
         }));
     }
 
-    fn resume(&mut self, ctx: &mut Context<Self>, left: Left) {
-        for (peer, addr) in left.peers {
+    fn resume(&mut self, ctx: &mut Context<Self>, prior: PriorState) {
+        for (peer, addr) in prior.peers {
             self.topics.routing.remember(&peer, addr.clone());
             self.link(ctx, &peer, vec![addr]);
         }
-        for lane in &left.lanes {
+        for lane in &prior.lanes {
             self.topics.routing.handle_lane_opened(lane.receiver(), lane.topic());
         }
     }
 
-    fn take_up_lanes(&mut self, ctx: &mut Context<Self>, queued: Vec<LaneId>) {
+    fn recover_lanes(&mut self, ctx: &mut Context<Self>, queued: Vec<LaneId>) {
         for lane in queued {
             self.use_topic(ctx, lane.topic());
             let link = self.link(ctx, lane.receiver(), Vec::new());
@@ -247,7 +257,7 @@ impl LinerSystem {
         ctx.spawn(renewal.into_actor(self));
     }
 
-    /// Remembers where a peer listens, for the next start.
+    /// Stores the address of a peer for the next start.
     pub(crate) fn remember(&mut self, ctx: &mut Context<Self>, peer: NodeId, addr: String) {
         if addr.is_empty() {
             return;
@@ -261,7 +271,7 @@ impl LinerSystem {
         ctx.spawn(remembered.into_actor(self));
     }
 
-    /// Notes in this node's own store that a peer unsubscribed, or serves a topic again.
+    /// Records in this node's own store that a peer unsubscribed from a topic, or serves it again.
     pub(crate) fn note_tombstone(&mut self, ctx: &mut Context<Self>, peer: NodeId, topic: Topic, serves: bool) {
         self.node.event(match (peer.clone(), topic.clone()) {
             (peer, topic) if serves => MeshEvent::PeerSubscribed { peer, topic },
@@ -287,21 +297,21 @@ impl LinerSystem {
         let closed = self.listener.send(Close);
         let node = self.node.clone();
         let ending = async move {
-            // A listener that is gone already has nothing to close.
+            // A listener that has stopped already has nothing to close.
             let _ = closed.await;
             node.ended.store(true, Ordering::Release);
-            // A store that was given to the node belongs to who gave it.
+            // A store that was given to the node is closed by its owner.
             if !matches!(node.config.store, StoreConfig::Custom(_)) {
-                // A store that hangs must not keep a node that was told to end.
+                // A store that hangs must not keep the node from ending.
                 if timeout(PERSIST_PATIENCE, node.store.end()).await.is_err() {
-                    tracing::warn!(node = %node.id, "the store does not close");
+                    tracing::warn!(node = %node.id, "store did not close in time");
                 }
             }
         };
         ending.into_actor(self).map(|(), _, ctx: &mut Context<Self>| ctx.stop())
     }
 
-    /// A newer process has the name: nothing may be written any more.
+    /// Ends the system after a newer process took the name. Nothing may be written any more.
     pub(crate) fn stop_fenced(&mut self, ctx: &mut Context<Self>) {
         if !self.node.closing.swap(true, Ordering::AcqRel) {
             let closed = self.close();
@@ -309,7 +319,7 @@ impl LinerSystem {
         }
     }
 
-    /// Waits until links that are up have their acks, or the deadline.
+    /// Waits until the links that are up have their acks, or until the deadline.
     fn wait_for_acks(&self, deadline: Instant) -> impl Future<Output = ()> + use<> {
         let busy = self.peers.iter().filter(|(_, p)| p.link.is_up() && p.link.has_work());
         let idle = self.acks.send(WaitIdle(busy.map(|(peer, _)| peer.clone()).collect()));
@@ -323,7 +333,7 @@ impl LinerSystem {
         lanes.map(|(_, _, amount)| amount.messages).sum()
     }
 
-    /// Writes what only memory holds. Answers how many messages the store did not take.
+    /// Stores the messages that only memory holds. Returns how many the store did not take.
     fn persist(&self) -> impl Future<Output = u64> + use<> {
         let links: Vec<_> = self.peers.values().map(|p| p.link.clone()).collect();
         let deadline = Instant::now() + PERSIST_PATIENCE;
@@ -339,7 +349,7 @@ impl LinerSystem {
     }
 }
 
-/// How long a shutdown waits for the store to take what only memory holds.
+/// How long a shutdown waits for the store to take the messages that only memory holds.
 const PERSIST_PATIENCE: Duration = Duration::from_secs(5);
 
 impl Handler<Shutdown> for LinerSystem {

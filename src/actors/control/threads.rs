@@ -9,7 +9,7 @@ use std::thread;
 pub(crate) struct Threads {
     pub(crate) core: ArbiterHandle,
     pub(crate) links: Vec<ArbiterHandle>,
-    /// The actix system started for it where there was none.
+    /// The actix system that was started because there was none.
     own: Option<System>,
 }
 
@@ -29,7 +29,7 @@ impl Threads {
         let run = move || {
             let runner = System::new();
             let (core, links) = runner.block_on(async { arbiters(links) });
-            // If nobody waits any more, the system ends at once.
+            // If the caller is gone, the system ends at once.
             if ready.send((core, links, System::current())).is_ok()
                 && let Err(error) = runner.run()
             {
@@ -42,7 +42,7 @@ impl Threads {
         Ok(Threads { core, links, own: Some(own) })
     }
 
-    /// Stops the threads, after what they are doing now.
+    /// Stops the threads after their current work.
     pub(crate) fn stop(&self) {
         for thread in &self.links {
             thread.stop();

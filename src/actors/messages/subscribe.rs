@@ -9,8 +9,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What became of a batch: those before `handled` were, the one at `handled` failed if there is a nack, the others were not
-/// tried.
+/// The outcome of a batch: the deliveries before `handled` were handled. If there is a nack, the one at `handled` failed. The
+/// others were not tried.
 #[derive(Debug)]
 pub(crate) struct BatchAnswer {
     pub(crate) handled: usize,
@@ -55,10 +55,10 @@ impl BatchReply {
     }
 }
 
-/// What takes batches that are handed off.
+/// A function that takes batches and passes them on.
 pub(crate) type Handoff = dyn Fn(Vec<Delivery>, BatchReply) + Send + Sync;
 
-/// What a callback is.
+/// A function that handles one delivery.
 pub(crate) type Callback = dyn Fn(&Delivery) -> Result<(), Nack> + Send + Sync;
 
 /// Who takes the messages of a topic. An actor lives at least as long as its subscription.

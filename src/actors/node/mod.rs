@@ -1,4 +1,4 @@
-//! What all actors of one system share: who the node is, its store, its counters. Set up once, read by everybody.
+//! State that all actors of a system share: the identity of the node, its configuration, store and counters. Set up once.
 
 pub(crate) mod peer_news;
 pub(crate) mod timer;
@@ -16,19 +16,19 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::Notify;
 
-/// The transmit buffer of a link: enough to fill the socket while the next one is written.
+/// Size of a link's transmit buffer: enough to keep the socket busy while the next buffer is filled.
 const TRANSMIT_BYTES: usize = 1 << 20;
-/// Large payloads are cut into parts of this size, so that they hold up neither other lanes nor heartbeats.
+/// Size of the parts of large payloads. Parts this small delay neither other lanes nor heartbeats.
 const PART_BYTES: usize = 1 << 20;
-/// How long an ack may wait for others: a fraction of the default of `write_behind_delay`, after half of which the sender stores what is
-/// not acked.
+/// How long an ack may wait for others. A fraction of the default `write_behind_delay`, because the sender stores what is not
+/// acked after half of that.
 const ACK_DELAY: Duration = Duration::from_millis(5);
-/// Rows of one append, and messages of one load. Larger ones gain little and hold the store for longer.
+/// Rows of one append, and size of one load. Larger ones gain little and occupy the store for longer.
 const APPEND_MESSAGES: usize = 4096;
 const PAGE_MESSAGES: u64 = 2048;
 const PAGE_BYTES: u64 = 4 << 20;
 
-/// What is counted for [`Stats`](crate::Stats).
+/// The counters of [`Stats`](crate::Stats).
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     pub(crate) accepted: AtomicU64,
@@ -43,11 +43,12 @@ pub(crate) struct Counters {
     pub(crate) duplicates: AtomicU64,
 }
 
-/// Adds to a counter that nothing is decided by.
+/// Adds to a counter. No decision depends on it, so no ordering is needed.
 pub(crate) fn count(counter: &AtomicU64, n: u64) {
     counter.fetch_add(n, Ordering::Relaxed);
 }
 
+/// The shared state of one system.
 pub(crate) struct Node {
     pub(crate) id: NodeId,
     pub(crate) topic: Topic,
@@ -55,23 +56,24 @@ pub(crate) struct Node {
     pub(crate) store: SharedStore,
     pub(crate) fence: Fence,
     pub(crate) facts: StoreFacts,
-    /// The process before this one died: attempts are recorded.
+    /// Whether the process before this one died. If so, attempts are recorded.
     pub(crate) unclean: bool,
     pub(crate) started: Instant,
     pub(crate) bound: SocketAddr,
     pub(crate) published: String,
     pub(crate) counters: Counters,
-    /// Somebody here sends to a topic, or watches one: from now on the catalogue matters.
+    /// Notified when this node first sends to a topic or watches one: from then on the catalogue matters.
     pub(crate) uses_catalogue: Notify,
-    /// No new sends.
+    /// Whether new sends are refused.
     pub(crate) closing: AtomicBool,
-    /// The store is closed, or about to be: what fails from here on is no news.
+    /// Whether the store is closed or about to be. Later failures are not reported.
     pub(crate) ended: AtomicBool,
-    /// Where events go: the system, which hands them on to watchers.
+    /// The recipient of events: the system, which forwards them to watchers and observers.
     pub(crate) events: OnceLock<Recipient<MeshEvent>>,
 }
 
 impl Node {
+    /// Logs an event and reports it to the watchers.
     pub(crate) fn event(&self, event: MeshEvent) {
         tracing::debug!(node = %self.id, ?event);
         if let Some(recipient) = self.events.get() {
@@ -79,6 +81,7 @@ impl Node {
         }
     }
 
+    /// Reports a failure of the store.
     pub(crate) fn store_failed(&self, error: &StoreError) {
         if self.has_ended() {
             return;
@@ -90,7 +93,7 @@ impl Node {
         }
     }
 
-    /// The same for what is received.
+    /// Reports a failure of the store on the receiving side.
     pub(crate) fn inbox_failed(&self, error: &StoreError) {
         if self.has_ended() {
             return;
@@ -110,7 +113,7 @@ impl Node {
         self.ended.load(Ordering::Acquire)
     }
 
-    /// The largest message that can be sent with this durability, in bytes.
+    /// Returns the size of the largest message that can be sent with this durability, in bytes.
     pub(crate) fn max_message(&self, durability: Option<Durability>) -> u64 {
         let configured = self.config.limits.max_message;
         durability.map_or(configured, |_| configured.min(self.facts.max_message as u64))
@@ -154,22 +157,22 @@ impl Node {
         }
     }
 
-    /// A part with headers and frame around it stays below the largest frame.
+    /// Returns the size of parts, such that a part with headers and frame fits the largest frame.
     fn part_bytes(&self) -> usize {
         PART_BYTES.min(self.config.limits.max_frame as usize / 2)
     }
 }
 
-/// The time for people to read.
+/// Returns the wall clock in milliseconds since 1970, for people to read.
 pub(crate) fn wall_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// 64 random bits.
+/// Returns 64 random bits.
 ///
-/// Falls back to the address-space and clock randomness of the hasher where the system has no random source: what is
-/// drawn needs to be unlikely to repeat, not secret.
+/// Without a random source of the system, it falls back to the randomness of the hasher: the numbers must be unlikely to
+/// repeat, but need not be secret.
 pub(crate) fn random() -> u64 {
     getrandom::u64().unwrap_or_else(|_| {
         use std::hash::{BuildHasher, RandomState};

@@ -1,8 +1,8 @@
 //! The one timer of an actor that drives a machine.
 //!
-//! Deadlines mostly move away: each sign of life of a peer moves that of its silence. A timer that is a little early is left
-//! alone, and set again when it fires; only an earlier deadline, or one much later, sets it anew. So neither a busy link
-//! sets it all the time, nor does an idle one wake up for nothing.
+//! Deadlines mostly move away: each sign of life of a peer moves the deadline of its silence. A timer that is a little early
+//! stays as it is, and is set again when it fires; only an earlier deadline, or a much later one, replaces it. So a busy link
+//! does not set timers all the time, and an idle one does not wake up for nothing.
 
 use actix::prelude::*;
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ const EARLY: Duration = Duration::from_millis(500);
 pub(crate) struct Timer(Option<(Instant, SpawnHandle)>);
 
 impl Timer {
-    /// Has `due` called at `deadline`, or before: it must arm the timer again.
+    /// Calls `due` at `deadline` or before. `due` must arm the timer again.
     pub(crate) fn arm<A: Actor<Context = Context<A>>>(
         &mut self,
         ctx: &mut Context<A>,
@@ -30,7 +30,7 @@ impl Timer {
         self.0 = Some((deadline, ctx.run_later(deadline.saturating_duration_since(Instant::now()), due)));
     }
 
-    /// It has fired.
+    /// Records that the timer has fired.
     pub(crate) fn fired(&mut self) {
         self.0 = None;
     }

@@ -5,10 +5,6 @@
 
 mod dump;
 mod place;
-#[path = "../../servers/postgres.rs"]
-mod postgres_server;
-#[path = "../../servers/redis.rs"]
-mod redis_server;
 mod story;
 
 use place::Place;
@@ -38,12 +34,12 @@ fn write(directory: &Path) {
     keep("isolated-a.db");
     keep("isolated-b.db");
 
-    let server = redis_server::Server::start(&[]);
+    let server = liner_test_servers::redis::Server::start(&[]);
     let place = Place::Redis(server.url(0));
     story::shared(&place);
     std::fs::write(directory.join("redis.txt"), dump::redis(&server.url(0))).expect("writes");
 
-    let server = postgres_server::Server::start(&[]);
+    let server = liner_test_servers::postgres::Server::start(&[]);
     let url = server.database("reference");
     story::shared(&Place::Postgres(url.clone()));
     std::fs::write(directory.join("postgres.sql"), dump::postgres(&url)).expect("writes");

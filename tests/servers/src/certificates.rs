@@ -1,22 +1,26 @@
-//! Certificates for tests, made by `openssl`, two days long good.
+//! Certificates for tests, made by `openssl` and valid for two days.
 
 use std::process::Command;
 use tempfile::TempDir;
 
-/// A directory of certificates and their keys: `name.crt` and `name.key`.
-pub(crate) struct Certificates(TempDir);
+/// A directory of certificates and their keys, `name.crt` and `name.key`. It is removed when the value is dropped.
+#[derive(Debug)]
+pub struct Certificates(TempDir);
 
 impl Certificates {
-    pub(crate) fn new() -> Certificates {
+    /// Creates an empty directory.
+    #[expect(clippy::new_without_default, reason = "making a directory is no default")]
+    pub fn new() -> Certificates {
         Certificates(tempfile::tempdir().expect("temporary directory"))
     }
 
-    pub(crate) fn file(&self, name: &str) -> String {
+    /// Returns the path of a file in the directory.
+    pub fn file(&self, name: &str) -> String {
         self.0.path().join(name).display().to_string()
     }
 
-    /// One whose common name and only DNS name are `name`, signed by an authority or by itself.
-    pub(crate) fn make(&self, name: &str, authority: Option<&str>) {
+    /// Makes a certificate whose common name and only DNS name are `name`, signed by an authority or by itself.
+    pub fn make(&self, name: &str, authority: Option<&str>) {
         let dns = format!("subjectAltName=DNS:{name}");
         let mut words = vec!["-addext", &dns, "-addext", "basicConstraints=critical,CA:FALSE"];
         let files = authority.map(|of| (format!("{of}.crt"), format!("{of}.key")));
@@ -26,8 +30,8 @@ impl Certificates {
         self.openssl(name, &words);
     }
 
-    /// One that others are signed with.
-    pub(crate) fn authority(&self, name: &str) {
+    /// Makes a certificate that others are signed with.
+    pub fn authority(&self, name: &str) {
         self.openssl(name, &["-addext", "basicConstraints=critical,CA:TRUE"]);
     }
 

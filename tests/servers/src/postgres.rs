@@ -4,12 +4,11 @@
 //! process does, however that happens. PostgreSQL refuses to run as root: then it runs as the user `postgres`. What cannot
 //! be started fails the test with the reason.
 
-#![allow(dead_code, reason = "each test binary uses its own part")]
-
+use crate::checked;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Output, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -19,9 +18,10 @@ use tempfile::TempDir;
 /// Its role must be allowed to create databases.
 const GIVEN: &str = "LINER_TEST_POSTGRES_URL";
 
-/// The role of private servers and its password, which needs escaping in a URL.
+/// The role of private servers.
 const ROLE: &str = "liner";
-pub(crate) const PASSWORD: &str = "s@cret/1";
+/// The password of the role of private servers. It needs escaping in a URL.
+pub const PASSWORD: &str = "s@cret/1";
 const ESCAPED: &str = "s%40cret%2F1";
 
 /// Ends the server when its input does, and itself when the server ends; then removes the directory if it is told one.
@@ -50,8 +50,8 @@ fn found(name: &str) -> Option<PathBuf> {
     dirs.iter().map(|dir| dir.join(name)).find(|path| path.is_file())
 }
 
-/// What the server that would be started says it is, if there is one.
-pub(crate) fn version() -> Option<String> {
+/// Returns the version of the server that would be started, if one is installed.
+pub fn version() -> Option<String> {
     Some(checked("postgres --version", Command::new(found("postgres")?).arg("--version").output()).trim().to_owned())
 }
 
@@ -79,20 +79,13 @@ fn command(program: &Path) -> Command {
     command
 }
 
-/// A program that refuses to run as root, too, and reads files in `dir`.
-pub(crate) fn unprivileged(program: &str, dir: &Path) -> Command {
+/// Returns a command for a program that refuses to run as root and reads files in `dir`.
+pub fn unprivileged(program: &str, dir: &Path) -> Command {
     if let Some((user, group)) = other_user() {
         std::os::unix::fs::chown(dir, Some(user), Some(group)).expect("changes the owner");
     }
     let found = ["/usr/sbin", "/usr/bin"].iter().map(|dir| Path::new(dir).join(program)).find(|path| path.is_file());
     command(found.as_deref().unwrap_or(Path::new(program)))
-}
-
-fn checked(what: &str, output: std::io::Result<Output>) -> String {
-    let output = output.unwrap_or_else(|error| panic!("{what}: {error}"));
-    let complaint = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{what}: {}: {complaint}", output.status);
-    String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 /// A directory for a server.
@@ -104,14 +97,16 @@ fn directory() -> TempDir {
     dir
 }
 
-/// A server of a test's own.
-pub(crate) struct Server {
+/// A private server. It ends when the value is dropped, or with the process.
+#[derive(Debug)]
+pub struct Server {
     dir: TempDir,
     port: u16,
     running: Option<Running>,
     settings: Vec<String>,
 }
 
+#[derive(Debug)]
 struct Running {
     guard: Child,
     /// Dropped, it ends the server.
@@ -119,8 +114,8 @@ struct Running {
 }
 
 impl Server {
-    /// Makes and starts one. Nothing is synced to the disk: the machine does not crash.
-    pub(crate) fn start(settings: &[&str]) -> Server {
+    /// Makes and starts a server. Nothing is synced to the disk: the machine does not crash. `settings` are `name=value`.
+    pub fn start(settings: &[&str]) -> Server {
         let dir = directory();
         let password = dir.path().join("password");
         std::fs::write(&password, PASSWORD).expect("writes");
@@ -134,8 +129,8 @@ impl Server {
         server
     }
 
-    /// Makes and starts a standby of this one, which follows it until it is promoted.
-    pub(crate) fn standby(&self) -> Server {
+    /// Makes and starts a standby of this server, which follows it until it is promoted.
+    pub fn standby(&self) -> Server {
         let dir = directory();
         let mut copy = command(&program("pg_basebackup"));
         copy.args(["--wal-method=stream", "--checkpoint=fast", "--no-sync", "--write-recovery-conf", "--pgdata"]);
@@ -147,21 +142,22 @@ impl Server {
     }
 
     /// Makes a standby the primary, and waits until it is.
-    pub(crate) fn promote(&self) {
+    pub fn promote(&self) {
         assert_eq!(psql(&self.url("postgres"), "SELECT pg_promote()"), "t");
     }
 
-    pub(crate) fn port(&self) -> u16 {
+    /// Returns the TCP port.
+    pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// Files of the server's may be put here, where it finds them under their names.
-    pub(crate) fn data(&self) -> PathBuf {
+    /// Returns the data directory.
+    pub fn data(&self) -> PathBuf {
         self.dir.path().join("data")
     }
 
-    /// Gives the server a file of its own.
-    pub(crate) fn give(&self, name: &str, contents: &str) {
+    /// Writes a file into the data directory, owned by the server.
+    pub fn give(&self, name: &str, contents: &str) {
         use std::os::unix::fs::PermissionsExt as _;
         let path = self.data().join(name);
         std::fs::write(&path, contents).expect("writes");
@@ -171,8 +167,8 @@ impl Server {
         }
     }
 
-    /// A connection string for one of its databases.
-    pub(crate) fn url(&self, database: &str) -> String {
+    /// Returns a connection string for one of its databases.
+    pub fn url(&self, database: &str) -> String {
         format!("postgresql://{ROLE}:{ESCAPED}@127.0.0.1:{}/{database}", self.port)
     }
 
@@ -232,19 +228,19 @@ impl Server {
         Ok(())
     }
 
-    /// The server's process.
-    pub(crate) fn pid(&self) -> String {
+    /// Returns the id of the server's process.
+    pub fn pid(&self) -> String {
         let file = std::fs::read_to_string(self.data().join("postmaster.pid")).expect("the server runs");
         file.lines().next().expect("has a first line").to_owned()
     }
 
-    /// What the server wrote to its log.
-    pub(crate) fn log(&self) -> String {
+    /// Returns what the server wrote to its log.
+    pub fn log(&self) -> String {
         std::fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
     }
 
-    /// Sends the server's processes a signal: to the first alone, or to all of them.
-    pub(crate) fn signal(&self, signal: &str, all: bool) {
+    /// Sends a signal to the server's first process, or to all of its processes.
+    pub fn signal(&self, signal: &str, all: bool) {
         let pid = self.pid();
         let mut pids = vec![pid.clone()];
         if all {
@@ -254,14 +250,14 @@ impl Server {
         checked("kill", Command::new("kill").arg(format!("-{signal}")).args(&pids).output());
     }
 
-    /// Ends the server without a word to anybody, and its processes with it.
-    pub(crate) fn kill(&mut self) {
+    /// Kills all processes of the server.
+    pub fn kill(&mut self) {
         self.signal("KILL", true);
         self.ended();
     }
 
-    /// Ends the server as an administrator does who does not wait for clients.
-    pub(crate) fn stop(&mut self) {
+    /// Stops the server without waiting for clients.
+    pub fn stop(&mut self) {
         self.signal("INT", false);
         self.ended();
     }
@@ -273,13 +269,13 @@ impl Server {
         }
     }
 
-    /// Starts it again on the same port with the same data.
-    pub(crate) fn start_again(&mut self) {
+    /// Starts the server again, on the same port with the same data.
+    pub fn start_again(&mut self) {
         self.run("");
     }
 
-    /// Makes a database.
-    pub(crate) fn database(&self, name: &str) -> String {
+    /// Makes a database and returns its connection string.
+    pub fn database(&self, name: &str) -> String {
         psql(&self.url("postgres"), &format!("CREATE DATABASE {name}"));
         self.url(name)
     }
@@ -296,8 +292,8 @@ fn free_port() -> u16 {
     socket.local_addr().expect("is bound").port()
 }
 
-/// Runs SQL as an operator would, and answers its rows, columns separated by `|`.
-pub(crate) fn psql(url: &str, sql: &str) -> String {
+/// Runs SQL with `psql` and returns the rows, columns separated by `|`.
+pub fn psql(url: &str, sql: &str) -> String {
     let mut psql = Command::new(program("psql"));
     psql.args(["--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--set=ON_ERROR_STOP=1", "--command", sql]);
     checked(sql, psql.arg(url).output()).trim_end().to_owned()
@@ -321,14 +317,18 @@ fn shared() -> &'static str {
     })
 }
 
-/// A database of a test's own, on the server that the tests of this process share.
-pub(crate) struct Database {
+/// A database for one test, on the server that the tests of this process share.
+#[derive(Debug)]
+pub struct Database {
     name: String,
-    pub(crate) url: String,
+    /// Its connection string.
+    pub url: String,
 }
 
 impl Database {
-    pub(crate) fn new() -> Database {
+    /// Makes an empty database.
+    #[expect(clippy::new_without_default, reason = "making a database is no default")]
+    pub fn new() -> Database {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         // Tests of other machines may use a given server, too: the process id alone is not unique.
         let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_nanos();
@@ -338,8 +338,8 @@ impl Database {
         Database { name, url }
     }
 
-    /// Runs SQL in it as an operator would.
-    pub(crate) fn psql(&self, sql: &str) -> String {
+    /// Runs SQL in the database with `psql`.
+    pub fn psql(&self, sql: &str) -> String {
         psql(&self.url, sql)
     }
 }

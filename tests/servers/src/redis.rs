@@ -4,11 +4,10 @@
 //! process does, however that happens. It listens on a socket file in a directory of its own. What cannot be started fails
 //! the test with the reason.
 
-#![allow(dead_code, reason = "each test binary uses its own part")]
-
+use crate::checked;
 use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
-use std::process::{Child, ChildStdin, Command, Output, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -54,20 +53,15 @@ const GUARD: &str = r#"remove=$1; shift; exec 3<&0; "$@" </dev/null & server=$!;
     { cat <&3 >/dev/null; kill -KILL $server; } 2>/dev/null &
     wait $server; [ -z "$remove" ] || rm -rf "$remove""#;
 
-fn checked(what: &str, output: std::io::Result<Output>) -> String {
-    let output = output.unwrap_or_else(|error| panic!("{what}: {error}; scripts/test installs a Redis server"));
-    let complaint = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{what}: {}: {complaint}", output.status);
-    String::from_utf8_lossy(&output.stdout).into_owned()
-}
-
-/// A server of a test's own.
-pub(crate) struct Server {
+/// A private server. It ends when the value is dropped, or with the process.
+#[derive(Debug)]
+pub struct Server {
     dir: TempDir,
     settings: Vec<String>,
     running: Option<Running>,
 }
 
+#[derive(Debug)]
 struct Running {
     guard: Child,
     pid: String,
@@ -76,8 +70,8 @@ struct Running {
 }
 
 impl Server {
-    /// Starts one that syncs every commit, unless `settings` (words of the command line) say otherwise.
-    pub(crate) fn start(settings: &[&str]) -> Server {
+    /// Starts a server that syncs every commit, unless `settings` (words of the command line) say otherwise.
+    pub fn start(settings: &[&str]) -> Server {
         let dir = tempfile::Builder::new().prefix("liner-redis-").tempdir().expect("temporary directory");
         let settings = settings.iter().map(|word| (*word).to_owned()).collect();
         let mut server = Server { dir, settings, running: None };
@@ -85,16 +79,18 @@ impl Server {
         server
     }
 
-    /// Files of the test's may be put here.
-    pub(crate) fn dir(&self) -> PathBuf {
+    /// Returns the server's directory.
+    pub fn dir(&self) -> PathBuf {
         self.dir.path().to_owned()
     }
 
-    pub(crate) fn socket(&self) -> PathBuf {
+    /// Returns the socket file the server listens on.
+    pub fn socket(&self) -> PathBuf {
         self.dir.path().join("redis.sock")
     }
 
-    pub(crate) fn url(&self, database: u32) -> String {
+    /// Returns the URL of one of its databases.
+    pub fn url(&self, database: u32) -> String {
         format!("redis+unix://{}?db={database}", self.socket().display())
     }
 
@@ -131,19 +127,19 @@ impl Server {
         self.running = Some(Running { guard, pid: pid.expect("the guard tells it first"), input });
     }
 
-    /// Sends the server a signal.
-    pub(crate) fn signal(&self, signal: &str) {
+    /// Sends a signal to the server.
+    pub fn signal(&self, signal: &str) {
         let pid = &self.running.as_ref().expect("it runs").pid;
         checked("kill", Command::new("kill").arg(format!("-{signal}")).arg(pid).output());
     }
 
-    /// Ends the server without a word to anybody.
-    pub(crate) fn kill(&mut self) {
+    /// Kills the server.
+    pub fn kill(&mut self) {
         self.ended();
     }
 
-    /// Ends the server as an administrator does.
-    pub(crate) fn stop(&mut self) {
+    /// Stops the server in an orderly way.
+    pub fn stop(&mut self) {
         self.signal("TERM");
         if let Some(mut running) = self.running.take() {
             running.guard.wait().expect("waits");
@@ -157,8 +153,8 @@ impl Server {
         }
     }
 
-    /// Starts it again on the same socket with the same data.
-    pub(crate) fn start_again(&mut self) {
+    /// Starts the server again, on the same socket with the same data.
+    pub fn start_again(&mut self) {
         self.run("");
     }
 }
@@ -169,8 +165,8 @@ impl Drop for Server {
     }
 }
 
-/// Runs a command as an operator would, and answers its lines.
-pub(crate) fn cli(url: &str, words: &[&str]) -> String {
+/// Runs a command with `redis-cli` and returns what it printed.
+pub fn cli(url: &str, words: &[&str]) -> String {
     let mut cli = Command::new("redis-cli");
     cli.args(["--no-auth-warning", "--raw"]);
     match url.strip_prefix(SOCKET).map(|rest| rest.split_once('?').unwrap_or((rest, ""))) {
@@ -205,15 +201,19 @@ fn shared() -> &'static str {
     })
 }
 
-/// A database of a test's own, on the server that the tests of this process share.
-pub(crate) struct Database {
-    pub(crate) url: String,
+/// A database for one test, on the server that the tests of this process share.
+#[derive(Debug)]
+pub struct Database {
+    /// Its URL.
+    pub url: String,
     /// Its number on a given server.
     given: Option<u32>,
 }
 
 impl Database {
-    pub(crate) fn new() -> Database {
+    /// Takes an empty database.
+    #[expect(clippy::new_without_default, reason = "taking a database is no default")]
+    pub fn new() -> Database {
         if let Ok(given) = std::env::var(GIVEN) {
             let number = free(&given);
             return Database { url: on_database(&given, number), given: Some(number) };
@@ -224,19 +224,19 @@ impl Database {
         Database { url: format!("redis+unix://{}?db={number}", shared()), given: None }
     }
 
-    /// Runs a command in it as an operator would.
-    pub(crate) fn cli(&self, words: &[&str]) -> String {
+    /// Runs a command in the database with `redis-cli`.
+    pub fn cli(&self, words: &[&str]) -> String {
         cli(&self.url, words)
     }
 
-    /// What waits, in all queues.
-    pub(crate) fn queued(&self) -> u64 {
+    /// Returns the number of messages in all queues.
+    pub fn queued(&self) -> u64 {
         queued(&self.url)
     }
 }
 
-/// What waits in a database, as an operator would count it.
-pub(crate) fn queued(url: &str) -> u64 {
+/// Returns the number of messages in all queues of a database.
+pub fn queued(url: &str) -> u64 {
     let keys = cli(url, &["SCAN", "0", "MATCH", "lnr_connection:*:messages", "COUNT", "100000"]);
     let lengths = keys.lines().skip(1).filter(|key| !key.is_empty());
     lengths.map(|key| cli(url, &["LLEN", key]).parse::<u64>().expect("a number")).sum()
