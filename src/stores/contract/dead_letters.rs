@@ -1,6 +1,6 @@
 //! Messages that could not be handled: what is kept of them, and how they are read and purged.
 
-use super::{Fence, StoreFuture};
+use super::{Fence, StoreError, StoreFuture};
 use crate::types::{Message, MessageId, NodeId, Topic};
 
 /// A dead letter's number in its store.
@@ -8,12 +8,12 @@ use crate::types::{Message, MessageId, NodeId, Topic};
 pub struct DeadLetterId(pub(crate) i64);
 
 impl DeadLetterId {
-    /// The letter with this number in the store's table.
+    /// Makes the id of the letter with this number in the store's table.
     pub const fn new(id: i64) -> Self {
         DeadLetterId(id)
     }
 
-    /// The number as the store's table shows it.
+    /// Returns the number as the store's table shows it.
     pub const fn get(self) -> i64 {
         self.0
     }
@@ -27,6 +27,25 @@ pub enum DeadLetterOrigin {
     Handler,
     /// The receiver refused it for good. Replay appends it to its lane again.
     Refused,
+}
+
+impl DeadLetterOrigin {
+    /// Returns the word that stands for it in tables.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            DeadLetterOrigin::Handler => "handler",
+            DeadLetterOrigin::Refused => "refused",
+        }
+    }
+
+    /// Reads the word that stands for it.
+    pub(crate) fn parse(word: &str) -> Result<Self, StoreError> {
+        match word {
+            "handler" => Ok(DeadLetterOrigin::Handler),
+            "refused" => Ok(DeadLetterOrigin::Refused),
+            other => Err(StoreError::Damaged(format!("dead letter of origin {other:?}").into())),
+        }
+    }
 }
 
 /// A message that could not be handled, and why.
@@ -47,7 +66,7 @@ pub struct DeadLetter {
 }
 
 impl DeadLetter {
-    /// Whose letter it is: the receiver's when its handler failed, the sender's when the receiver refused.
+    /// Returns the node that owns the letter: the receiver if its handler failed, the sender if the receiver refused.
     pub fn owner(&self) -> &NodeId {
         match self.origin {
             DeadLetterOrigin::Handler => self.id.lane.receiver(),
@@ -66,7 +85,8 @@ pub struct DeadLetterFilter {
 }
 
 impl DeadLetterFilter {
-    pub(crate) fn matches(&self, id: DeadLetterId, letter: &DeadLetter) -> bool {
+    /// Returns whether the filter selects this letter.
+    pub fn matches(&self, id: DeadLetterId, letter: &DeadLetter) -> bool {
         let named = self.ids.is_empty() || self.ids.contains(&id);
         named && self.topic.as_ref().is_none_or(|topic| letter.id.lane.topic() == topic)
     }
@@ -74,7 +94,7 @@ impl DeadLetterFilter {
 
 /// What could not be handled.
 pub trait DeadLetters: Send + Sync {
-    /// This node's dead letters (as receiver for `Handler`, as sender for `Refused`) above `after`, in id order, at most
+    /// Returns this node's dead letters (as receiver for `Handler`, as sender for `Refused`) above `after`, in id order, at most
     /// `limit`. Reads only.
     fn dead_letters<'a>(
         &'a self,
@@ -84,6 +104,6 @@ pub trait DeadLetters: Send + Sync {
         limit: usize,
     ) -> StoreFuture<'a, Vec<(DeadLetterId, DeadLetter)>>;
 
-    /// Deletes this node's dead letters that match. Answers how many.
+    /// Deletes this node's dead letters that match. Returns how many.
     fn purge_dead_letters<'a>(&'a self, fence: &'a Fence, filter: &'a DeadLetterFilter) -> StoreFuture<'a, u64>;
 }

@@ -30,12 +30,15 @@ pub enum StoreError {
     /// The commit was to be on the medium before it is reported, and the store does not do that. Nothing was changed.
     #[error("store does not sync its commits: {0}")]
     NotSynced(Arc<str>),
+    /// The store does not know this kind of write or change. Nothing was changed.
+    #[error("store does not support {0}")]
+    Unsupported(Arc<str>),
 }
 
 impl StoreError {
     /// Whether repeating the operation later can succeed.
     pub fn is_retryable(&self) -> bool {
-        !matches!(self, Self::Fenced | Self::Damaged(_) | Self::NoLane(_) | Self::NotSynced(_))
+        !matches!(self, Self::Fenced | Self::Damaged(_) | Self::NoLane(_) | Self::NotSynced(_) | Self::Unsupported(_))
     }
 
     /// Whether it is certain that nothing was changed.

@@ -1,14 +1,15 @@
 //! The contract of a store: the traits that every backend implements, and the values they exchange.
 
+mod composite;
 mod dead_letters;
 mod directory;
 mod error;
+mod shorthands;
 
+pub use composite::Composite;
 pub use dead_letters::{DeadLetter, DeadLetterFilter, DeadLetterId, DeadLetterOrigin, DeadLetters};
 pub(crate) use directory::MAX_LEASE;
-#[cfg(any(feature = "postgres", feature = "redis"))]
-pub(crate) use directory::RouteRow;
-pub use directory::{Directory, Registration, Route, StoreFacts, TopicEntry};
+pub use directory::{CatalogueChange, Directory, Registration, Route, StoreFacts, TopicEntry};
 pub use error::{OpenError, StoreError};
 
 use crate::types::{Cursor, Epoch, Incarnation, LaneId, LaneName, Message, NodeId, Seq};
@@ -40,7 +41,12 @@ pub struct Fence {
 pub struct LaneKey(pub(crate) i64);
 
 impl LaneKey {
-    /// The key as the store's tables show it.
+    /// Makes a key, for a store to hand out.
+    pub const fn new(key: i64) -> Self {
+        LaneKey(key)
+    }
+
+    /// Returns the key as the store's tables show it.
     pub const fn get(self) -> i64 {
         self.0
     }
@@ -165,7 +171,10 @@ pub struct InboxLane {
 }
 
 /// One change of queues or cursors.
+///
+/// Later versions may have more kinds. A store that does not know one refuses the batch with [`StoreError::Unsupported`].
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Write {
     /// Queue messages at the end of a lane of this sender. A message whose number is already there is left as it is,
     /// and one whose number is acked is left out. A lane that its sender has not opened, or
@@ -240,6 +249,10 @@ pub struct Committed {
 /// The one way to change queues and cursors.
 pub trait Journal: Send + Sync {
     /// Applies the batch in one transaction.
+    ///
+    /// Batches of one node take effect in the order in which their futures were first polled, as if each were committed
+    /// alone. A store may commit together what waits; when that is refused, it commits each alone. Who calls decides how
+    /// many batches wait: a store queues a bounded number, and the other futures wait for room.
     ///
     /// After `Ok` the batch survives a crash of any process, and a power loss if `synced`. After an error for which
     /// [`StoreError::is_definite`] holds nothing changed; after [`StoreError::Unknown`] repeat the same batch.

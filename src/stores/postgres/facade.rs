@@ -6,9 +6,7 @@ use super::session::{int8, text, texts};
 use super::{OPERATION, PostgresStore, adopt, dead_letters, directory, inbox, lanes, outbox};
 use crate::stores::*;
 use crate::types::{Incarnation, LaneId, LaneName, NodeId, Seq, Topic};
-
 use std::future::Future;
-use std::time::Duration;
 
 /// Runs a write in a transaction, again when the connection was lost or two writes were in each other's way. `$fence`
 /// says who writes, or `None`; `$db` is the connection in `$operation`.
@@ -73,11 +71,6 @@ impl PostgresStore {
 /// The node's row stays as it is.
 fn of(fence: &Fence) -> Option<(&Fence, NodeRow)> {
     Some((fence, NodeRow::Reads))
-}
-
-/// The node's row changes.
-fn changing(fence: &Fence) -> Option<(&Fence, NodeRow)> {
-    Some((fence, NodeRow::Changes))
 }
 
 impl Journal for PostgresStore {
@@ -172,15 +165,15 @@ impl DeadLetters for PostgresStore {
         limit: usize,
     ) -> StoreFuture<'a, Vec<(DeadLetterId, DeadLetter)>> {
         self.run(async move {
-            let asked = dead_letters::Asked::new(node, filter, after, limit);
-            dead_letters::letters(&self.sessions.read(dead_letters::LIST, &asked.params()).await?)
+            let query = dead_letters::LetterQuery::new(node, filter, after, limit);
+            dead_letters::letters(&self.sessions.read(dead_letters::LIST, &query.params()).await?)
         })
     }
 
     fn purge_dead_letters<'a>(&'a self, fence: &'a Fence, filter: &'a DeadLetterFilter) -> StoreFuture<'a, u64> {
         self.run(async move {
-            let asked = dead_letters::Asked::new(&fence.node, filter, None, 0);
-            transact!(self, of(fence), |db| asked.purge(db))
+            let query = dead_letters::LetterQuery::new(&fence.node, filter, None, 0);
+            transact!(self, of(fence), |db| query.purge(db))
         })
     }
 }
@@ -194,49 +187,11 @@ impl Directory for PostgresStore {
         self.run(async move { transact!(self, None, |db| directory::register(db, node)) })
     }
 
-    fn publish<'a>(
-        &'a self,
-        fence: &'a Fence,
-        topic: &'a Topic,
-        addr: &'a str,
-        subscription: bool,
-        lease: Duration,
-    ) -> StoreFuture<'a, ()> {
+    fn apply<'a>(&'a self, fence: &'a Fence, change: CatalogueChange) -> StoreFuture<'a, u64> {
         self.run(async move {
-            transact!(self, changing(fence), |db| directory::publish(db, fence, topic, addr, subscription, lease))
+            let checked = change.is_fenced().then(|| (fence, directory::node_row(&change)));
+            transact!(self, checked, |db| directory::apply(db, fence, &change))
         })
-    }
-
-    fn unpublish<'a>(&'a self, fence: &'a Fence, topic: &'a Topic) -> StoreFuture<'a, ()> {
-        self.run(async move { transact!(self, of(fence), |db| directory::unpublish(db, fence, topic)) })
-    }
-
-    fn seed<'a>(&'a self, topic: &'a Topic, node: &'a NodeId, addr: &'a str) -> StoreFuture<'a, ()> {
-        self.run(async move { transact!(self, None, |db| directory::seed(db, topic, node, addr)) })
-    }
-
-    fn set_tombstone<'a>(
-        &'a self,
-        fence: &'a Fence,
-        topic: &'a Topic,
-        node: &'a NodeId,
-        unsubscribed: bool,
-    ) -> StoreFuture<'a, ()> {
-        self.run(
-            async move { transact!(self, of(fence), |db| directory::set_tombstone(db, topic, node, unsubscribed)) },
-        )
-    }
-
-    fn renew<'a>(&'a self, fence: &'a Fence, lease: Duration) -> StoreFuture<'a, ()> {
-        self.run(async move { transact!(self, changing(fence), |db| directory::renew(db, fence, lease)) })
-    }
-
-    fn release<'a>(&'a self, fence: &'a Fence) -> StoreFuture<'a, ()> {
-        self.run(async move { transact!(self, changing(fence), |db| directory::release(db, fence)) })
-    }
-
-    fn topic<'a>(&'a self, topic: &'a Topic) -> StoreFuture<'a, TopicEntry> {
-        Box::pin(async move { Ok(self.topics(std::slice::from_ref(topic)).await?.pop().unwrap_or_default()) })
     }
 
     fn topics<'a>(&'a self, topics: &'a [Topic]) -> StoreFuture<'a, Vec<TopicEntry>> {
@@ -251,23 +206,11 @@ impl Directory for PostgresStore {
         })
     }
 
-    fn clear_addresses<'a>(&'a self, fence: &'a Fence, topic: &'a Topic) -> StoreFuture<'a, u64> {
-        self.run(async move { transact!(self, of(fence), |db| directory::clear_addresses(db, topic)) })
-    }
-
-    fn forget_node<'a>(&'a self, fence: &'a Fence, node: &'a NodeId) -> StoreFuture<'a, u64> {
-        self.run(async move { transact!(self, of(fence), |db| directory::forget_node(db, node)) })
-    }
-
     fn changed(&self) -> StoreFuture<'_, ()> {
         Box::pin(async move {
             self.watch();
-            self.told.changed().await
+            self.catalogue.changed().await
         })
-    }
-
-    fn remember_peer<'a>(&'a self, fence: &'a Fence, peer: &'a NodeId, addr: &'a str) -> StoreFuture<'a, ()> {
-        self.run(async move { transact!(self, of(fence), |db| directory::remember_peer(db, &fence.node, peer, addr)) })
     }
 
     fn peers<'a>(&'a self, node: &'a NodeId) -> StoreFuture<'a, Vec<(NodeId, String)>> {

@@ -94,14 +94,14 @@ pub(super) async fn prepare(db: &Session) -> Result<(), tokio_postgres::Error> {
 type Sent<'a> = BoxFuture<'a, Result<Vec<Row>, tokio_postgres::Error>>;
 
 /// The transaction that is being sent. Its statements have been prepared.
-pub(super) struct Sending<'a> {
+pub(super) struct Pipeline<'a> {
     db: &'a Session,
     waiting: Vec<Sent<'a>>,
 }
 
-impl<'a> Sending<'a> {
+impl<'a> Pipeline<'a> {
     pub(super) fn new(db: &'a Session) -> Self {
-        Sending { db, waiting: Vec::new() }
+        Pipeline { db, waiting: Vec::new() }
     }
 
     pub(super) fn query(&mut self, sql: &'static str, params: &'a [Param<'a>]) {
@@ -210,27 +210,27 @@ async fn send<'p>(
     let (node, epoch) = (fence.node.as_str(), fence.epoch.get().cast_signed());
     let held = [text(&node), int8(&epoch), boolean(&false)];
     let lanes = [text(&node), int8s(&plan.appended), int8s(&changed), int8s(&kept)];
-    let mut sending = Sending::new(db);
-    sending.batch(db.opening(synced));
-    sending.query(super::FENCE, &held);
-    sending.query(LANES, &lanes);
+    let mut pipeline = Pipeline::new(db);
+    pipeline.batch(db.opening(synced));
+    pipeline.query(super::FENCE, &held);
+    pipeline.query(LANES, &lanes);
     let mut done: Vec<(&Step<'_>, Vec<Row>)> = Vec::new();
     let mut pending: Vec<&Step<'_>> = Vec::new();
     for step in &plan.steps {
         match step {
             Step::Append(rows) if is_copied(db, step) => {
-                let answers = sending.flush().await?;
+                let answers = pipeline.flush().await?;
                 let behind = answers.len() - pending.len();
                 done.extend(pending.drain(..).zip(answers.into_iter().skip(behind)));
                 copy(db, rows).await?;
             }
             _ => {
-                sending.step(step, node);
+                pipeline.step(step, node);
                 pending.push(step);
             }
         }
     }
-    let answers = sending.commit().await?;
+    let answers = pipeline.commit().await?;
     let behind = answers.len() - pending.len();
     done.extend(pending.into_iter().zip(answers.into_iter().skip(behind)));
     Ok(done)

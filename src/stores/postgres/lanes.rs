@@ -4,28 +4,10 @@
 
 use super::error::Outcome;
 use super::session::{Param, Session, int8, text};
+pub(super) use crate::stores::shared::sql::{incarnation, seq, sql_incarnation, sql_seq};
 use crate::stores::{LaneKey, StoreError};
-use crate::types::{Incarnation, LaneId, LaneName, NodeId, Seq, Topic};
+use crate::types::{LaneId, LaneName, NodeId, Topic};
 use tokio_postgres::Row;
-
-/// A number as the tables hold it. No lane lives long enough to leave 63 bits, but "everything" may be asked for with the
-/// largest number there is.
-pub(super) fn sql_seq(seq: Seq) -> i64 {
-    i64::try_from(seq.get()).unwrap_or(i64::MAX)
-}
-
-/// A stored number; negative ones do not occur.
-pub(super) fn seq(stored: i64) -> Seq {
-    Seq::new(u64::try_from(stored).unwrap_or(0))
-}
-
-pub(super) fn sql_incarnation(incarnation: Incarnation) -> i64 {
-    incarnation.get().cast_signed()
-}
-
-pub(super) fn incarnation(stored: i64) -> Incarnation {
-    Incarnation::new(stored.cast_unsigned())
-}
 
 /// The four names at columns `at..at + 4`, in the order sender, source topic, receiver, topic.
 pub(super) fn lane_id(row: &Row, at: usize) -> Outcome<LaneId> {

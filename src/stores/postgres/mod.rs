@@ -15,7 +15,6 @@
 //! takes its connection along.
 
 mod adopt;
-mod creating;
 mod dead_letters;
 mod directory;
 mod error;
@@ -23,6 +22,7 @@ mod facade;
 mod inbox;
 mod journal;
 mod lanes;
+mod new_lane;
 mod options;
 mod outbox;
 mod plan;
@@ -37,7 +37,7 @@ pub use options::PostgresOptions;
 
 use crate::stores::server::commit_queue::{self, CommitQueue};
 use crate::stores::server::runtime::Runtime;
-use crate::stores::server::told::Told;
+use crate::stores::server::version_watch::VersionWatch;
 use crate::stores::{OpenError, StoreError, StoreFacts};
 use error::Failure;
 use options::Target;
@@ -68,8 +68,8 @@ pub struct PostgresStore {
     connector: Arc<Connector>,
     writer: CommitQueue,
     sessions: Sessions,
-    /// Where the catalogue's version is told; its task is started by the first call of `changed`.
-    told: Told,
+    /// The catalogue's version; the task that keeps it current is started by the first call of `changed`.
+    catalogue: VersionWatch,
     watching: OnceLock<()>,
     runtime: Runtime,
 }
@@ -98,21 +98,21 @@ impl PostgresStore {
     /// [`OpenError`]: the database is left as it was. Never contains a password.
     pub fn open(options: &PostgresOptions) -> Result<PostgresStore, OpenError> {
         let connector = Arc::new(Connector::new(Target::parse(options)?)?);
-        let (told, opened) = blocking::channel();
+        let (report, opened) = blocking::channel();
         let (writer, requests) = CommitQueue::new();
         let runtime = Runtime::start("liner-postgres", async move {
             let opening = open(connector.clone()).await;
             let works = opening.is_ok();
             // Nobody waits any more: there is no handle to serve.
-            if told.send(opening).is_ok() && works {
+            if report.send(opening).is_ok() && works {
                 commit_queue::serve(Writer::new(connector), requests).await;
             }
         })
         .map_err(|error| unavailable(format!("cannot start a thread: {error}")))?;
         let ended = |_| unavailable("the store's thread ended".to_owned());
         let Opened { facts, version, connector, sessions } = opened.recv().map_err(ended)??;
-        let (told, watching) = (Told::new(version), OnceLock::new());
-        Ok(PostgresStore { facts, connector, writer, sessions, told, watching, runtime })
+        let (catalogue, watching) = (VersionWatch::new(version), OnceLock::new());
+        Ok(PostgresStore { facts, connector, writer, sessions, catalogue, watching, runtime })
     }
 
     /// Finishes what is queued and closes the connections. Blocks until that is done.
@@ -125,7 +125,7 @@ impl PostgresStore {
     /// Starts the watcher, once.
     fn watch(&self) {
         self.watching.get_or_init(|| {
-            self.runtime.spawn(watcher::watch(self.connector.clone(), self.told.teller()));
+            self.runtime.spawn(watcher::watch(self.connector.clone(), self.catalogue.sender()));
         });
     }
 }

@@ -5,7 +5,7 @@
 //! first, as it does everywhere.
 
 use super::error::Outcome;
-use super::journal::Sending;
+use super::journal::Pipeline;
 use super::lanes::names;
 use super::session::{Session, boolean, in_order, int8, text};
 use crate::stores::Fence;
@@ -71,14 +71,14 @@ pub(super) async fn create(db: &Session, fence: &Fence, lane: &LaneName) -> Outc
     let ([sender, source, receiver, topic], plain, with_topic) =
         (names(lane), naming::plain(lane), naming::with_topic(lane));
     let row = [text(&sender), text(&source), text(&receiver), text(&topic), text(&plain), text(&with_topic)];
-    let mut sending = Sending::new(db);
-    sending.batch(db.opening(false));
-    sending.query(super::FENCE, &held);
+    let mut pipeline = Pipeline::new(db);
+    pipeline.batch(db.opening(false));
+    pipeline.query(super::FENCE, &held);
     for sql in [LOCK, COUNTER, LOCK_COUNTER] {
-        sending.query(sql, &[]);
+        pipeline.query(sql, &[]);
     }
-    sending.query(CREATE, &row);
-    sending.commit().await.map(drop)
+    pipeline.query(CREATE, &row);
+    pipeline.commit().await.map(drop)
 }
 
 /// Makes the lane in a transaction that goes on, and holds the counter for as long as that does. The catalogue is read only.

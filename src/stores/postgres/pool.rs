@@ -2,7 +2,7 @@
 
 use super::error::{Failure, Outcome, commit_failed, overdue};
 use super::session::{Connector, Param, Session, boolean, int8, text};
-use super::{FENCE, OPERATION, creating};
+use super::{FENCE, OPERATION, new_lane};
 use crate::stores::{Fence, OpenError, StoreError};
 use crate::types::LaneName;
 use bb8::{ErrorSink, ManageConnection, Pool, PooledConnection, RunError};
@@ -143,7 +143,7 @@ impl Sessions {
     pub(super) async fn create(&self, fence: &Fence, lane: &LaneName) -> Outcome<()> {
         let session = self.get().await?;
         session.busy();
-        match timeout(OPERATION, creating::create(&session, fence, lane)).await {
+        match timeout(OPERATION, new_lane::create(&session, fence, lane)).await {
             Ok(Ok(())) => {
                 session.clean();
                 Ok(())

@@ -126,8 +126,8 @@ impl Connector {
 
     async fn connect_one(self: &Arc<Self>, config: &tokio_postgres::Config) -> Result<Session, tokio_postgres::Error> {
         let (client, mut connection) = config.connect(self.tls.clone()).await?;
-        let told = Arc::new(Notify::new());
-        let listener = told.clone();
+        let notifications = Arc::new(Notify::new());
+        let listener = notifications.clone();
         let driver = tokio::spawn(async move {
             loop {
                 match std::future::poll_fn(|cx| connection.poll_message(cx)).await {
@@ -148,7 +148,7 @@ impl Connector {
             connector: self.clone(),
             statements: Mutex::default(),
             driver: driver.abort_handle(),
-            told,
+            notifications,
             unclean: AtomicBool::new(false),
         };
         if !self.target.pgbouncer {
@@ -205,7 +205,7 @@ pub(super) struct Session {
     /// By their text. The pool keeps none, so they stay with the connection.
     statements: Mutex<HashMap<&'static str, Statement>>,
     driver: AbortHandle,
-    told: Arc<Notify>,
+    notifications: Arc<Notify>,
     /// In a transaction, or left in one: not to be used by anybody else.
     unclean: AtomicBool,
 }
@@ -244,8 +244,8 @@ impl Session {
     }
 
     /// Resolves on a notification, or when the connection has ended.
-    pub(super) async fn told(&self) {
-        self.told.notified().await;
+    pub(super) async fn notified(&self) {
+        self.notifications.notified().await;
     }
 
     /// Runs statements that answer nothing.

@@ -85,11 +85,7 @@ fn letter(fields: &Fields) -> Outcome<DeadLetter> {
         receiver: NodeId::new(&text(fields, "receiver")?)?,
         topic: Topic::new(&text(fields, "topic")?)?,
     };
-    let origin = match text(fields, "origin")?.as_str() {
-        "handler" => DeadLetterOrigin::Handler,
-        "refused" => DeadLetterOrigin::Refused,
-        other => return Err(StoreError::Damaged(format!("dead letter of origin {other:?}").into()).into()),
-    };
+    let origin = DeadLetterOrigin::parse(&text(fields, "origin")?)?;
     let headers = Headers::decode(field(fields, "headers")?.to_vec().into())?;
     let payload = Payload::new(field(fields, "payload")?.to_vec())?;
     let id = MessageId {

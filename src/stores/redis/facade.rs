@@ -5,19 +5,12 @@ use super::lanes::Lanes;
 use super::{RedisStore, adopt, dead_letters, directory};
 use crate::stores::*;
 use crate::types::{Incarnation, LaneId, LaneName, NodeId, Seq, Topic};
-
 use std::future::Future;
-use std::time::Duration;
 
 impl RedisStore {
     /// Has an operation polled with the store's timers and sockets, wherever its caller is.
     fn run<'a, T: Send + 'a>(&'a self, operation: impl Future<Output = Outcome<T>> + Send + 'a) -> StoreFuture<'a, T> {
         Box::pin(async move { self.runtime.enter(operation).await.map_err(|failure| failure.error) })
-    }
-
-    /// Runs a script of the catalogue that answers nothing.
-    fn tell(&self, call: super::script::Call) -> StoreFuture<'_, ()> {
-        self.run(async move { self.connection.write(&call).await.map(drop) })
     }
 
     fn lanes_here(&self) -> Lanes<'_> {
@@ -103,72 +96,19 @@ impl Directory for RedisStore {
         self.run(async move { directory::register(&self.connection, node).await })
     }
 
-    fn publish<'a>(
-        &'a self,
-        fence: &'a Fence,
-        topic: &'a Topic,
-        addr: &'a str,
-        subscription: bool,
-        lease: Duration,
-    ) -> StoreFuture<'a, ()> {
-        let call = directory::fenced(fence, "publish").text(topic.as_str()).text(addr);
-        self.tell(call.number(u64::from(subscription)).number(directory::lease_ms(lease)))
-    }
-
-    fn unpublish<'a>(&'a self, fence: &'a Fence, topic: &'a Topic) -> StoreFuture<'a, ()> {
-        self.tell(directory::fenced(fence, "unpublish").text(topic.as_str()))
-    }
-
-    fn seed<'a>(&'a self, topic: &'a Topic, node: &'a NodeId, addr: &'a str) -> StoreFuture<'a, ()> {
-        self.run(async move { directory::seed(&self.connection, topic, node, addr).await })
-    }
-
-    fn set_tombstone<'a>(
-        &'a self,
-        fence: &'a Fence,
-        topic: &'a Topic,
-        node: &'a NodeId,
-        unsubscribed: bool,
-    ) -> StoreFuture<'a, ()> {
-        let call = directory::fenced(fence, "tombstone").text(topic.as_str()).text(node.as_str());
-        self.tell(call.number(u64::from(unsubscribed)))
-    }
-
-    fn renew<'a>(&'a self, fence: &'a Fence, lease: Duration) -> StoreFuture<'a, ()> {
-        self.tell(directory::fenced(fence, "renew").number(directory::lease_ms(lease)))
-    }
-
-    fn release<'a>(&'a self, fence: &'a Fence) -> StoreFuture<'a, ()> {
-        self.tell(directory::fenced(fence, "release"))
-    }
-
-    fn topic<'a>(&'a self, topic: &'a Topic) -> StoreFuture<'a, TopicEntry> {
-        Box::pin(async move { Ok(self.topics(std::slice::from_ref(topic)).await?.pop().unwrap_or_default()) })
+    fn apply<'a>(&'a self, fence: &'a Fence, change: CatalogueChange) -> StoreFuture<'a, u64> {
+        self.run(async move { directory::apply(&self.connection, fence, &change).await })
     }
 
     fn topics<'a>(&'a self, topics: &'a [Topic]) -> StoreFuture<'a, Vec<TopicEntry>> {
         self.run(async move { directory::topics(&self.connection, topics).await })
     }
 
-    fn clear_addresses<'a>(&'a self, fence: &'a Fence, topic: &'a Topic) -> StoreFuture<'a, u64> {
-        self.run(async move {
-            self.connection.write(&directory::fenced(fence, "clear").text(topic.as_str())).await?.number()
-        })
-    }
-
-    fn forget_node<'a>(&'a self, fence: &'a Fence, node: &'a NodeId) -> StoreFuture<'a, u64> {
-        self.run(async move { directory::forget_node(&self.connection, fence, node).await })
-    }
-
     fn changed(&self) -> StoreFuture<'_, ()> {
         Box::pin(async move {
             self.watch();
-            self.told.changed().await
+            self.catalogue.changed().await
         })
-    }
-
-    fn remember_peer<'a>(&'a self, fence: &'a Fence, peer: &'a NodeId, addr: &'a str) -> StoreFuture<'a, ()> {
-        self.tell(directory::fenced(fence, "remember").text(peer.as_str()).text(addr))
     }
 
     fn peers<'a>(&'a self, node: &'a NodeId) -> StoreFuture<'a, Vec<(NodeId, String)>> {

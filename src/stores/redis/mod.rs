@@ -31,7 +31,7 @@ pub use options::RedisOptions;
 
 use crate::stores::server::commit_queue::{self, CommitQueue};
 use crate::stores::server::runtime::Runtime;
-use crate::stores::server::told::Told;
+use crate::stores::server::version_watch::VersionWatch;
 use crate::stores::{OpenError, StoreError, StoreFacts};
 use crate::types::StoreId;
 use commit::Known;
@@ -64,8 +64,8 @@ pub struct RedisStore {
     writer: CommitQueue,
     connection: Arc<Connection>,
     known: Arc<Known>,
-    /// Where the catalogue's version is told; its task is started by the first call of `changed`.
-    told: Told,
+    /// The catalogue's version; the task that keeps it current is started by the first call of `changed`.
+    catalogue: VersionWatch,
     watching: OnceLock<()>,
     runtime: Runtime,
 }
@@ -96,7 +96,7 @@ impl RedisStore {
         let connection = Arc::new(Connection::new(target.clone()));
         let known = Arc::new(Known::default());
         let writing = Writer { connection: Connection::new(target.clone()), known: known.clone() };
-        let (told, opened) = blocking::channel();
+        let (report, opened) = blocking::channel();
         let (writer, requests) = CommitQueue::new();
         let (options, opening) = (options.clone(), (target.clone(), connection.clone()));
         let runtime = Runtime::start("liner-redis", async move {
@@ -104,15 +104,15 @@ impl RedisStore {
             drop(opening);
             let works = opened.is_ok();
             // Nobody waits any more: there is no handle to serve.
-            if told.send(opened).is_ok() && works {
+            if report.send(opened).is_ok() && works {
                 commit_queue::serve(writing, requests).await;
             }
         })
         .map_err(|error| unavailable(format!("cannot start a thread: {error}")))?;
         let ended = |_| unavailable("the store's thread ended".to_owned());
         let Opened { facts, syncs, version } = opened.recv().map_err(ended)??;
-        let (told, watching) = (Told::new(version), OnceLock::new());
-        Ok(RedisStore { facts, syncs, target, writer, connection, known, told, watching, runtime })
+        let (catalogue, watching) = (VersionWatch::new(version), OnceLock::new());
+        Ok(RedisStore { facts, syncs, target, writer, connection, known, catalogue, watching, runtime })
     }
 
     /// Finishes what is queued and closes the connections. Blocks until that is done.
@@ -125,7 +125,7 @@ impl RedisStore {
     /// Starts the watcher, once.
     fn watch(&self) {
         self.watching.get_or_init(|| {
-            let watcher = watcher::watch(self.target.clone(), self.connection.clone(), self.told.teller());
+            let watcher = watcher::watch(self.target.clone(), self.connection.clone(), self.catalogue.sender());
             self.runtime.spawn(watcher);
         });
     }

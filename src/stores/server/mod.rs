@@ -2,4 +2,4 @@
 
 pub(crate) mod commit_queue;
 pub(crate) mod runtime;
-pub(crate) mod told;
+pub(crate) mod version_watch;

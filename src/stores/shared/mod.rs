@@ -5,4 +5,6 @@ pub(crate) mod chain;
 pub(crate) mod failure;
 pub(crate) mod group;
 pub(crate) mod naming;
+pub(crate) mod routes;
 pub(crate) mod row;
+pub(crate) mod sql;

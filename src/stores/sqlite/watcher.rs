@@ -29,7 +29,7 @@ impl Watcher {
         Ok(Watcher(Thread::start("liner-watch", move |arriving| watch.serve(&arriving))?))
     }
 
-    /// Waits until the catalogue's version is another than `since`, and answers it.
+    /// Waits until the catalogue's version is another than `since`, and returns it.
     pub(super) async fn changed(&self, since: i64) -> Result<i64, StoreError> {
         let gone = || StoreError::Unavailable("store thread has ended".into());
         let (reply, answer) = oneshot::channel();
@@ -106,7 +106,7 @@ impl Watch {
     fn answer(&mut self, result: impl Fn(&Waiter) -> Option<Result<i64, StoreError>>) {
         for waiter in std::mem::take(&mut self.waiters) {
             match result(&waiter) {
-                // A future dropped meanwhile has not seen the change, and the handle's next call is told.
+                // A future dropped meanwhile has not seen the change, and the handle's next call sees it.
                 Some(result) => drop(waiter.reply.send(result)),
                 None => self.waiters.push(waiter),
             }
