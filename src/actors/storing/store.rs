@@ -29,7 +29,7 @@ const RETRY_CAP: Duration = Duration::from_secs(5);
 /// Requests at the store at a time: enough for a group, and as many as a store queues. The others wait here, in order.
 const IN_FLIGHT: usize = 256;
 
-/// How often a request whose outcome is unknown is repeated before its sender is told so. The store has repeated each of
+/// How often a request whose outcome is unknown is repeated before that is reported. The store has repeated each of
 /// these attempts itself.
 const UNKNOWN_REPEATS: u32 = 3;
 

@@ -107,7 +107,7 @@ pub enum CatalogueChange {
     /// A clean end: deletes the leased rows of the node and its lease, and marks the registration as released. The epoch
     /// stays.
     Release,
-    /// Deletes all rows of a topic, whoever wrote them. Returns how many.
+    /// Deletes all rows of a topic, whatever their author. Returns how many.
     ClearAddresses {
         /// The topic.
         topic: Topic,

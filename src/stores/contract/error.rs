@@ -87,7 +87,7 @@ pub enum OpenError {
         /// What is wrong.
         reason: String,
     },
-    /// No server answers there, or not as one that can be written to.
+    /// No server replies there, or it cannot be written to.
     #[error("cannot reach {server}: {reason}")]
     Unreachable {
         /// Hosts and database.
@@ -111,7 +111,7 @@ pub enum OpenError {
         /// What is wrong.
         reason: String,
     },
-    /// The server does not persist what it answers as surely as was asked for, or may evict it.
+    /// The server does not persist commits as safely as was asked for, or may evict them.
     #[error("{server} is too weak for synced messages: {settings}")]
     Weak {
         /// Address and database.

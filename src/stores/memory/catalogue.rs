@@ -16,7 +16,7 @@ pub(super) struct Catalogue {
     tombstones: BTreeMap<(Topic, NodeId), Tombstone>,
     /// Keyed (who remembers, whom).
     peers: BTreeMap<(NodeId, NodeId), String>,
-    /// Counts changes of what `topic` answers.
+    /// Counts the changes of what `topic` returns.
     version: u64,
     wakers: Vec<Waker>,
 }

@@ -1,4 +1,4 @@
-//! The store in memory: reference implementation of the traits and test double.
+//! The store in memory: the model of the other stores, and test double.
 //!
 //! ```text
 //! MemoryStore (handle) ──┐

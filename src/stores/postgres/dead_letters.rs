@@ -78,7 +78,7 @@ impl<'a> Kept<'a> {
 /// `$1` the id, `$2` the owner.
 pub(super) const REMOVE: &str = "DELETE FROM liner_dead_letters WHERE id = $1 AND node = $2";
 
-/// `$1` the owner, `$2` the topic or NULL, `$3` the ids or NULL, `$4` the id behind which the page starts, `$5` its length.
+/// `$1` the owner, `$2` the topic or NULL, `$3` the ids or NULL, `$4` the id after which the page starts, `$5` its length.
 pub(super) const LIST: &str =
     "SELECT sender, source_topic, receiver, topic, incarnation, number, headers, payload, reason, attempts, died_ms,
         origin, id FROM liner_dead_letters

@@ -1,7 +1,7 @@
 //! The catalogue: registrations, leases, routes, tombstones, remembered peers.
 //!
 //! Leases count by the server's clock, so that all nodes agree. Changes of `topic_addr` are noted by triggers, because
-//! operators write it too; what else changes an answer is noted by [`bump`]. Whoever changes the catalogue locks its
+//! operators write it too; other changes are noted by [`bump`]. Every change of the catalogue locks its
 //! version first, so that two of us never wait for each other.
 
 use super::error::Outcome;

@@ -56,7 +56,7 @@ async fn lock_keys(db: &Session) -> Outcome<()> {
     Ok(())
 }
 
-/// A key above every key in any table, whatever an operator or the reference left in them.
+/// A key above every key in any table, whatever an operator or liner_broker left in them.
 async fn new_key(db: &Session) -> Outcome<LaneKey> {
     let sql = "UPDATE seq SET v = 1 + greatest(
             v::int8,
@@ -70,7 +70,7 @@ async fn new_key(db: &Session) -> Outcome<LaneKey> {
     Ok(LaneKey(key))
 }
 
-/// The key of a topic for people and tools that know the reference's table; nothing here reads it.
+/// The key of a topic for people and tools that know liner_broker's table; nothing here reads it.
 pub(super) async fn ensure_topic_key(db: &Session, topic: &Topic) -> Outcome<()> {
     let (known, topic) = ("SELECT 1 FROM topic_key WHERE topic = $1", topic.as_str());
     if db.first(known, &[text(&topic)]).await?.is_some() {

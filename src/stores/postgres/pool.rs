@@ -192,7 +192,7 @@ impl Deref for Transaction<'_> {
 }
 
 impl Transaction<'_> {
-    /// Waits for an answer no longer than a transaction may take.
+    /// Waits for a reply no longer than a transaction may take.
     pub(super) async fn bounded<T>(&self, operation: impl Future<Output = Outcome<T>>) -> Outcome<T> {
         let late = |_| Err(StoreError::Unavailable("no answer from the server".into()).into());
         timeout_at(self.deadline, operation).await.unwrap_or_else(late)

@@ -38,7 +38,7 @@ pub(super) async fn watch(connector: Arc<Connector>, versions: Sender<u64>) {
 
 async fn watch_once(connector: &Arc<Connector>, versions: &Sender<u64>) -> Outcome<()> {
     let session = connector.connect().await.map_err(|error| unreachable(&error))?;
-    // An unanswered question takes the connection along.
+    // A query without a reply closes the connection.
     session.busy();
     let polls = connector.target().pgbouncer;
     if !polls {

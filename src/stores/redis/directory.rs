@@ -1,6 +1,6 @@
 //! The catalogue: registrations, leases, routes, tombstones, remembered peers. The rules are in `lua/directory.lua`.
 
-use super::connection::Connection;
+use super::connection::RetryingConnection;
 use super::error::Outcome;
 use super::script::{Answer, Call, DIRECTORY, TOPICS};
 use crate::stores::shared::routes::{RouteRow, gather};
@@ -26,14 +26,14 @@ fn lease_ms(lease: Duration) -> u64 {
     u64::try_from(lease.min(MAX_LEASE).as_millis()).unwrap_or(u64::MAX)
 }
 
-pub(super) async fn register(db: &Connection, node: &NodeId) -> Outcome<Registration> {
+pub(super) async fn register(db: &RetryingConnection, node: &NodeId) -> Outcome<Registration> {
     let call = DIRECTORY.call().text(node.as_str()).number(0).text("register");
     let mut answer = db.write(&call).await?;
     Ok(Registration { epoch: Epoch::new(answer.number()?), clean: answer.number()? == 1 })
 }
 
 /// Returns how many rows a change that deletes them has deleted.
-pub(super) async fn apply(db: &Connection, fence: &Fence, change: &CatalogueChange) -> Outcome<u64> {
+pub(super) async fn apply(db: &RetryingConnection, fence: &Fence, change: &CatalogueChange) -> Outcome<u64> {
     let op = |name: &str| fenced(fence, name);
     let call = match change {
         CatalogueChange::Publish { topic, addr, subscription, lease } => {
@@ -56,7 +56,7 @@ pub(super) async fn apply(db: &Connection, fence: &Fence, change: &CatalogueChan
     db.write(&call).await.map(|_| 0)
 }
 
-pub(super) async fn topics(db: &Connection, topics: &[Topic]) -> Outcome<Vec<TopicEntry>> {
+pub(super) async fn topics(db: &RetryingConnection, topics: &[Topic]) -> Outcome<Vec<TopicEntry>> {
     let mut entries = Vec::with_capacity(topics.len());
     for part in topics.chunks(TOPICS_AT_ONCE) {
         let mut call = TOPICS.call().text("").number(0).text("topics");
@@ -92,7 +92,7 @@ fn entry(answer: &mut Answer) -> Outcome<TopicEntry> {
 
 /// Operators add routes under any topic, so all topics there are have to be looked through. They are found in steps,
 /// between which the server does other things.
-async fn forget_node(db: &Connection, fence: &Fence, node: &NodeId) -> Outcome<u64> {
+async fn forget_node(db: &RetryingConnection, fence: &Fence, node: &NodeId) -> Outcome<u64> {
     let (mut topics, mut peers) = (Vec::new(), Vec::new());
     for key in hashes(db).await? {
         let topic = key.strip_prefix("lnr_topic:");
@@ -124,7 +124,7 @@ async fn forget_node(db: &Connection, fence: &Fence, node: &NodeId) -> Outcome<u
 }
 
 /// The hashes of the catalogue, by a scan.
-async fn hashes(db: &Connection) -> Outcome<Vec<String>> {
+async fn hashes(db: &RetryingConnection) -> Outcome<Vec<String>> {
     let (mut found, mut cursor) = (Vec::new(), "0".to_owned());
     loop {
         let mut scan = redis::cmd("SCAN");
@@ -138,7 +138,7 @@ async fn hashes(db: &Connection) -> Outcome<Vec<String>> {
     }
 }
 
-pub(super) async fn peers(db: &Connection, node: &NodeId) -> Outcome<Vec<(NodeId, String)>> {
+pub(super) async fn peers(db: &RetryingConnection, node: &NodeId) -> Outcome<Vec<(NodeId, String)>> {
     let value = db.read(redis::cmd("HGETALL").arg(format!("lnr_peers:{node}"))).await?;
     let pairs: Vec<(String, String)> = parsed(value)?;
     let mut peers = Vec::new();

@@ -3,9 +3,9 @@
 //! A message only wakes: the version is what counts. It is read after every subscription, so that nothing that happened
 //! while there was none is missed, and now and then, because a server may drop messages and a dead connection says nothing.
 
-use super::connection::{CONNECT, Connection};
+use super::connection::{CONNECT, RetryingConnection};
 use super::error::{Access, Outcome, failure};
-use super::options::Target;
+use super::options::Endpoint;
 use crate::stores::StoreError;
 use crate::stores::server::version_watch::publish;
 use futures::{FutureExt as _, StreamExt as _};
@@ -15,7 +15,7 @@ use std::time::Duration;
 use tokio::sync::watch::Sender;
 use tokio::time::{sleep, timeout};
 
-/// The channel, and the counter beside it.
+/// The channel, and the counter of the same name.
 pub(super) const CATALOGUE: &str = "lnr_catalogue";
 
 /// Between two looks, however fast messages come: half of the 100 ms within which a change is promised to be seen.
@@ -29,7 +29,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LAST_PAUSE: Duration = Duration::from_secs(5);
 
 /// Keeps `versions` at the catalogue's version for as long as the store is open.
-pub(super) async fn watch(target: Arc<Target>, connection: Arc<Connection>, versions: Sender<u64>) {
+pub(super) async fn watch(target: Arc<Endpoint>, connection: Arc<RetryingConnection>, versions: Sender<u64>) {
     let mut pause = FIRST_PAUSE;
     loop {
         let before = tokio::time::Instant::now();
@@ -42,7 +42,7 @@ pub(super) async fn watch(target: Arc<Target>, connection: Arc<Connection>, vers
     }
 }
 
-async fn watch_once(target: &Target, connection: &Connection, versions: &Sender<u64>) -> Outcome<()> {
+async fn watch_once(target: &Endpoint, connection: &RetryingConnection, versions: &Sender<u64>) -> Outcome<()> {
     let subscribed = async {
         let mut listening = target.client.get_async_pubsub().await?;
         listening.subscribe(CATALOGUE).await?;
@@ -64,7 +64,7 @@ async fn watch_once(target: &Target, connection: &Connection, versions: &Sender<
     }
 }
 
-async fn version(connection: &Connection) -> Outcome<u64> {
+async fn version(connection: &RetryingConnection) -> Outcome<u64> {
     match connection.read(redis::cmd("GET").arg(CATALOGUE)).await? {
         Value::Nil => Ok(0),
         value => {

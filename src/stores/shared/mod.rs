@@ -1,4 +1,4 @@
-//! What every backend shares: how a lane is named, how a message lies in a row, which incarnations a lane has.
+//! What every backend shares: group commit, names of lanes, the bytes of a row, chains of incarnations, failures.
 
 pub(crate) mod admission;
 pub(crate) mod chain;

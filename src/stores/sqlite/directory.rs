@@ -1,7 +1,7 @@
 //! The catalogue: registrations, leases, routes, tombstones, remembered peers.
 //!
 //! Leases count by SQLite's clock ([`NOW`]), so that all processes of a file agree. Changes of `topic_addr` are counted by
-//! triggers, because operators write it too; what else changes an answer is counted by [`bump`].
+//! triggers, because operators write it too; other changes are counted by [`bump`].
 
 use super::error::Outcome;
 use super::lanes;

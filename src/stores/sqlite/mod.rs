@@ -40,7 +40,7 @@ use watcher::Watcher;
 use worker::{Demand, Worker};
 use writer::Writer;
 
-/// The largest row SQLite takes (its `SQLITE_MAX_LENGTH`), less room for what stands beside a message in its row.
+/// The largest row SQLite takes (its `SQLITE_MAX_LENGTH`), less room for the other fields of a row.
 const MAX_MESSAGE: usize = 1_000_000_000 - 1024;
 
 /// How a file is opened.
@@ -48,7 +48,7 @@ const MAX_MESSAGE: usize = 1_000_000_000 - 1024;
 pub struct SqliteOptions {
     /// How long a write waits for other processes' writes before [`StoreError::Busy`]; 5 s by default.
     pub busy_timeout: Duration,
-    /// The file may have at most so many pages of 4 KiB, then writes answer [`StoreError::Full`]; by default only the
+    /// The file may have at most so many pages of 4 KiB, then writes fail with [`StoreError::Full`]; by default only the
     /// medium is a limit.
     pub max_pages: Option<u32>,
 }
@@ -89,7 +89,7 @@ impl std::fmt::Debug for SqliteStore {
 impl SqliteStore {
     /// Opens or creates the file, and brings it to the current schema. Blocks for as long as that takes.
     ///
-    /// The path is a path, whatever it starts with. A database made by the reference implementation is adopted.
+    /// The path is a path, whatever it starts with. A database made by liner_broker is adopted.
     ///
     /// # Errors
     /// [`OpenError`]: the file is left as it was.
@@ -316,7 +316,8 @@ impl Directory for SqliteStore {
         Box::pin(async move {
             let mut entries = Vec::with_capacity(topics.len());
             // One after the other: other reads get their turn between them.
-            for topic in topics.iter().cloned() {
+            for topic in topics {
+                let topic = topic.clone();
                 entries.push(self.read(move |db| directory::topic(db, &topic)).await?);
             }
             Ok(entries)
