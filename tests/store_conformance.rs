@@ -28,6 +28,7 @@ macro_rules! behaviours {
             journal::a_lane_of_another_sender_takes_no_messages,
             journal::a_synced_batch_is_committed,
             journal::batches_committed_at_once_do_not_fail_each_other,
+            journal::batches_committed_at_once_take_effect_in_their_order,
             inbox::a_new_lane_has_no_cursor,
             inbox::the_cursor_survives_a_crash,
             inbox::the_cursor_moves_only_forward,

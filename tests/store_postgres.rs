@@ -213,7 +213,9 @@ fn a_role_needs_no_more_than_its_schema() {
 #[test]
 fn schemas_are_stores_of_their_own() {
     let (database, _) = database();
-    let open = |schema: &str| PostgresStore::open(&PostgresOptions::new(&*database.url).schema(schema)).expect("opens");
+    let open = |schema: &str| -> SharedStore {
+        Arc::new(PostgresStore::open(&PostgresOptions::new(&*database.url).schema(schema)).expect("opens"))
+    };
     let (one, two) = (open("one"), open("two"));
     assert_ne!(block_on(one.facts()).expect("answers").id, block_on(two.facts()).expect("answers").id);
     block_on(one.seed(&topic("t"), &node("b"), "host:1")).expect("seeds");

@@ -12,7 +12,9 @@ use liner::stores::*;
 use liner::{LaneName, Seq};
 use liner_test_servers::certificates::Certificates;
 use liner_test_servers::redis::{Database, Server, cli};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{Ipv4Addr, TcpListener};
+use std::os::unix::net::UnixStream;
 use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -428,6 +430,57 @@ fn large_queues_are_appended_loaded_counted_and_trimmed() {
         assert_eq!(first.messages[0].seq, Seq::new(20_001), "it went to its place");
         process.commit([trim(key, u64::MAX)]).await;
         assert_eq!(process.queued(key).await, []);
+    });
+}
+
+/// What the server does, as it says itself while this lives.
+struct Monitor(BufReader<UnixStream>);
+
+impl Monitor {
+    fn on(server: &Server) -> Monitor {
+        let mut stream = UnixStream::connect(server.socket()).expect("the server listens");
+        stream.write_all(b"MONITOR\r\n").expect("is asked");
+        let mut monitor = Monitor(BufReader::new(stream));
+        assert_eq!(monitor.line(), "+OK");
+        monitor
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.0.read_line(&mut line).expect("the server speaks");
+        line.trim_end().to_owned()
+    }
+
+    /// The length of each script call up to the command that says so.
+    fn calls_until(&mut self, end: &str) -> Vec<usize> {
+        let lines = std::iter::repeat_with(|| self.line()).take_while(|line| !line.contains(end));
+        lines.filter(|line| line.contains("\"EVALSHA\"")).map(|line| line.len()).collect()
+    }
+}
+
+#[test]
+fn a_call_of_the_server_has_a_size_however_many_batches_are_queued() {
+    const LIMIT: usize = 4 * 1024 * 1024;
+    let server = Server::start(&[]);
+    let at = At(server.url(0));
+    block_on(async {
+        let (process, key) = sender(&at).await;
+        let payload = |size: usize| message(&"x".repeat(size));
+        let sized = |n: u64, size| Stored { message: payload(size), ..stored(1, n) };
+        let size = |n| if n == 20 { LIMIT + LIMIT / 2 } else { LIMIT / 8 };
+        let append = |n| batch([Write::Append { lane: key, messages: vec![sized(n, size(n))] }]);
+        let mut monitor = Monitor::on(&server);
+        let commits = (1..=40).map(|n| process.store.commit(&process.fence, append(n)));
+        for committed in futures::future::join_all(commits).await {
+            committed.expect("commits");
+        }
+        cli(&at.0, &["ECHO", "all is committed"]);
+        let calls = monitor.calls_until("all is committed");
+        assert!(calls.len() > 40 / 8 && calls.len() < 40, "batches share calls: {calls:?}");
+        let above: Vec<_> = calls.iter().filter(|size| **size > LIMIT + LIMIT / 8).collect();
+        assert_eq!(above.len(), 1, "one batch is larger by itself: {calls:?}");
+        assert!(*above[0] < 2 * LIMIT, "and is alone in its call: {calls:?}");
+        assert_eq!(process.queued(key).await, (1..=40).collect::<Vec<_>>());
     });
 }
 

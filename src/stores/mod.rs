@@ -1,4 +1,4 @@
-//! Persistence: what a node must not forget, behind narrow traits that every backend implements alike.
+//! Persistence: narrow traits for what a node must not forget, which every backend implements alike.
 //!
 //! | trait | owns |
 //! |---|---|
@@ -9,7 +9,7 @@
 //! | [`Directory`] | who serves which topic where, leases, epochs |
 //!
 //! A store knows names, numbers and bytes. It knows nothing of frames, sockets or actors, and keeps no protocol state:
-//! every fact it answers is on the medium. Every write carries a [`Fence`] and changes nothing when a newer process of
+//! every fact it returns is on the medium. Every write carries a [`Fence`] and changes nothing when a newer process of
 //! the same name has registered. All operations are idempotent, so that one whose outcome is unknown is simply repeated.
 //!
 //! Futures returned here may be dropped at any time; the operation then happens entirely or not at all.
@@ -18,8 +18,8 @@
 //! |---|---|
 //! | `contract` | the traits and the values they exchange, re-exported here |
 //! | [`memory`], [`sqlite`], `postgres`, `redis` | the backends |
-//! | `shared` | what all backends share: row format, names, chains of incarnations |
-//! | `server` | what the backends on a server share: group commit, runtime, notifications |
+//! | `shared` | what all backends share: group commit, row format, names, chains of incarnations |
+//! | `server` | what the backends on a server share: the queue of commits, runtime, notifications |
 //! | `legacy` | what liner_broker 1.4.1 left in a store, and what becomes of it |
 
 mod contract;

@@ -123,3 +123,17 @@ pub(crate) async fn batches_committed_at_once_do_not_fail_each_other(medium: &dy
     }
     assert_eq!(process.queued(key).await, (1..=40).filter(|n| n % 5 != 0).collect::<Vec<_>>());
 }
+
+/// More batches than a store queues at a time.
+const MANY: u64 = 600;
+
+pub(crate) async fn batches_committed_at_once_take_effect_in_their_order(medium: &dyn Medium) {
+    let (process, key) = receiver(medium).await;
+    // Each is stale unless exactly those before it have taken effect.
+    let to_next = |n| batch([advance(key, (n > 0).then_some(n), cursor(n + 1, 1))]);
+    let commits = (0..MANY).map(|n| process.store.commit(&process.fence, to_next(n)));
+    for (n, committed) in (0..).zip(join_all(commits).await) {
+        assert_eq!(committed.expect("commits").stale, [], "{n}");
+    }
+    assert_eq!(process.receive(&lane()).await.cursor, Some(cursor(MANY, 1)));
+}

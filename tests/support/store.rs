@@ -4,7 +4,6 @@ use futures::FutureExt;
 use liner::stores::*;
 use liner::{Incarnation, LaneId, LaneName, NodeId, Seq, Topic};
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::watch;
 
 /// What the store does with an operation.
@@ -57,6 +56,15 @@ impl FaultyStore {
         super::soon("a trim", trims.wait_for(|n| *n > 0)).await.expect("the sender lives in self");
     }
 
+    /// Runs an operation as far as the store's health allows.
+    fn gated<'a, T: 'a>(&'a self, operation: StoreFuture<'a, T>) -> StoreFuture<'a, T> {
+        async move {
+            self.gate().await?;
+            operation.await
+        }
+        .boxed()
+    }
+
     /// Waits until the store answers, or refuses.
     async fn gate(&self) -> Result<Health, StoreError> {
         let mut health = self.health.subscribe();
@@ -91,19 +99,11 @@ impl Journal for FaultyStore {
 
 impl Outbox for FaultyStore {
     fn adopt<'a>(&'a self, fence: &'a Fence) -> StoreFuture<'a, Adopted> {
-        async move {
-            self.gate().await?;
-            self.inner.adopt(fence).await
-        }
-        .boxed()
+        self.gated(self.inner.adopt(fence))
     }
 
     fn lanes<'a>(&'a self, sender: &'a NodeId) -> StoreFuture<'a, Vec<LaneId>> {
-        async move {
-            self.gate().await?;
-            self.inner.lanes(sender).await
-        }
-        .boxed()
+        self.gated(self.inner.lanes(sender))
     }
 
     fn open_lane<'a>(
@@ -112,53 +112,29 @@ impl Outbox for FaultyStore {
         lane: &'a LaneName,
         incarnation: Incarnation,
     ) -> StoreFuture<'a, OutboxLane> {
-        async move {
-            self.gate().await?;
-            self.inner.open_lane(fence, lane, incarnation).await
-        }
-        .boxed()
+        self.gated(self.inner.open_lane(fence, lane, incarnation))
     }
 
     fn load(&self, lane: LaneKey, after: Seq, limit: PageLimit) -> StoreFuture<'_, Page> {
-        async move {
-            self.gate().await?;
-            self.inner.load(lane, after, limit).await
-        }
-        .boxed()
+        self.gated(self.inner.load(lane, after, limit))
     }
 
     fn pending<'a>(&'a self, sender: &'a NodeId) -> StoreFuture<'a, Vec<PendingLane>> {
-        async move {
-            self.gate().await?;
-            self.inner.pending(sender).await
-        }
-        .boxed()
+        self.gated(self.inner.pending(sender))
     }
 
     fn clear<'a>(&'a self, fence: &'a Fence) -> StoreFuture<'a, Amount> {
-        async move {
-            self.gate().await?;
-            self.inner.clear(fence).await
-        }
-        .boxed()
+        self.gated(self.inner.clear(fence))
     }
 
     fn forget_lane<'a>(&'a self, fence: &'a Fence, lane: &'a LaneName) -> StoreFuture<'a, Amount> {
-        async move {
-            self.gate().await?;
-            self.inner.forget_lane(fence, lane).await
-        }
-        .boxed()
+        self.gated(self.inner.forget_lane(fence, lane))
     }
 }
 
 impl Inbox for FaultyStore {
     fn receive_lane<'a>(&'a self, fence: &'a Fence, lane: &'a LaneName) -> StoreFuture<'a, InboxLane> {
-        async move {
-            self.gate().await?;
-            self.inner.receive_lane(fence, lane).await
-        }
-        .boxed()
+        self.gated(self.inner.receive_lane(fence, lane))
     }
 }
 
@@ -170,153 +146,36 @@ impl DeadLetters for FaultyStore {
         after: Option<DeadLetterId>,
         limit: usize,
     ) -> StoreFuture<'a, Vec<(DeadLetterId, DeadLetter)>> {
-        async move {
-            self.gate().await?;
-            self.inner.dead_letters(node, filter, after, limit).await
-        }
-        .boxed()
+        self.gated(self.inner.dead_letters(node, filter, after, limit))
     }
 
     fn purge_dead_letters<'a>(&'a self, fence: &'a Fence, filter: &'a DeadLetterFilter) -> StoreFuture<'a, u64> {
-        async move {
-            self.gate().await?;
-            self.inner.purge_dead_letters(fence, filter).await
-        }
-        .boxed()
+        self.gated(self.inner.purge_dead_letters(fence, filter))
     }
 }
 
 impl Directory for FaultyStore {
     fn facts(&self) -> StoreFuture<'_, StoreFacts> {
-        async move {
-            self.gate().await?;
-            self.inner.facts().await
-        }
-        .boxed()
+        self.gated(self.inner.facts())
     }
 
     fn register<'a>(&'a self, node: &'a NodeId) -> StoreFuture<'a, Registration> {
-        async move {
-            self.gate().await?;
-            self.inner.register(node).await
-        }
-        .boxed()
+        self.gated(self.inner.register(node))
     }
 
-    fn publish<'a>(
-        &'a self,
-        fence: &'a Fence,
-        topic: &'a Topic,
-        addr: &'a str,
-        subscription: bool,
-        lease: Duration,
-    ) -> StoreFuture<'a, ()> {
-        async move {
-            self.gate().await?;
-            self.inner.publish(fence, topic, addr, subscription, lease).await
-        }
-        .boxed()
-    }
-
-    fn unpublish<'a>(&'a self, fence: &'a Fence, topic: &'a Topic) -> StoreFuture<'a, ()> {
-        async move {
-            self.gate().await?;
-            self.inner.unpublish(fence, topic).await
-        }
-        .boxed()
-    }
-
-    fn seed<'a>(&'a self, topic: &'a Topic, node: &'a NodeId, addr: &'a str) -> StoreFuture<'a, ()> {
-        async move {
-            self.gate().await?;
-            self.inner.seed(topic, node, addr).await
-        }
-        .boxed()
-    }
-
-    fn set_tombstone<'a>(
-        &'a self,
-        fence: &'a Fence,
-        topic: &'a Topic,
-        node: &'a NodeId,
-        unsubscribed: bool,
-    ) -> StoreFuture<'a, ()> {
-        async move {
-            self.gate().await?;
-            self.inner.set_tombstone(fence, topic, node, unsubscribed).await
-        }
-        .boxed()
-    }
-
-    fn renew<'a>(&'a self, fence: &'a Fence, lease: Duration) -> StoreFuture<'a, ()> {
-        async move {
-            self.gate().await?;
-            self.inner.renew(fence, lease).await
-        }
-        .boxed()
-    }
-
-    fn release<'a>(&'a self, fence: &'a Fence) -> StoreFuture<'a, ()> {
-        async move {
-            self.gate().await?;
-            self.inner.release(fence).await
-        }
-        .boxed()
-    }
-
-    fn topic<'a>(&'a self, topic: &'a Topic) -> StoreFuture<'a, TopicEntry> {
-        async move {
-            self.gate().await?;
-            self.inner.topic(topic).await
-        }
-        .boxed()
+    fn apply<'a>(&'a self, fence: &'a Fence, change: CatalogueChange) -> StoreFuture<'a, u64> {
+        self.gated(self.inner.apply(fence, change))
     }
 
     fn topics<'a>(&'a self, topics: &'a [Topic]) -> StoreFuture<'a, Vec<TopicEntry>> {
-        async move {
-            self.gate().await?;
-            self.inner.topics(topics).await
-        }
-        .boxed()
-    }
-
-    fn clear_addresses<'a>(&'a self, fence: &'a Fence, topic: &'a Topic) -> StoreFuture<'a, u64> {
-        async move {
-            self.gate().await?;
-            self.inner.clear_addresses(fence, topic).await
-        }
-        .boxed()
-    }
-
-    fn forget_node<'a>(&'a self, fence: &'a Fence, node: &'a NodeId) -> StoreFuture<'a, u64> {
-        async move {
-            self.gate().await?;
-            self.inner.forget_node(fence, node).await
-        }
-        .boxed()
+        self.gated(self.inner.topics(topics))
     }
 
     fn changed(&self) -> StoreFuture<'_, ()> {
-        async move {
-            self.gate().await?;
-            self.inner.changed().await
-        }
-        .boxed()
-    }
-
-    fn remember_peer<'a>(&'a self, fence: &'a Fence, peer: &'a NodeId, addr: &'a str) -> StoreFuture<'a, ()> {
-        async move {
-            self.gate().await?;
-            self.inner.remember_peer(fence, peer, addr).await
-        }
-        .boxed()
+        self.gated(self.inner.changed())
     }
 
     fn peers<'a>(&'a self, node: &'a NodeId) -> StoreFuture<'a, Vec<(NodeId, String)>> {
-        async move {
-            self.gate().await?;
-            self.inner.peers(node).await
-        }
-        .boxed()
+        self.gated(self.inner.peers(node))
     }
 }

@@ -29,7 +29,7 @@ const RETRY_CAP: Duration = Duration::from_secs(5);
 /// Requests at the store at a time: enough for a group, and as many as a store queues. The others wait here, in order.
 const IN_FLIGHT: usize = 256;
 
-/// How often a request whose outcome is unknown is repeated before its sender is told so. The store has repeated each of
+/// How often a request whose outcome is unknown is repeated before that is reported. The store has repeated each of
 /// these attempts itself.
 const UNKNOWN_REPEATS: u32 = 3;
 
@@ -216,5 +216,46 @@ impl Handler<OpenInbox> for StoreActor {
     fn handle(&mut self, open: OpenInbox, _: &mut Self::Context) -> Self::Result {
         let node = self.node.clone();
         Box::pin(async move { node.store.receive_lane(&node.fence, open.lane.name()).await })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn job(persistent: bool) -> Job {
+        let commit = Commit { writes: Vec::new(), synced: false, persistent };
+        Job { commit, failed: 0, unknown: None, reply: oneshot::channel().0 }
+    }
+
+    fn unknown() -> Result<Committed, StoreError> {
+        Err(StoreError::Indeterminate("the reply was lost".into()))
+    }
+
+    #[test]
+    fn what_must_happen_is_repeated_until_it_has_or_never_can() {
+        let mut job = job(true);
+        for failure in [StoreError::Busy, StoreError::Full("full".into()), StoreError::Unavailable("away".into())] {
+            assert!(job.judge(Err(failure)).is_none());
+        }
+        assert!(matches!(job.judge(Ok(Committed::default())), Some(Ok(_))));
+        assert!(matches!(job.judge(Err(StoreError::Fenced)), Some(Err(StoreError::Fenced))));
+    }
+
+    #[test]
+    fn a_definite_failure_is_reported_at_once() {
+        assert!(matches!(job(false).judge(Err(StoreError::Busy)), Some(Err(StoreError::Busy))));
+    }
+
+    #[test]
+    fn an_unknown_outcome_is_repeated_and_no_refusal_makes_it_known() {
+        let mut first = job(false);
+        assert!(first.judge(unknown()).is_none());
+        assert!(matches!(first.judge(Err(StoreError::Busy)), Some(Err(StoreError::Indeterminate(_)))));
+        let mut second = job(false);
+        for _ in 0..UNKNOWN_REPEATS {
+            assert!(second.judge(unknown()).is_none());
+        }
+        assert!(matches!(second.judge(unknown()), Some(Err(StoreError::Indeterminate(_)))));
     }
 }

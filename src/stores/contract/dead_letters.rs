@@ -1,6 +1,6 @@
 //! Messages that could not be handled: what is kept of them, and how they are read and purged.
 
-use super::{Fence, StoreFuture};
+use super::{Fence, StoreError, StoreFuture};
 use crate::types::{Message, MessageId, NodeId, Topic};
 
 /// The number of a dead letter in its store.
@@ -29,7 +29,26 @@ pub enum DeadLetterOrigin {
     Refused,
 }
 
-/// A message that could not be handled, with the reason.
+impl DeadLetterOrigin {
+    /// Returns the word that stands for it in tables.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            DeadLetterOrigin::Handler => "handler",
+            DeadLetterOrigin::Refused => "refused",
+        }
+    }
+
+    /// Reads the word that stands for it.
+    pub(crate) fn parse(word: &str) -> Result<Self, StoreError> {
+        match word {
+            "handler" => Ok(DeadLetterOrigin::Handler),
+            "refused" => Ok(DeadLetterOrigin::Refused),
+            other => Err(StoreError::Damaged(format!("dead letter of origin {other:?}").into())),
+        }
+    }
+}
+
+/// A message that could not be handled, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DeadLetter {
@@ -94,7 +113,8 @@ impl DeadLetterFilter {
         self
     }
 
-    pub(crate) fn matches(&self, id: DeadLetterId, letter: &DeadLetter) -> bool {
+    /// Returns whether the filter selects this letter.
+    pub fn matches(&self, id: DeadLetterId, letter: &DeadLetter) -> bool {
         let named = self.ids.is_empty() || self.ids.contains(&id);
         named && self.topic.as_ref().is_none_or(|topic| letter.id.lane.topic() == topic)
     }
@@ -102,7 +122,7 @@ impl DeadLetterFilter {
 
 /// What could not be handled.
 pub trait DeadLetters: Send + Sync {
-    /// This node's dead letters (as receiver for `Handler`, as sender for `Refused`) above `after`, in id order, at most
+    /// Returns this node's dead letters (as receiver for `Handler`, as sender for `Refused`) above `after`, in id order, at most
     /// `limit`. Reads only.
     fn dead_letters<'a>(
         &'a self,
@@ -112,6 +132,6 @@ pub trait DeadLetters: Send + Sync {
         limit: usize,
     ) -> StoreFuture<'a, Vec<(DeadLetterId, DeadLetter)>>;
 
-    /// Deletes this node's dead letters that match. Answers how many.
+    /// Deletes this node's dead letters that match. Returns how many.
     fn purge_dead_letters<'a>(&'a self, fence: &'a Fence, filter: &'a DeadLetterFilter) -> StoreFuture<'a, u64>;
 }

@@ -54,32 +54,6 @@ impl TopicEntry {
     }
 }
 
-/// A row of a topic: its node, whether it has no lease, its address, whether it is live, and whether it is a subscription.
-#[cfg(any(feature = "postgres", feature = "redis"))]
-pub(crate) type RouteRow = (NodeId, bool, String, bool, bool);
-
-impl TopicEntry {
-    /// What the rows and tombstones of a topic say, in whatever order they come.
-    #[cfg(any(feature = "postgres", feature = "redis"))]
-    pub(crate) fn gather(mut rows: Vec<RouteRow>, mut tombstones: Vec<NodeId>) -> TopicEntry {
-        tombstones.sort();
-        // By name, published addresses before those without a lease.
-        rows.sort();
-        let mut routes: Vec<Route> = Vec::new();
-        for (node, _, addr, live, subscription) in rows {
-            match routes.last_mut().filter(|route| route.node == node) {
-                Some(route) => {
-                    route.addrs.push(addr);
-                    route.live |= live;
-                    route.subscription &= subscription;
-                }
-                None => routes.push(Route { node, addrs: vec![addr], subscription, live }),
-            }
-        }
-        TopicEntry { routes, tombstones }
-    }
-}
-
 /// Description of a store, as read back from it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -94,87 +68,114 @@ pub struct StoreFacts {
     pub max_message: usize,
 }
 
-/// The longest lease a store gives; longer ones are cut to it. A year is for ever, and fits every clock.
+/// The longest lease a store gives; longer ones are cut to it. A year is longer than any use, and fits every clock.
 pub(crate) const MAX_LEASE: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// One change of the catalogue, made by the node that the fence names.
+///
+/// Later versions may have more changes. A store that does not know one refuses it with
+/// [`StoreError::Unsupported`](super::StoreError::Unsupported).
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CatalogueChange {
+    /// Publishes `addr` for `topic` under the node's name, removes the other addresses that it published for the topic and
+    /// its tombstone, and takes or renews the node's lease. Rows without a lease (operators, seeds) stay as they are.
+    Publish {
+        /// The topic.
+        topic: Topic,
+        /// Where the node listens.
+        addr: String,
+        /// The topic is not the node's own.
+        subscription: bool,
+        /// How long the routes of the node are live without another renewal.
+        lease: Duration,
+    },
+    /// Deletes every row of the node for `topic`, whatever the address and its author, and leaves a tombstone. A row that an
+    /// operator or a seed adds later counts more than the tombstone.
+    Unpublish {
+        /// The topic.
+        topic: Topic,
+    },
+    /// Adds a route without a lease, as an operator would. Does nothing if the row exists. The one change that is not
+    /// fenced: it is made before a name is registered, too.
+    Seed {
+        /// The topic.
+        topic: Topic,
+        /// The node that serves it.
+        node: NodeId,
+        /// Where that node listens.
+        addr: String,
+    },
+    /// Notes that another node unsubscribed from `topic`, or serves it again. For stores that are not shared, where
+    /// tombstones travel on links. Such a tombstone counts although rows (seeds) name the node.
+    SetTombstone {
+        /// The topic.
+        topic: Topic,
+        /// The other node.
+        node: NodeId,
+        /// `false` removes the tombstone.
+        unsubscribed: bool,
+    },
+    /// Extends the node's lease, by the store's clock.
+    Renew {
+        /// How long it is from now on.
+        lease: Duration,
+    },
+    /// A clean end: deletes the leased rows of the node and its lease, and marks the registration as released. The epoch
+    /// stays.
+    Release,
+    /// Deletes all rows of a topic, whatever their author. Returns how many.
+    ClearAddresses {
+        /// The topic.
+        topic: Topic,
+    },
+    /// Deletes all routes and tombstones that name `node`, and its remembered addresses. Returns how many in all.
+    ForgetNode {
+        /// The node to forget.
+        node: NodeId,
+    },
+    /// Remembers where a peer that shook hands can be dialled, for [`Directory::peers`] after a restart.
+    RememberPeer {
+        /// The peer.
+        peer: NodeId,
+        /// Its address, in place of the one before.
+        addr: String,
+    },
+}
+
+impl CatalogueChange {
+    /// Returns whether the change is refused when a newer process has registered under the fence's name.
+    pub fn is_fenced(&self) -> bool {
+        !matches!(self, CatalogueChange::Seed { .. })
+    }
+}
 
 /// Who serves which topic where.
 pub trait Directory: Send + Sync {
-    /// What the store says of itself.
+    /// Returns what the store says of itself.
     fn facts(&self) -> StoreFuture<'_, StoreFacts>;
 
     /// A process starts under this name: takes the next epoch in one transaction and wins at once. From `Ok` on, every
     /// write of an earlier process of this name is fenced. Takes no lease and publishes nothing yet.
     fn register<'a>(&'a self, node: &'a NodeId) -> StoreFuture<'a, Registration>;
 
-    /// Publishes `addr` for `topic` under this node's name, removes the other addresses it published for the topic and
-    /// a tombstone, and takes or renews the node's lease. Rows without a lease (operators, seeds) stay as they are.
-    /// `subscription` marks topics other than the node's own.
-    fn publish<'a>(
-        &'a self,
-        fence: &'a Fence,
-        topic: &'a Topic,
-        addr: &'a str,
-        subscription: bool,
-        lease: Duration,
-    ) -> StoreFuture<'a, ()>;
+    /// Makes one change of the catalogue, in one transaction. Returns how many rows it deleted where the change says so, and
+    /// 0 otherwise.
+    fn apply<'a>(&'a self, fence: &'a Fence, change: CatalogueChange) -> StoreFuture<'a, u64>;
 
-    /// Deletes every row of this node for `topic`, whatever the address and whoever wrote it, and leaves a tombstone. A
-    /// row that an operator or a seed adds later counts more than the tombstone.
-    fn unpublish<'a>(&'a self, fence: &'a Fence, topic: &'a Topic) -> StoreFuture<'a, ()>;
-
-    /// Adds a route without a lease, as an operator would: seeds. Does nothing when the row is there.
-    fn seed<'a>(&'a self, topic: &'a Topic, node: &'a NodeId, addr: &'a str) -> StoreFuture<'a, ()>;
-
-    /// Notes that another node unsubscribed from `topic`, or (`false`) serves it again. For stores that are not shared,
-    /// where tombstones travel on links. Such a tombstone counts although rows (seeds) name the node.
-    fn set_tombstone<'a>(
-        &'a self,
-        fence: &'a Fence,
-        topic: &'a Topic,
-        node: &'a NodeId,
-        unsubscribed: bool,
-    ) -> StoreFuture<'a, ()>;
-
-    /// Extends this node's lease, by the store's clock.
-    fn renew<'a>(&'a self, fence: &'a Fence, lease: Duration) -> StoreFuture<'a, ()>;
-
-    /// A clean end: deletes the leased rows of this node and its lease, and marks the registration as released. The epoch
-    /// stays.
-    fn release<'a>(&'a self, fence: &'a Fence) -> StoreFuture<'a, ()>;
-
-    /// What the catalogue says about a topic now. Reads only.
-    fn topic<'a>(&'a self, topic: &'a Topic) -> StoreFuture<'a, TopicEntry>;
-
-    /// [`Directory::topic`] for each of several topics, in their order: what a node asks again and again of all topics it
-    /// uses. Each entry is of one moment, not all of the same.
-    fn topics<'a>(&'a self, topics: &'a [Topic]) -> StoreFuture<'a, Vec<TopicEntry>> {
-        Box::pin(async move {
-            let mut entries = Vec::with_capacity(topics.len());
-            for topic in topics {
-                entries.push(self.topic(topic).await?);
-            }
-            Ok(entries)
-        })
-    }
-
-    /// Deletes all rows of a topic, whoever wrote them. Answers how many.
-    fn clear_addresses<'a>(&'a self, fence: &'a Fence, topic: &'a Topic) -> StoreFuture<'a, u64>;
-
-    /// Deletes all routes and tombstones that name `node`, and its remembered addresses. Answers how many in all.
-    fn forget_node<'a>(&'a self, fence: &'a Fence, node: &'a NodeId) -> StoreFuture<'a, u64>;
+    /// Returns what the catalogue says about each of several topics, in their order. Each entry is of one moment, not all of
+    /// the same. Reads only.
+    fn topics<'a>(&'a self, topics: &'a [Topic]) -> StoreFuture<'a, Vec<TopicEntry>>;
 
     /// Resolves when the catalogue may have changed since the last call of `changed` on this handle resolved (the first
-    /// call: since the store was opened). Seen within 100 ms of the commit, by whatever process.
+    /// call: since the store was opened). A change is seen within 100 ms of its commit, by whatever process.
     fn changed(&self) -> StoreFuture<'_, ()>;
 
-    /// Remembers where a peer that shook hands can be dialled, for [`Directory::peers`] after a restart.
-    fn remember_peer<'a>(&'a self, fence: &'a Fence, peer: &'a NodeId, addr: &'a str) -> StoreFuture<'a, ()>;
-
-    /// The peers remembered by this node, with their last address. Reads only.
+    /// Returns the peers remembered by this node, with their last address, in name order. Reads only.
     fn peers<'a>(&'a self, node: &'a NodeId) -> StoreFuture<'a, Vec<(NodeId, String)>>;
 
     /// Finishes what is queued on this handle and closes what would otherwise be cut off by the end of the process. What
-    /// is asked afterwards answers [`StoreError::Unavailable`](super::StoreError::Unavailable). Other handles on the same
+    /// is asked after that returns [`StoreError::Unavailable`](super::StoreError::Unavailable). Other handles on the same
     /// store go on. By default, and on a server, there is nothing to close.
     fn end(&self) -> BoxFuture<'_, ()> {
         Box::pin(std::future::ready(()))

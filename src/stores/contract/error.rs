@@ -30,12 +30,15 @@ pub enum StoreError {
     /// The commit was to be on the medium before it is reported, and the store does not do that. Nothing was changed.
     #[error("store does not sync its commits: {0}")]
     NotSynced(Arc<str>),
+    /// The store does not know this kind of write or change. Nothing was changed.
+    #[error("store does not support {0}")]
+    Unsupported(Arc<str>),
 }
 
 impl StoreError {
     /// Whether repeating the operation later can succeed.
     pub fn is_retryable(&self) -> bool {
-        !matches!(self, Self::Fenced | Self::Damaged(_) | Self::NoLane(_) | Self::NotSynced(_))
+        !matches!(self, Self::Fenced | Self::Damaged(_) | Self::NoLane(_) | Self::NotSynced(_) | Self::Unsupported(_))
     }
 
     /// Whether it is certain that nothing was changed.
@@ -84,7 +87,7 @@ pub enum OpenError {
         /// What is wrong.
         reason: String,
     },
-    /// No server answers there, or not as one that can be written to.
+    /// No server replies there, or it cannot be written to.
     #[error("cannot reach {server}: {reason}")]
     Unreachable {
         /// Hosts and database.
@@ -108,7 +111,7 @@ pub enum OpenError {
         /// What is wrong.
         reason: String,
     },
-    /// The server does not persist what it answers as surely as was asked for, or may evict it.
+    /// The server does not persist commits as safely as was asked for, or may evict them.
     #[error("{server} is too weak for synced messages: {settings}")]
     Weak {
         /// Address and database.

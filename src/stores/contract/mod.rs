@@ -1,14 +1,15 @@
 //! The contract of a store: the traits that every backend implements, and the values they exchange.
 
+mod composite;
 mod dead_letters;
 mod directory;
 mod error;
+mod shorthands;
 
+pub use composite::Composite;
 pub use dead_letters::{DeadLetter, DeadLetterFilter, DeadLetterId, DeadLetterOrigin, DeadLetters};
 pub(crate) use directory::MAX_LEASE;
-#[cfg(any(feature = "postgres", feature = "redis"))]
-pub(crate) use directory::RouteRow;
-pub use directory::{Directory, Registration, Route, StoreFacts, TopicEntry};
+pub use directory::{CatalogueChange, Directory, Registration, Route, StoreFacts, TopicEntry};
 pub use error::{OpenError, StoreError};
 
 use crate::types::{Cursor, Epoch, Incarnation, LaneId, LaneName, Message, NodeId, Seq};
@@ -40,7 +41,12 @@ pub struct Fence {
 pub struct LaneKey(pub(crate) i64);
 
 impl LaneKey {
-    /// The key as the store's tables show it.
+    /// Makes a key, for a store to hand out.
+    pub const fn new(key: i64) -> Self {
+        LaneKey(key)
+    }
+
+    /// Returns the key as the store's tables show it.
     pub const fn get(self) -> i64 {
         self.0
     }
@@ -92,12 +98,12 @@ pub struct OutboxLane {
     pub pending: Amount,
 }
 
-/// What became of what the reference implementation had left for a sender.
+/// What became of what liner_broker had left for a sender.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Adopted {
     /// Messages that wait in a lane now.
     pub messages: u64,
-    /// Messages that went: they had been handled, or were the reference's own.
+    /// Messages that went: they had been handled, or were liner_broker's own.
     pub gone: u64,
     /// Messages that are dead letters now.
     pub dead_letters: u64,
@@ -129,16 +135,16 @@ pub struct Stored {
 pub struct Page {
     /// In number order.
     pub messages: Vec<Stored>,
-    /// Whether the queue held nothing behind the last message when the page was read.
+    /// Whether the queue held nothing after the last message when the page was read.
     pub end: bool,
 }
 
-/// How much [`Outbox::load`] may return; the first message comes whatever its size, so that every lane moves.
+/// The limit of a page that [`Outbox::load`] returns. The first message comes whatever its size, so that every lane moves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PageLimit {
-    /// At most so many messages.
+    /// The most messages.
     pub messages: usize,
-    /// Of payloads and headers, at most so many bytes.
+    /// The most bytes of payloads and headers.
     pub bytes: usize,
 }
 
@@ -147,7 +153,7 @@ pub struct PageLimit {
 pub struct PendingLane {
     /// The lane.
     pub lane: LaneId,
-    /// How much.
+    /// Messages and bytes that wait.
     pub amount: Amount,
     /// When the oldest was accepted, in milliseconds since 1970.
     pub oldest_ms: Option<u64>,
@@ -160,12 +166,15 @@ pub struct InboxLane {
     pub key: LaneKey,
     /// How far this node has come; `None` before the first message was handled.
     pub cursor: Option<Cursor>,
-    /// Hand-overs recorded by [`Write::Attempt`] behind the cursor: (incarnation, number, attempts).
+    /// Hand-overs recorded by [`Write::Attempt`] beyond the cursor: (incarnation, number, attempts).
     pub attempts: Vec<(Incarnation, Seq, u32)>,
 }
 
 /// One change of queues or cursors.
+///
+/// Later versions may have more kinds. A store that does not know one refuses the batch with [`StoreError::Unsupported`].
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Write {
     /// Queue messages at the end of a lane of this sender. A message whose number is already there is left as it is,
     /// and one whose number is acked is left out. A lane that its sender has not opened, or
@@ -221,7 +230,7 @@ pub enum Write {
     RemoveDeadLetter(DeadLetterId),
 }
 
-/// Changes that happen together: all or none, none after a crash before the commit, all after a crash behind it.
+/// Changes that happen together: none of them after a crash before the commit, all of them after a later one.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Batch {
     /// In the order they take effect.
@@ -241,6 +250,10 @@ pub struct Committed {
 pub trait Journal: Send + Sync {
     /// Applies the batch in one transaction.
     ///
+    /// Batches of one node take effect in the order in which their futures were first polled, as if each were committed
+    /// alone. A store may commit together what waits; when that is refused, it commits each alone. Who calls decides how
+    /// many batches wait: a store queues a bounded number, and the other futures wait for room.
+    ///
     /// After `Ok` the batch survives a crash of any process, and a power loss if `synced`. After an error for which
     /// [`StoreError::is_definite`] holds nothing changed; after [`StoreError::Indeterminate`] repeat the same batch.
     fn commit<'a>(&'a self, fence: &'a Fence, batch: Batch) -> StoreFuture<'a, Committed>;
@@ -248,16 +261,16 @@ pub trait Journal: Send + Sync {
 
 /// The sending side of a node's lanes.
 pub trait Outbox: Send + Sync {
-    /// Takes over what the reference implementation left for this sender: its waiting messages become messages of lanes,
+    /// Takes over what liner_broker left for this sender: its waiting messages become messages of lanes,
     /// in their order, and its remembered routes become lanes. One transaction for each of its connection keys, so that
-    /// after a crash the same call goes on. To be called before anything else is asked about the lanes; where the
-    /// reference left nothing, nothing happens.
+    /// after a crash the same call goes on. To be called before anything else is asked about the lanes; where
+    /// liner_broker left nothing, nothing happens.
     fn adopt<'a>(&'a self, fence: &'a Fence) -> StoreFuture<'a, Adopted> {
         let _ = fence;
         Box::pin(std::future::ready(Ok(Adopted::default())))
     }
 
-    /// The lanes this node has opened as a sender, in name order, whether or not anything is queued. Reads only.
+    /// Returns the lanes this node has opened as a sender, in name order, whether or not anything is queued. Reads only.
     fn lanes<'a>(&'a self, sender: &'a NodeId) -> StoreFuture<'a, Vec<LaneId>>;
 
     /// Finds or creates the lane and adds `incarnation` as its newest span, unless it is already. After `Ok` the lane
@@ -269,16 +282,16 @@ pub trait Outbox: Send + Sync {
         incarnation: Incarnation,
     ) -> StoreFuture<'a, OutboxLane>;
 
-    /// The queued messages with numbers above `after`, in number order. Reads only.
+    /// Returns the queued messages with numbers above `after`, in number order. Reads only.
     fn load(&self, lane: LaneKey, after: Seq, limit: PageLimit) -> StoreFuture<'_, Page>;
 
-    /// What waits, per lane of this sender, in lane order; lanes without anything are left out. Reads only.
+    /// Returns what waits on each lane of this sender, in lane order; empty lanes are left out. Reads only.
     fn pending<'a>(&'a self, sender: &'a NodeId) -> StoreFuture<'a, Vec<PendingLane>>;
 
-    /// Drops the queues of all lanes of this sender, and keeps lanes and numbers. Answers what was dropped.
+    /// Drops the queues of all lanes of this sender, and keeps lanes and numbers. Returns what was dropped.
     fn clear<'a>(&'a self, fence: &'a Fence) -> StoreFuture<'a, Amount>;
 
-    /// Drops a lane of this sender: queue, numbers, and the lane itself. Answers what was queued.
+    /// Drops a lane of this sender: queue, numbers, and the lane itself. Returns what was queued.
     fn forget_lane<'a>(&'a self, fence: &'a Fence, lane: &'a LaneName) -> StoreFuture<'a, Amount>;
 }
 

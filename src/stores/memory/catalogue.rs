@@ -1,7 +1,8 @@
 //! The catalogue half of the medium in memory: nodes and their leases, routes, tombstones, remembered peers.
 
 use crate::stores::MAX_LEASE;
-use crate::stores::{Fence, Registration, Route, StoreError, TopicEntry};
+use crate::stores::shared::routes::{RouteRow, gather};
+use crate::stores::{CatalogueChange, Fence, Registration, StoreError, TopicEntry};
 use crate::types::{Epoch, NodeId, Topic};
 use std::collections::BTreeMap;
 use std::task::Waker;
@@ -15,7 +16,7 @@ pub(super) struct Catalogue {
     tombstones: BTreeMap<(Topic, NodeId), Tombstone>,
     /// Keyed (who remembers, whom).
     peers: BTreeMap<(NodeId, NodeId), String>,
-    /// Counts changes of what `topic` answers.
+    /// Counts the changes of what `topic` returns.
     version: u64,
     wakers: Vec<Waker>,
 }
@@ -78,7 +79,27 @@ impl Catalogue {
         Registration { epoch, clean }
     }
 
-    pub(super) fn publish(&mut self, fence: &Fence, topic: &Topic, addr: &str, subscription: bool, lease: Duration) {
+    /// Returns how many rows a change that deletes them has deleted.
+    pub(super) fn apply(&mut self, fence: &Fence, change: CatalogueChange) -> u64 {
+        match change {
+            CatalogueChange::Publish { topic, addr, subscription, lease } => {
+                self.publish(fence, &topic, &addr, subscription, lease);
+            }
+            CatalogueChange::Unpublish { topic } => self.unpublish(&fence.node, &topic),
+            CatalogueChange::Seed { topic, node, addr } => self.seed(&topic, &node, &addr),
+            CatalogueChange::SetTombstone { topic, node, unsubscribed } => {
+                self.set_tombstone(&topic, &node, unsubscribed);
+            }
+            CatalogueChange::Renew { lease } => self.renew(fence, lease),
+            CatalogueChange::Release => self.release(&fence.node),
+            CatalogueChange::ClearAddresses { topic } => return self.clear_addresses(&topic),
+            CatalogueChange::ForgetNode { node } => return self.forget_node(&node),
+            CatalogueChange::RememberPeer { peer, addr } => self.remember_peer(&fence.node, &peer, &addr),
+        }
+        0
+    }
+
+    fn publish(&mut self, fence: &Fence, topic: &Topic, addr: &str, subscription: bool, lease: Duration) {
         self.routes.retain(|(of, at), row| of != topic || at == addr || row.node != fence.node || row.lease.is_none());
         let row = self.routes.entry((topic.clone(), addr.to_owned()));
         let published = || Row { node: fence.node.clone(), lease: Some(fence.epoch), subscription };
@@ -92,19 +113,19 @@ impl Catalogue {
         self.bump();
     }
 
-    pub(super) fn unpublish(&mut self, node: &NodeId, topic: &Topic) {
+    fn unpublish(&mut self, node: &NodeId, topic: &Topic) {
         self.routes.retain(|(of, _), row| of != topic || row.node != *node);
         self.tombstones.insert((topic.clone(), node.clone()), Tombstone::Unpublished);
         self.bump();
     }
 
-    pub(super) fn seed(&mut self, topic: &Topic, node: &NodeId, addr: &str) {
+    fn seed(&mut self, topic: &Topic, node: &NodeId, addr: &str) {
         let row = self.routes.entry((topic.clone(), addr.to_owned()));
         row.or_insert_with(|| Row { node: node.clone(), lease: None, subscription: false });
         self.bump();
     }
 
-    pub(super) fn set_tombstone(&mut self, topic: &Topic, node: &NodeId, unsubscribed: bool) {
+    fn set_tombstone(&mut self, topic: &Topic, node: &NodeId, unsubscribed: bool) {
         let key = (topic.clone(), node.clone());
         if unsubscribed {
             self.tombstones.insert(key, Tombstone::Told);
@@ -114,7 +135,7 @@ impl Catalogue {
         self.bump();
     }
 
-    pub(super) fn renew(&mut self, fence: &Fence, lease: Duration) {
+    fn renew(&mut self, fence: &Fence, lease: Duration) {
         let unknown = Node { epoch: fence.epoch, lease_until: None, released: false };
         let node = self.nodes.entry(fence.node.clone()).or_insert(unknown);
         let expired = node.lease_until.is_none_or(|until| until <= Instant::now());
@@ -124,7 +145,7 @@ impl Catalogue {
         }
     }
 
-    pub(super) fn release(&mut self, node: &NodeId) {
+    fn release(&mut self, node: &NodeId) {
         self.routes.retain(|_, row| row.node != *node || row.lease.is_none());
         if let Some(entry) = self.nodes.get_mut(node) {
             entry.lease_until = None;
@@ -134,29 +155,21 @@ impl Catalogue {
     }
 
     pub(super) fn topic(&self, topic: &Topic) -> TopicEntry {
-        let mut by_node: BTreeMap<&NodeId, Vec<(&Row, &str)>> = BTreeMap::new();
-        for ((of, addr), row) in &self.routes {
-            if of == topic {
-                by_node.entry(&row.node).or_default().push((row, addr));
-            }
-        }
-        let tombstones = self
-            .tombstones
-            .iter()
-            .filter(|((of, node), origin)| of == topic && (**origin == Tombstone::Told || !by_node.contains_key(node)));
+        let rows = self.routes.iter().filter(|((of, _), _)| of == topic);
+        let rows: Vec<_> = rows
+            .map(|((_, addr), row)| RouteRow {
+                node: row.node.clone(),
+                unleased: row.lease.is_none(),
+                addr: addr.clone(),
+                live: self.is_live(row),
+                subscription: row.subscription,
+            })
+            .collect();
+        let counts =
+            |node: &NodeId, origin: &Tombstone| *origin == Tombstone::Told || rows.iter().all(|row| row.node != *node);
+        let tombstones = self.tombstones.iter().filter(|((of, node), origin)| of == topic && counts(node, origin));
         let tombstones = tombstones.map(|((_, node), _)| node.clone()).collect();
-        let routes = by_node.into_iter().map(|(node, mut rows)| {
-            rows.sort_by_key(|(row, addr)| (row.lease.is_none(), *addr));
-            let live = rows.iter().any(|(row, _)| self.is_live(row));
-            let subscription = rows.iter().all(|(row, _)| row.subscription);
-            Route {
-                node: node.clone(),
-                addrs: rows.into_iter().map(|(_, addr)| addr.to_owned()).collect(),
-                subscription,
-                live,
-            }
-        });
-        TopicEntry { routes: routes.collect(), tombstones }
+        gather(rows, tombstones)
     }
 
     fn is_live(&self, row: &Row) -> bool {
@@ -165,14 +178,14 @@ impl Catalogue {
         node.epoch == epoch && node.lease_until.is_some_and(|until| until > Instant::now())
     }
 
-    pub(super) fn clear_addresses(&mut self, topic: &Topic) -> u64 {
+    fn clear_addresses(&mut self, topic: &Topic) -> u64 {
         let before = self.routes.len();
         self.routes.retain(|(of, _), _| of != topic);
         self.bump();
         (before - self.routes.len()) as u64
     }
 
-    pub(super) fn forget_node(&mut self, node: &NodeId) -> u64 {
+    fn forget_node(&mut self, node: &NodeId) -> u64 {
         let count = |catalogue: &Self| catalogue.routes.len() + catalogue.tombstones.len() + catalogue.peers.len();
         let before = count(self);
         self.routes.retain(|_, row| row.node != *node);
@@ -182,7 +195,7 @@ impl Catalogue {
         (before - count(self)) as u64
     }
 
-    pub(super) fn remember_peer(&mut self, node: &NodeId, peer: &NodeId, addr: &str) {
+    fn remember_peer(&mut self, node: &NodeId, peer: &NodeId, addr: &str) {
         self.peers.insert((node.clone(), peer.clone()), addr.to_owned());
     }
 

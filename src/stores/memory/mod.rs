@@ -1,4 +1,4 @@
-//! The store in memory: reference implementation of the traits and test double.
+//! The store in memory: the model of the other stores, and test double.
 //!
 //! ```text
 //! MemoryStore (handle) ──┐
@@ -21,7 +21,6 @@ use queues::Queues;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Poll;
-use std::time::Duration;
 
 /// A handle on a medium in memory. Cloning it opens another handle on the same medium.
 #[derive(Debug)]
@@ -152,71 +151,18 @@ impl Directory for MemoryStore {
         Box::pin(async move { Ok(self.medium.lock().catalogue.register(node)) })
     }
 
-    fn publish<'a>(
-        &'a self,
-        fence: &'a Fence,
-        topic: &'a Topic,
-        addr: &'a str,
-        subscription: bool,
-        lease: Duration,
-    ) -> StoreFuture<'a, ()> {
-        self.write(fence, move |medium| {
-            medium.catalogue.publish(fence, topic, addr, subscription, lease);
-            Ok(())
-        })
-    }
-
-    fn unpublish<'a>(&'a self, fence: &'a Fence, topic: &'a Topic) -> StoreFuture<'a, ()> {
-        self.write(fence, |medium| {
-            medium.catalogue.unpublish(&fence.node, topic);
-            Ok(())
-        })
-    }
-
-    fn seed<'a>(&'a self, topic: &'a Topic, node: &'a NodeId, addr: &'a str) -> StoreFuture<'a, ()> {
+    fn apply<'a>(&'a self, fence: &'a Fence, change: CatalogueChange) -> StoreFuture<'a, u64> {
         Box::pin(async move {
-            self.medium.lock().catalogue.seed(topic, node, addr);
-            Ok(())
+            let mut medium = self.medium.lock();
+            if change.is_fenced() {
+                medium.catalogue.check(fence)?;
+            }
+            Ok(medium.catalogue.apply(fence, change))
         })
     }
 
-    fn set_tombstone<'a>(
-        &'a self,
-        fence: &'a Fence,
-        topic: &'a Topic,
-        node: &'a NodeId,
-        unsubscribed: bool,
-    ) -> StoreFuture<'a, ()> {
-        self.write(fence, move |medium| {
-            medium.catalogue.set_tombstone(topic, node, unsubscribed);
-            Ok(())
-        })
-    }
-
-    fn renew<'a>(&'a self, fence: &'a Fence, lease: Duration) -> StoreFuture<'a, ()> {
-        self.write(fence, move |medium| {
-            medium.catalogue.renew(fence, lease);
-            Ok(())
-        })
-    }
-
-    fn release<'a>(&'a self, fence: &'a Fence) -> StoreFuture<'a, ()> {
-        self.write(fence, |medium| {
-            medium.catalogue.release(&fence.node);
-            Ok(())
-        })
-    }
-
-    fn topic<'a>(&'a self, topic: &'a Topic) -> StoreFuture<'a, TopicEntry> {
-        self.read(|medium| medium.catalogue.topic(topic))
-    }
-
-    fn clear_addresses<'a>(&'a self, fence: &'a Fence, topic: &'a Topic) -> StoreFuture<'a, u64> {
-        self.write(fence, |medium| Ok(medium.catalogue.clear_addresses(topic)))
-    }
-
-    fn forget_node<'a>(&'a self, fence: &'a Fence, node: &'a NodeId) -> StoreFuture<'a, u64> {
-        self.write(fence, |medium| Ok(medium.catalogue.forget_node(node)))
+    fn topics<'a>(&'a self, topics: &'a [Topic]) -> StoreFuture<'a, Vec<TopicEntry>> {
+        self.read(|medium| topics.iter().map(|topic| medium.catalogue.topic(topic)).collect())
     }
 
     fn changed(&self) -> StoreFuture<'_, ()> {
@@ -229,13 +175,6 @@ impl Directory for MemoryStore {
             medium.catalogue.wake_on_change(context.waker());
             Poll::Pending
         }))
-    }
-
-    fn remember_peer<'a>(&'a self, fence: &'a Fence, peer: &'a NodeId, addr: &'a str) -> StoreFuture<'a, ()> {
-        self.write(fence, |medium| {
-            medium.catalogue.remember_peer(&fence.node, peer, addr);
-            Ok(())
-        })
     }
 
     fn peers<'a>(&'a self, node: &'a NodeId) -> StoreFuture<'a, Vec<(NodeId, String)>> {

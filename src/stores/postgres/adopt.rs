@@ -5,7 +5,7 @@ use super::dead_letters::Kept;
 use super::error::Outcome;
 use super::lanes::{self, names, sql_incarnation, sql_seq};
 use super::session::{Session, byteas, int8, int8s, text};
-use super::{MAX_MESSAGE, creating, inbox, outbox};
+use super::{MAX_MESSAGE, inbox, new_lane, outbox};
 use crate::stores::legacy::adoption::{ADOPTED, Fate, Means, Noted, Split, Target, Traces};
 use crate::stores::shared::{naming, row};
 use crate::stores::{Adopted, LaneKey};
@@ -122,7 +122,7 @@ async fn claim(db: &Session, lane: &LaneName, key: LaneKey) -> Outcome<()> {
 /// The lane's key, after it was made if it was missing.
 async fn found(db: &Session, lane: &LaneName) -> Outcome<LaneKey> {
     if lanes::find(db, lane).await?.is_none() {
-        creating::create_within(db, lane).await?;
+        new_lane::create_within(db, lane).await?;
     }
     lanes::made(db, lane).await
 }

@@ -3,18 +3,11 @@
 use super::error::Outcome;
 use super::lanes::{incarnation, lane_id, names, seq, sql_incarnation, sql_seq};
 use super::session::{Param, Session, bytea, int8, int8s, text};
-use crate::stores::{DeadLetter, DeadLetterFilter, DeadLetterId, DeadLetterOrigin, StoreError};
+use crate::stores::{DeadLetter, DeadLetterFilter, DeadLetterId, DeadLetterOrigin};
 use crate::types::{Headers, Message, MessageId, NodeId, Payload};
 use bytes::Bytes;
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
-
-const fn sql_origin(origin: DeadLetterOrigin) -> &'static str {
-    match origin {
-        DeadLetterOrigin::Handler => "handler",
-        DeadLetterOrigin::Refused => "refused",
-    }
-}
 
 pub(super) const KEEP: &str =
     "INSERT INTO liner_dead_letters (node, origin, sender, source_topic, receiver, topic, incarnation, number,
@@ -51,7 +44,7 @@ impl<'a> Kept<'a> {
     pub(super) fn new(letter: &'a DeadLetter) -> Self {
         let [sender, source, receiver, topic] = names(letter.id.lane.name());
         Kept {
-            texts: [letter.owner().as_str(), sql_origin(letter.origin), sender, source, receiver, topic],
+            texts: [letter.owner().as_str(), letter.origin.as_str(), sender, source, receiver, topic],
             numbers: [
                 sql_incarnation(letter.id.incarnation),
                 sql_seq(letter.id.seq),
@@ -85,7 +78,7 @@ impl<'a> Kept<'a> {
 /// `$1` the id, `$2` the owner.
 pub(super) const REMOVE: &str = "DELETE FROM liner_dead_letters WHERE id = $1 AND node = $2";
 
-/// `$1` the owner, `$2` the topic or NULL, `$3` the ids or NULL, `$4` the id behind which the page starts, `$5` its length.
+/// `$1` the owner, `$2` the topic or NULL, `$3` the ids or NULL, `$4` the id after which the page starts, `$5` its length.
 pub(super) const LIST: &str =
     "SELECT sender, source_topic, receiver, topic, incarnation, number, headers, payload, reason, attempts, died_ms,
         origin, id FROM liner_dead_letters
@@ -96,7 +89,7 @@ const PURGE: &str = "DELETE FROM liner_dead_letters
     WHERE node = $1 AND ($2::text IS NULL OR topic = $2) AND ($3::int8[] IS NULL OR id = ANY ($3))";
 
 /// A filter in the form of parameters.
-pub(super) struct Asked<'a> {
+pub(super) struct LetterQuery<'a> {
     node: &'a str,
     topic: Option<&'a str>,
     ids: Option<Vec<i64>>,
@@ -104,14 +97,14 @@ pub(super) struct Asked<'a> {
     limit: i64,
 }
 
-impl<'a> Asked<'a> {
+impl<'a> LetterQuery<'a> {
     pub(super) fn new(
         node: &'a NodeId,
         filter: &'a DeadLetterFilter,
         after: Option<DeadLetterId>,
         limit: usize,
     ) -> Self {
-        Asked {
+        LetterQuery {
             node: node.as_str(),
             topic: filter.topic.as_ref().map(|topic| topic.as_str()),
             ids: (!filter.ids.is_empty()).then(|| filter.ids.iter().map(|id| id.0).collect()),
@@ -143,11 +136,7 @@ fn letter(row: &Row) -> Outcome<DeadLetter> {
     let id = MessageId { lane: lane_id(row, 0)?, incarnation: incarnation(row.try_get(4)?), seq: seq(row.try_get(5)?) };
     let headers = Headers::decode(Bytes::from(row.try_get::<_, Vec<u8>>(6)?))?;
     let payload = Payload::new(row.try_get::<_, Vec<u8>>(7)?)?;
-    let origin = match row.try_get(11)? {
-        "handler" => DeadLetterOrigin::Handler,
-        "refused" => DeadLetterOrigin::Refused,
-        other => return Err(StoreError::Damaged(format!("dead letter of origin {other:?}").into()).into()),
-    };
+    let origin = DeadLetterOrigin::parse(row.try_get(11)?)?;
     Ok(DeadLetter {
         id,
         origin,

@@ -1,14 +1,15 @@
 //! The catalogue: registrations, leases, routes, tombstones, remembered peers.
 //!
 //! Leases count by the server's clock, so that all nodes agree. Changes of `topic_addr` are noted by triggers, because
-//! operators write it too; what else changes an answer is noted by [`bump`]. Whoever changes the catalogue locks its
+//! operators write it too; other changes are noted by [`bump`]. Every change of the catalogue locks its
 //! version first, so that two of us never wait for each other.
 
 use super::error::Outcome;
 use super::lanes::{self, only};
+use super::pool::NodeRow;
 use super::session::{Session, boolean, int8, text};
-use crate::stores::{Fence, Registration, TopicEntry};
-use crate::stores::{MAX_LEASE, RouteRow};
+use crate::stores::shared::routes::{RouteRow, gather};
+use crate::stores::{CatalogueChange, Fence, MAX_LEASE, Registration, TopicEntry};
 use crate::types::{Epoch, NodeId, Topic};
 use std::collections::HashMap;
 use std::time::Duration;
@@ -38,7 +39,33 @@ pub(super) async fn register(db: &Session, node: &NodeId) -> Outcome<Registratio
     Ok(Registration { epoch: Epoch::new(epoch.cast_unsigned()), clean: released })
 }
 
-pub(super) async fn publish(
+/// What a change does with the row of its node.
+pub(super) fn node_row(change: &CatalogueChange) -> NodeRow {
+    use CatalogueChange::{Publish, Release, Renew};
+    if matches!(change, Publish { .. } | Renew { .. } | Release) { NodeRow::Changes } else { NodeRow::Reads }
+}
+
+/// Returns how many rows a change that deletes them has deleted.
+pub(super) async fn apply(db: &Session, fence: &Fence, change: &CatalogueChange) -> Outcome<u64> {
+    match change {
+        CatalogueChange::Publish { topic, addr, subscription, lease } => {
+            publish(db, fence, topic, addr, *subscription, *lease).await?;
+        }
+        CatalogueChange::Unpublish { topic } => unpublish(db, fence, topic).await?,
+        CatalogueChange::Seed { topic, node, addr } => seed(db, topic, node, addr).await?,
+        CatalogueChange::SetTombstone { topic, node, unsubscribed } => {
+            set_tombstone(db, topic, node, *unsubscribed).await?;
+        }
+        CatalogueChange::Renew { lease } => renew(db, fence, *lease).await?,
+        CatalogueChange::Release => release(db, fence).await?,
+        CatalogueChange::ClearAddresses { topic } => return clear_addresses(db, topic).await,
+        CatalogueChange::ForgetNode { node } => return forget_node(db, node).await,
+        CatalogueChange::RememberPeer { peer, addr } => remember_peer(db, &fence.node, peer, addr).await?,
+    }
+    Ok(0)
+}
+
+async fn publish(
     db: &Session,
     fence: &Fence,
     topic: &Topic,
@@ -81,26 +108,26 @@ async fn add_tombstone(db: &Session, topic: &Topic, node: &NodeId, told: bool) -
     bump(db).await
 }
 
-pub(super) async fn unpublish(db: &Session, fence: &Fence, topic: &Topic) -> Outcome<()> {
+async fn unpublish(db: &Session, fence: &Fence, topic: &Topic) -> Outcome<()> {
     lock(db).await?;
     let sql = "DELETE FROM topic_addr WHERE topic = $1 AND client_name = $2";
     db.execute(sql, &[text(&topic.as_str()), text(&fence.node.as_str())]).await?;
     add_tombstone(db, topic, &fence.node, false).await
 }
 
-pub(super) async fn seed(db: &Session, topic: &Topic, node: &NodeId, addr: &str) -> Outcome<()> {
+async fn seed(db: &Session, topic: &Topic, node: &NodeId, addr: &str) -> Outcome<()> {
     lock(db).await?;
     let sql = "INSERT INTO topic_addr (topic, addr, client_name) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING";
     db.execute(sql, &[text(&topic.as_str()), text(&addr), text(&node.as_str())]).await?;
     Ok(())
 }
 
-pub(super) async fn set_tombstone(db: &Session, topic: &Topic, node: &NodeId, unsubscribed: bool) -> Outcome<()> {
+async fn set_tombstone(db: &Session, topic: &Topic, node: &NodeId, unsubscribed: bool) -> Outcome<()> {
     lock(db).await?;
     if unsubscribed { add_tombstone(db, topic, node, true).await } else { remove_tombstone(db, topic, node).await }
 }
 
-pub(super) async fn renew(db: &Session, fence: &Fence, lease: Duration) -> Outcome<()> {
+async fn renew(db: &Session, fence: &Fence, lease: Duration) -> Outcome<()> {
     let node = fence.node.as_str();
     let sql = "SELECT 1 FROM liner_nodes
         WHERE name = $1 AND lease_until > (extract(epoch FROM clock_timestamp()) * 1000)::int8";
@@ -113,7 +140,7 @@ pub(super) async fn renew(db: &Session, fence: &Fence, lease: Duration) -> Outco
     if live { Ok(()) } else { bump(db).await }
 }
 
-pub(super) async fn release(db: &Session, fence: &Fence) -> Outcome<()> {
+async fn release(db: &Session, fence: &Fence) -> Outcome<()> {
     lock(db).await?;
     let node = fence.node.as_str();
     let sql = "DELETE FROM topic_addr WHERE client_name = $1 AND lease_epoch IS NOT NULL";
@@ -147,24 +174,25 @@ pub(super) fn topics(asked: &[Topic], rows: &[Row]) -> Outcome<Vec<TopicEntry>> 
         if row.try_get(0)? {
             // An operator can write any text; what is no name of a node is no route to one.
             let Ok(node) = NodeId::new(name) else { continue };
-            routes.push((node, row.try_get(4)?, row.try_get(2)?, row.try_get(3)?, row.try_get(6)?));
+            let (addr, live) = (row.try_get(2)?, row.try_get(3)?);
+            routes.push(RouteRow { node, unleased: row.try_get(4)?, addr, live, subscription: row.try_get(6)? });
         } else {
             tombstones.push(NodeId::new(name)?);
         }
     }
     let entry = |topic: &Topic| {
         let (routes, tombstones) = found.get(topic.as_str()).cloned().unwrap_or_default();
-        TopicEntry::gather(routes, tombstones)
+        gather(routes, tombstones)
     };
     Ok(asked.iter().map(entry).collect())
 }
 
-pub(super) async fn clear_addresses(db: &Session, topic: &Topic) -> Outcome<u64> {
+async fn clear_addresses(db: &Session, topic: &Topic) -> Outcome<u64> {
     lock(db).await?;
     db.execute("DELETE FROM topic_addr WHERE topic = $1", &[text(&topic.as_str())]).await
 }
 
-pub(super) async fn forget_node(db: &Session, node: &NodeId) -> Outcome<u64> {
+async fn forget_node(db: &Session, node: &NodeId) -> Outcome<u64> {
     lock(db).await?;
     let name = node.as_str();
     let mut deleted = 0;
@@ -180,7 +208,7 @@ pub(super) async fn forget_node(db: &Session, node: &NodeId) -> Outcome<u64> {
     Ok(deleted)
 }
 
-pub(super) async fn remember_peer(db: &Session, node: &NodeId, peer: &NodeId, addr: &str) -> Outcome<()> {
+async fn remember_peer(db: &Session, node: &NodeId, peer: &NodeId, addr: &str) -> Outcome<()> {
     let sql = "INSERT INTO liner_peers (node, peer, addr) VALUES ($1, $2, $3)
         ON CONFLICT (node, peer) DO UPDATE SET addr = excluded.addr";
     db.execute(sql, &[text(&node.as_str()), text(&peer.as_str()), text(&addr)]).await?;

@@ -59,7 +59,7 @@ pub(super) fn commit_failed(error: &tokio_postgres::Error) -> Failure {
     }
 }
 
-/// No answer for too long: the operation may still happen.
+/// No reply for too long: the operation may still happen.
 pub(super) fn overdue() -> Failure {
     Failure { error: StoreError::Indeterminate("no answer from the server".into()), again: false }
 }
@@ -68,7 +68,7 @@ fn shown(db: &DbError) -> String {
     format!("{} (SQLSTATE {})", db.message(), db.code().code())
 }
 
-/// The error with its causes, without what the server says beside its message.
+/// Returns the error with its causes. Of what the server says, only the message.
 pub(super) fn text(error: &tokio_postgres::Error) -> String {
     if let Some(db) = error.as_db_error() {
         return shown(db);

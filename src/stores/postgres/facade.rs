@@ -3,12 +3,9 @@
 use super::error::{Failure, Outcome};
 use super::pool::{Attempts, NodeRow};
 use super::session::{int8, text, texts};
-use super::{OPERATION, PostgresStore, adopt, dead_letters, directory, inbox, lanes, outbox};
+use super::{OPERATION, PostgresStore, adopt, dead_letters, directory, inbox, lanes, outbox, watcher};
 use crate::stores::*;
 use crate::types::{Incarnation, LaneId, LaneName, NodeId, Seq, Topic};
-
-use std::future::Future;
-use std::time::Duration;
 
 /// Runs a write in a transaction, again when the connection was lost or two writes were in each other's way. `$fence`
 /// says who writes, or `None`; `$db` is the connection in `$operation`.
@@ -41,11 +38,6 @@ macro_rules! transact {
 }
 
 impl PostgresStore {
-    /// Has an operation polled with the store's timers, wherever its caller is.
-    fn run<'a, T: Send + 'a>(&'a self, operation: impl Future<Output = Outcome<T>> + Send + 'a) -> StoreFuture<'a, T> {
-        Box::pin(async move { self.runtime.enter(operation).await.map_err(|failure| failure.error) })
-    }
-
     /// Makes a lane that is not there yet.
     async fn make(&self, fence: &Fence, lane: &LaneName) -> Outcome<()> {
         let mut attempts = Attempts::default();
@@ -75,21 +67,15 @@ fn of(fence: &Fence) -> Option<(&Fence, NodeRow)> {
     Some((fence, NodeRow::Reads))
 }
 
-/// The node's row changes.
-fn changing(fence: &Fence) -> Option<(&Fence, NodeRow)> {
-    Some((fence, NodeRow::Changes))
-}
-
 impl Journal for PostgresStore {
     fn commit<'a>(&'a self, fence: &'a Fence, batch: Batch) -> StoreFuture<'a, Committed> {
-        let fence = fence.clone();
-        Box::pin(async move { self.writer.commit(fence, batch).await })
+        self.handle.commit(fence, batch)
     }
 }
 
 impl Outbox for PostgresStore {
     fn adopt<'a>(&'a self, fence: &'a Fence) -> StoreFuture<'a, Adopted> {
-        self.run(async move {
+        self.handle.run(async move {
             let mut adopted = Adopted::default();
             for key in adopt::keys(&self.sessions.read(adopt::KEYS, &[text(&fence.node.as_str())]).await?)? {
                 adopted += transact!(self, of(fence), adopt::LIMIT, |db| adopt::adopt(db, &fence.node, key))?;
@@ -99,7 +85,7 @@ impl Outbox for PostgresStore {
     }
 
     fn lanes<'a>(&'a self, sender: &'a NodeId) -> StoreFuture<'a, Vec<LaneId>> {
-        self.run(async move {
+        self.handle.run(async move {
             let rows = self.sessions.read(outbox::OPENED, &[text(&sender.as_str())]).await?;
             Ok(outbox::opened(&rows)?.into_iter().map(|(_, lane)| lane).collect())
         })
@@ -111,7 +97,7 @@ impl Outbox for PostgresStore {
         lane: &'a LaneName,
         incarnation: Incarnation,
     ) -> StoreFuture<'a, OutboxLane> {
-        self.run(async move {
+        self.handle.run(async move {
             self.make(fence, lane).await?;
             let mut opened = transact!(self, of(fence), |db| outbox::open(db, lane, incarnation))?;
             // Counting reads the whole queue, which must not keep others from writing.
@@ -121,7 +107,7 @@ impl Outbox for PostgresStore {
     }
 
     fn load(&self, lane: LaneKey, after: Seq, limit: PageLimit) -> StoreFuture<'_, Page> {
-        self.run(async move {
+        self.handle.run(async move {
             let at_least_one = PageLimit { messages: limit.messages.max(1), ..limit };
             let loading = outbox::Loading::new(lane, after, at_least_one);
             let page = outbox::page(self.sessions.read(outbox::LOAD, &loading.params()).await?)?;
@@ -131,7 +117,7 @@ impl Outbox for PostgresStore {
     }
 
     fn pending<'a>(&'a self, sender: &'a NodeId) -> StoreFuture<'a, Vec<PendingLane>> {
-        self.run(async move {
+        self.handle.run(async move {
             let mut pending = Vec::new();
             let rows = self.sessions.read(outbox::OPENED, &[text(&sender.as_str())]).await?;
             for (key, lane) in outbox::opened(&rows)? {
@@ -146,17 +132,17 @@ impl Outbox for PostgresStore {
     }
 
     fn clear<'a>(&'a self, fence: &'a Fence) -> StoreFuture<'a, Amount> {
-        self.run(async move { transact!(self, of(fence), |db| outbox::clear(db, &fence.node)) })
+        self.handle.run(async move { transact!(self, of(fence), |db| outbox::clear(db, &fence.node)) })
     }
 
     fn forget_lane<'a>(&'a self, fence: &'a Fence, lane: &'a LaneName) -> StoreFuture<'a, Amount> {
-        self.run(async move { transact!(self, of(fence), |db| outbox::forget(db, &fence.node, lane)) })
+        self.handle.run(async move { transact!(self, of(fence), |db| outbox::forget(db, &fence.node, lane)) })
     }
 }
 
 impl Inbox for PostgresStore {
     fn receive_lane<'a>(&'a self, fence: &'a Fence, lane: &'a LaneName) -> StoreFuture<'a, InboxLane> {
-        self.run(async move {
+        self.handle.run(async move {
             self.make(fence, lane).await?;
             transact!(self, of(fence), |db| inbox::receive(db, lane))
         })
@@ -171,76 +157,38 @@ impl DeadLetters for PostgresStore {
         after: Option<DeadLetterId>,
         limit: usize,
     ) -> StoreFuture<'a, Vec<(DeadLetterId, DeadLetter)>> {
-        self.run(async move {
-            let asked = dead_letters::Asked::new(node, filter, after, limit);
-            dead_letters::letters(&self.sessions.read(dead_letters::LIST, &asked.params()).await?)
+        self.handle.run(async move {
+            let query = dead_letters::LetterQuery::new(node, filter, after, limit);
+            dead_letters::letters(&self.sessions.read(dead_letters::LIST, &query.params()).await?)
         })
     }
 
     fn purge_dead_letters<'a>(&'a self, fence: &'a Fence, filter: &'a DeadLetterFilter) -> StoreFuture<'a, u64> {
-        self.run(async move {
-            let asked = dead_letters::Asked::new(&fence.node, filter, None, 0);
-            transact!(self, of(fence), |db| asked.purge(db))
+        self.handle.run(async move {
+            let query = dead_letters::LetterQuery::new(&fence.node, filter, None, 0);
+            transact!(self, of(fence), |db| query.purge(db))
         })
     }
 }
 
 impl Directory for PostgresStore {
     fn facts(&self) -> StoreFuture<'_, StoreFacts> {
-        Box::pin(std::future::ready(Ok(self.facts.clone())))
+        Box::pin(std::future::ready(Ok(self.handle.facts.clone())))
     }
 
     fn register<'a>(&'a self, node: &'a NodeId) -> StoreFuture<'a, Registration> {
-        self.run(async move { transact!(self, None, |db| directory::register(db, node)) })
+        self.handle.run(async move { transact!(self, None, |db| directory::register(db, node)) })
     }
 
-    fn publish<'a>(
-        &'a self,
-        fence: &'a Fence,
-        topic: &'a Topic,
-        addr: &'a str,
-        subscription: bool,
-        lease: Duration,
-    ) -> StoreFuture<'a, ()> {
-        self.run(async move {
-            transact!(self, changing(fence), |db| directory::publish(db, fence, topic, addr, subscription, lease))
+    fn apply<'a>(&'a self, fence: &'a Fence, change: CatalogueChange) -> StoreFuture<'a, u64> {
+        self.handle.run(async move {
+            let checked = change.is_fenced().then(|| (fence, directory::node_row(&change)));
+            transact!(self, checked, |db| directory::apply(db, fence, &change))
         })
     }
 
-    fn unpublish<'a>(&'a self, fence: &'a Fence, topic: &'a Topic) -> StoreFuture<'a, ()> {
-        self.run(async move { transact!(self, of(fence), |db| directory::unpublish(db, fence, topic)) })
-    }
-
-    fn seed<'a>(&'a self, topic: &'a Topic, node: &'a NodeId, addr: &'a str) -> StoreFuture<'a, ()> {
-        self.run(async move { transact!(self, None, |db| directory::seed(db, topic, node, addr)) })
-    }
-
-    fn set_tombstone<'a>(
-        &'a self,
-        fence: &'a Fence,
-        topic: &'a Topic,
-        node: &'a NodeId,
-        unsubscribed: bool,
-    ) -> StoreFuture<'a, ()> {
-        self.run(
-            async move { transact!(self, of(fence), |db| directory::set_tombstone(db, topic, node, unsubscribed)) },
-        )
-    }
-
-    fn renew<'a>(&'a self, fence: &'a Fence, lease: Duration) -> StoreFuture<'a, ()> {
-        self.run(async move { transact!(self, changing(fence), |db| directory::renew(db, fence, lease)) })
-    }
-
-    fn release<'a>(&'a self, fence: &'a Fence) -> StoreFuture<'a, ()> {
-        self.run(async move { transact!(self, changing(fence), |db| directory::release(db, fence)) })
-    }
-
-    fn topic<'a>(&'a self, topic: &'a Topic) -> StoreFuture<'a, TopicEntry> {
-        Box::pin(async move { Ok(self.topics(std::slice::from_ref(topic)).await?.pop().unwrap_or_default()) })
-    }
-
     fn topics<'a>(&'a self, topics: &'a [Topic]) -> StoreFuture<'a, Vec<TopicEntry>> {
-        self.run(async move {
+        self.handle.run(async move {
             let mut entries = Vec::with_capacity(topics.len());
             for part in topics.chunks(directory::TOPICS_AT_ONCE) {
                 let names: Vec<&str> = part.iter().map(Topic::as_str).collect();
@@ -251,26 +199,12 @@ impl Directory for PostgresStore {
         })
     }
 
-    fn clear_addresses<'a>(&'a self, fence: &'a Fence, topic: &'a Topic) -> StoreFuture<'a, u64> {
-        self.run(async move { transact!(self, of(fence), |db| directory::clear_addresses(db, topic)) })
-    }
-
-    fn forget_node<'a>(&'a self, fence: &'a Fence, node: &'a NodeId) -> StoreFuture<'a, u64> {
-        self.run(async move { transact!(self, of(fence), |db| directory::forget_node(db, node)) })
-    }
-
     fn changed(&self) -> StoreFuture<'_, ()> {
-        Box::pin(async move {
-            self.watch();
-            self.told.changed().await
-        })
-    }
-
-    fn remember_peer<'a>(&'a self, fence: &'a Fence, peer: &'a NodeId, addr: &'a str) -> StoreFuture<'a, ()> {
-        self.run(async move { transact!(self, of(fence), |db| directory::remember_peer(db, &fence.node, peer, addr)) })
+        self.handle.changed(|versions| watcher::watch(self.connector.clone(), versions))
     }
 
     fn peers<'a>(&'a self, node: &'a NodeId) -> StoreFuture<'a, Vec<(NodeId, String)>> {
-        self.run(async move { directory::peers(&self.sessions.read(directory::PEERS, &[text(&node.as_str())]).await?) })
+        self.handle
+            .run(async move { directory::peers(&self.sessions.read(directory::PEERS, &[text(&node.as_str())]).await?) })
     }
 }

@@ -19,7 +19,7 @@ pub(super) async fn receive(db: &Session, lane: &LaneName) -> Outcome<InboxLane>
     Ok(InboxLane { key, cursor, attempts })
 }
 
-/// The cursor of a lane, if one was stored by us (the reference stores a number without an incarnation).
+/// Returns the cursor of a lane, if this library stored one (liner_broker stores a number without an incarnation).
 pub(super) async fn cursor(db: &Session, key: LaneKey) -> Outcome<Option<Cursor>> {
     let sql = "SELECT incarnation, v::int8 FROM conn_mess_number WHERE connection_key = $1 AND incarnation IS NOT NULL";
     Ok(match db.first(sql, &[int8(&key.0)]).await? {

@@ -1,6 +1,6 @@
 //! Applying a group of batches in one transaction, its statements sent in one go.
 //!
-//! Nothing in the group depends on an answer: the server refuses what must not be (fenced, no such lane), and what follows
+//! Nothing in the group depends on a reply: the server refuses what must not be (fenced, no such lane), and what follows
 //! in the transaction is refused with it. So the commit goes out with the rest, and a commit costs one exchange. Only
 //! large appends are copied, which takes some more.
 
@@ -38,7 +38,7 @@ const APPEND: &str = "INSERT INTO conn_messages (connection_key, number, payload
     JOIN conn_key_map AS m ON m.connection_key = a.lane WHERE a.number > m.acked
     ON CONFLICT (connection_key, number) DO NOTHING";
 
-/// Answers the lanes whose writer was wrong.
+/// Returns the lanes whose writer was wrong.
 const ADVANCE: &str = "WITH asked AS MATERIALIZED (
         SELECT a.lane, a.incarnation, a.number, c.incarnation AS stored, c.v AS at,
             k.connection_key IS NOT NULL
@@ -94,14 +94,14 @@ pub(super) async fn prepare(db: &Session) -> Result<(), tokio_postgres::Error> {
 type Sent<'a> = BoxFuture<'a, Result<Vec<Row>, tokio_postgres::Error>>;
 
 /// The transaction that is being sent. Its statements have been prepared.
-pub(super) struct Sending<'a> {
+pub(super) struct Pipeline<'a> {
     db: &'a Session,
     waiting: Vec<Sent<'a>>,
 }
 
-impl<'a> Sending<'a> {
+impl<'a> Pipeline<'a> {
     pub(super) fn new(db: &'a Session) -> Self {
-        Sending { db, waiting: Vec::new() }
+        Pipeline { db, waiting: Vec::new() }
     }
 
     pub(super) fn query(&mut self, sql: &'static str, params: &'a [Param<'a>]) {
@@ -118,7 +118,7 @@ impl<'a> Sending<'a> {
         self.waiting.push(run(db, step, node).boxed());
     }
 
-    /// Sends what waits and awaits the answers, without ending the transaction. Nothing is committed by it.
+    /// Sends what waits and awaits the replies, without ending the transaction. Commits nothing.
     async fn flush(&mut self) -> Outcome<Vec<Vec<Row>>> {
         let answers = in_order(std::mem::take(&mut self.waiting)).await;
         Ok(answers.into_iter().collect::<Result<_, _>>()?)
@@ -162,7 +162,7 @@ async fn run(db: &Session, step: &Step<'_>, node: &str) -> Result<Vec<Row>, toki
     }
 }
 
-/// Applies the batches in one transaction; answers for each.
+/// Applies the batches in one transaction. Returns what became of each.
 pub(super) async fn commit(db: &Session, fence: &Fence, batches: &[&Batch]) -> Outcome<Vec<Committed>> {
     let plan = Plan::new(batches.iter().copied());
     let synced = batches.iter().any(|batch| batch.synced);
@@ -198,7 +198,7 @@ fn copies(db: &Session, plan: &Plan<'_>) -> bool {
     plan.steps.iter().any(|step| is_copied(db, step))
 }
 
-/// Sends the plan; answers each step that is not copied with its rows.
+/// Sends the plan. Returns each step that is not copied, with the rows it returned.
 async fn send<'p>(
     db: &Session,
     fence: &Fence,
@@ -210,27 +210,27 @@ async fn send<'p>(
     let (node, epoch) = (fence.node.as_str(), fence.epoch.get().cast_signed());
     let held = [text(&node), int8(&epoch), boolean(&false)];
     let lanes = [text(&node), int8s(&plan.appended), int8s(&changed), int8s(&kept)];
-    let mut sending = Sending::new(db);
-    sending.batch(db.opening(synced));
-    sending.query(super::FENCE, &held);
-    sending.query(LANES, &lanes);
+    let mut pipeline = Pipeline::new(db);
+    pipeline.batch(db.opening(synced));
+    pipeline.query(super::FENCE, &held);
+    pipeline.query(LANES, &lanes);
     let mut done: Vec<(&Step<'_>, Vec<Row>)> = Vec::new();
     let mut pending: Vec<&Step<'_>> = Vec::new();
     for step in &plan.steps {
         match step {
             Step::Append(rows) if is_copied(db, step) => {
-                let answers = sending.flush().await?;
+                let answers = pipeline.flush().await?;
                 let behind = answers.len() - pending.len();
                 done.extend(pending.drain(..).zip(answers.into_iter().skip(behind)));
                 copy(db, rows).await?;
             }
             _ => {
-                sending.step(step, node);
+                pipeline.step(step, node);
                 pending.push(step);
             }
         }
     }
-    let answers = sending.commit().await?;
+    let answers = pipeline.commit().await?;
     let behind = answers.len() - pending.len();
     done.extend(pending.into_iter().zip(answers.into_iter().skip(behind)));
     Ok(done)

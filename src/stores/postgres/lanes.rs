@@ -4,28 +4,10 @@
 
 use super::error::Outcome;
 use super::session::{Param, Session, int8, text};
+pub(super) use crate::stores::shared::sql::{incarnation, seq, sql_incarnation, sql_seq};
 use crate::stores::{LaneKey, StoreError};
-use crate::types::{Incarnation, LaneId, LaneName, NodeId, Seq, Topic};
+use crate::types::{LaneId, LaneName, NodeId, Topic};
 use tokio_postgres::Row;
-
-/// A number as the tables hold it. No lane lives long enough to leave 63 bits, but "everything" may be asked for with the
-/// largest number there is.
-pub(super) fn sql_seq(seq: Seq) -> i64 {
-    i64::try_from(seq.get()).unwrap_or(i64::MAX)
-}
-
-/// A stored number; negative ones do not occur.
-pub(super) fn seq(stored: i64) -> Seq {
-    Seq::new(u64::try_from(stored).unwrap_or(0))
-}
-
-pub(super) fn sql_incarnation(incarnation: Incarnation) -> i64 {
-    incarnation.get().cast_signed()
-}
-
-pub(super) fn incarnation(stored: i64) -> Incarnation {
-    Incarnation::new(stored.cast_unsigned())
-}
 
 /// The four names at columns `at..at + 4`, in the order sender, source topic, receiver, topic.
 pub(super) fn lane_id(row: &Row, at: usize) -> Outcome<LaneId> {
@@ -74,7 +56,7 @@ async fn lock_keys(db: &Session) -> Outcome<()> {
     Ok(())
 }
 
-/// A key above every key in any table, whatever an operator or the reference left in them.
+/// A key above every key in any table, whatever an operator or liner_broker left in them.
 async fn new_key(db: &Session) -> Outcome<LaneKey> {
     let sql = "UPDATE seq SET v = 1 + greatest(
             v::int8,
@@ -88,7 +70,7 @@ async fn new_key(db: &Session) -> Outcome<LaneKey> {
     Ok(LaneKey(key))
 }
 
-/// The key of a topic for people and tools that know the reference's table; nothing here reads it.
+/// The key of a topic for people and tools that know liner_broker's table; nothing here reads it.
 pub(super) async fn ensure_topic_key(db: &Session, topic: &Topic) -> Outcome<()> {
     let (known, topic) = ("SELECT 1 FROM topic_key WHERE topic = $1", topic.as_str());
     if db.first(known, &[text(&topic)]).await?.is_some() {

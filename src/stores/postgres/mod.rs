@@ -15,7 +15,6 @@
 //! takes its connection along.
 
 mod adopt;
-mod creating;
 mod dead_letters;
 mod directory;
 mod error;
@@ -23,6 +22,7 @@ mod facade;
 mod inbox;
 mod journal;
 mod lanes;
+mod new_lane;
 mod options;
 mod outbox;
 mod plan;
@@ -35,16 +35,14 @@ mod writer;
 
 pub use options::PostgresOptions;
 
-use crate::stores::server::commit_queue::{self, CommitQueue};
-use crate::stores::server::runtime::Runtime;
-use crate::stores::server::told::Told;
+use crate::stores::server::server_handle::{Opened, ServerHandle, unavailable};
 use crate::stores::{OpenError, StoreError, StoreFacts};
 use error::Failure;
-use options::Target;
+use options::Endpoint;
 use pool::Sessions;
 use session::{Connector, Session};
 use std::future::Future;
-use std::sync::{Arc, OnceLock, mpsc as blocking};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::timeout;
 use writer::Writer;
@@ -52,7 +50,7 @@ use writer::Writer;
 /// The largest row, as in SQLite: PostgreSQL's own limit for a value, and for a message of its protocol, is 1 GiB.
 const MAX_MESSAGE: usize = 1_000_000_000 - 1024;
 
-/// How long an operation may go unanswered before it is given up: longer than a server that is stopped for ten seconds,
+/// Longest time to wait for a reply before an operation is given up: longer than a server that is stopped for ten seconds,
 /// and than what the server itself allows a statement.
 const OPERATION: Duration = Duration::from_secs(20);
 
@@ -64,85 +62,46 @@ const FENCE: &str = "SELECT liner_fence($1, $2, $3)";
 
 /// A handle on a database. Dropping it lets what is queued be finished; [`PostgresStore::close`] waits for that.
 pub struct PostgresStore {
-    facts: StoreFacts,
+    handle: ServerHandle,
     connector: Arc<Connector>,
-    writer: CommitQueue,
     sessions: Sessions,
-    /// Where the catalogue's version is told; its task is started by the first call of `changed`.
-    told: Told,
-    watching: OnceLock<()>,
-    runtime: Runtime,
 }
 
 impl std::fmt::Debug for PostgresStore {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("PostgresStore").field("store", &self.facts.description).finish_non_exhaustive()
+        f.debug_struct("PostgresStore").field("store", &self.handle.facts.description).finish_non_exhaustive()
     }
-}
-
-/// What opening leaves behind for the handle.
-struct Opened {
-    facts: StoreFacts,
-    version: u64,
-    connector: Arc<Connector>,
-    sessions: Sessions,
 }
 
 impl PostgresStore {
     /// Connects and brings the tables to the current schema. Blocks for as long as that takes: with a server that does not
     /// answer, 10 s for each address of each host, or `connect_timeout`.
     ///
-    /// Tables made by the reference implementation are adopted.
+    /// Tables made by liner_broker are adopted.
     ///
     /// # Errors
     /// [`OpenError`]: the database is left as it was. Never contains a password.
     pub fn open(options: &PostgresOptions) -> Result<PostgresStore, OpenError> {
-        let connector = Arc::new(Connector::new(Target::parse(options)?)?);
-        let (told, opened) = blocking::channel();
-        let (writer, requests) = CommitQueue::new();
-        let runtime = Runtime::start("liner-postgres", async move {
-            let opening = open(connector.clone()).await;
-            let works = opening.is_ok();
-            // Nobody waits any more: there is no handle to serve.
-            if told.send(opening).is_ok() && works {
-                commit_queue::serve(Writer::new(connector), requests).await;
-            }
-        })
-        .map_err(|error| unavailable(format!("cannot start a thread: {error}")))?;
-        let ended = |_| unavailable("the store's thread ended".to_owned());
-        let Opened { facts, version, connector, sessions } = opened.recv().map_err(ended)??;
-        let (told, watching) = (Told::new(version), OnceLock::new());
-        Ok(PostgresStore { facts, connector, writer, sessions, told, watching, runtime })
+        let connector = Arc::new(Connector::new(Endpoint::parse(options)?)?);
+        let writer = Writer::new(connector.clone());
+        let (handle, sessions) = ServerHandle::open("liner-postgres", open(connector.clone()), writer)?;
+        Ok(PostgresStore { handle, connector, sessions })
     }
 
     /// Finishes what is queued and closes the connections. Blocks until that is done.
     pub fn close(self) {
-        let PostgresStore { writer, runtime, .. } = self;
-        drop(writer);
-        runtime.join();
-    }
-
-    /// Starts the watcher, once.
-    fn watch(&self) {
-        self.watching.get_or_init(|| {
-            self.runtime.spawn(watcher::watch(self.connector.clone(), self.told.teller()));
-        });
+        self.handle.close();
     }
 }
 
-fn unavailable(reason: String) -> OpenError {
-    OpenError::Store(StoreError::Unavailable(reason.into()))
-}
-
-async fn open(connector: Arc<Connector>) -> Result<Opened, OpenError> {
+async fn open(connector: Arc<Connector>) -> Result<Opened<Sessions>, OpenError> {
     let server = connector.shown();
     let session = connector.connect().await?;
     let schema = connector.target().schema.clone();
     // Twenty nodes that start at once wait for each other here.
     let id = within(3 * OPERATION, schema::prepare(&session, &server, schema.as_deref())).await?;
     let (facts, version) = within(OPERATION, facts(&connector, &session, id)).await?;
-    let sessions = Sessions::new(connector.clone());
-    Ok(Opened { facts, version, connector, sessions })
+    Ok(Opened { facts, version, rest: Sessions::new(connector) })
 }
 
 async fn within<T>(limit: Duration, step: impl Future<Output = Result<T, OpenError>>) -> Result<T, OpenError> {
@@ -163,7 +122,7 @@ async fn facts(
         (SELECT catalogue FROM liner_state)";
     let read = async {
         let rows = session.read(sql, &[]).await?;
-        let row = rows.first().ok_or_else(|| Failure::from(StoreError::Damaged("it answers nothing".into())))?;
+        let row = rows.first().ok_or_else(|| Failure::from(StoreError::Damaged("its settings have no row".into())))?;
         let mut texts = Vec::new();
         for column in 0..6 {
             texts.push(row.try_get::<_, String>(column)?);

@@ -99,7 +99,7 @@ pub(super) struct TlsOptions {
 
 /// A connection string, taken apart.
 #[derive(Debug)]
-pub(super) struct Target {
+pub(super) struct Endpoint {
     /// One configuration for each host, in order, with its name for people.
     pub(super) hosts: Vec<(String, Config)>,
     pub(super) database: String,
@@ -112,8 +112,8 @@ fn refused(reason: impl Into<String>) -> OpenError {
     OpenError::Url { reason: reason.into() }
 }
 
-impl Target {
-    pub(super) fn parse(options: &PostgresOptions) -> Result<Target, OpenError> {
+impl Endpoint {
+    pub(super) fn parse(options: &PostgresOptions) -> Result<Endpoint, OpenError> {
         let (rest, own) = split(&options.url)?;
         let flag = |key: &str| own.last(key).map(str::to_owned);
         let parsed: Config = rest.parse().map_err(|error| refused(unquoted(&error)))?;
@@ -140,7 +140,7 @@ impl Target {
             return Err(refused("the schema's name is not one"));
         }
         let database = parsed.get_dbname().or(parsed.get_user()).unwrap_or("the default database").to_owned();
-        Ok(Target { hosts: hosts(&parsed, &base)?, database, tls, schema, pgbouncer })
+        Ok(Endpoint { hosts: hosts(&parsed, &base)?, database, tls, schema, pgbouncer })
     }
 
     /// Whether a host is not this machine's own by its name.
@@ -349,12 +349,12 @@ fn split_pairs(text: &str) -> Result<(String, Own), OpenError> {
 mod tests {
     use super::*;
 
-    fn target(url: &str) -> Target {
-        Target::parse(&PostgresOptions::new(url)).expect("is understood")
+    fn target(url: &str) -> Endpoint {
+        Endpoint::parse(&PostgresOptions::new(url)).expect("is understood")
     }
 
     fn refusal(url: &str) -> String {
-        Target::parse(&PostgresOptions::new(url)).expect_err("is refused").to_string()
+        Endpoint::parse(&PostgresOptions::new(url)).expect_err("is refused").to_string()
     }
 
     #[test]

@@ -65,7 +65,7 @@ async fn lock(db: &Session, key: LaneKey) -> Outcome<()> {
     Ok(())
 }
 
-/// As the reference does, so that operators find the peer where they look for it; nothing here reads it.
+/// Writes the peer's address to the table where liner_broker kept it, for operators; nothing here reads it.
 async fn remember_route(db: &Session, lane: &LaneName) -> Outcome<()> {
     let sql = "INSERT INTO sender_listener (sender_key, addr, listener_topic, client_name)
         SELECT $1, addr, topic, client_name FROM topic_addr WHERE topic = $2 AND client_name = $3 ORDER BY addr
@@ -115,8 +115,8 @@ async fn store_chain(db: &Session, key: LaneKey, chain: &Chain) -> Outcome<()> {
     Ok(())
 }
 
-/// `$1` the lane, `$2` the number behind which the page starts, `$3` one row more than the page may have, `$4` its bytes,
-/// `$5` what a row has beside headers and payload. Answers payloads, each with whether nothing lies behind it. Rows that
+/// `$1` the lane, `$2` the number after which the page starts, `$3` one row more than the page may have, `$4` its bytes,
+/// `$5` the bytes of a row other than headers and payload. Returns payloads, each with whether it is the last. Rows that
 /// do not fit are measured but not read.
 pub(super) const LOAD: &str = "SELECT payload, at_end FROM (
         SELECT payload, row_number() OVER page AS nth, lead(number) OVER page IS NULL AS at_end,
@@ -206,7 +206,7 @@ async fn amount(db: &Session, key: LaneKey) -> Outcome<Amount> {
     Ok(counting.total)
 }
 
-/// In ranges, so that no statement takes longer than the server allows one. Rows of the reference have no number.
+/// In ranges, so that no statement takes longer than the server allows one. Rows of liner_broker have no number.
 async fn empty(db: &Session, key: LaneKey) -> Outcome<()> {
     let sql = "DELETE FROM conn_messages WHERE connection_key = $1 AND number <= coalesce((
             SELECT number FROM conn_messages WHERE connection_key = $1 ORDER BY number LIMIT 1 OFFSET $2

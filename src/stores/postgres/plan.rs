@@ -45,7 +45,7 @@ pub(super) enum Step<'a> {
     Unkeep(i64),
 }
 
-/// Rows to be appended, encoded one behind the other.
+/// Rows to be appended, encoded one after the other.
 #[derive(Default)]
 pub(super) struct Rows {
     pub(super) lanes: Vec<i64>,
@@ -171,7 +171,7 @@ impl Rows {
 }
 
 impl Moves {
-    /// Whether it could be added: not behind a move of the same lane that another writer's belief decides.
+    /// Returns whether it could be added: not after a move of the same lane that expects something else.
     fn add(&mut self, lane: LaneKey, expected: Option<Incarnation>, cursor: Cursor, owner: (usize, usize)) -> bool {
         let (expected, incarnation) = (expected.map(sql_incarnation), sql_incarnation(cursor.incarnation));
         let number = sql_seq(cursor.seq);

@@ -2,7 +2,7 @@
 
 use super::error::{Failure, Outcome, commit_failed, overdue};
 use super::session::{Connector, Param, Session, boolean, int8, text};
-use super::{FENCE, OPERATION, creating};
+use super::{FENCE, OPERATION, new_lane};
 use crate::stores::{Fence, OpenError, StoreError};
 use crate::types::LaneName;
 use bb8::{ErrorSink, ManageConnection, Pool, PooledConnection, RunError};
@@ -143,7 +143,7 @@ impl Sessions {
     pub(super) async fn create(&self, fence: &Fence, lane: &LaneName) -> Outcome<()> {
         let session = self.get().await?;
         session.busy();
-        match timeout(OPERATION, creating::create(&session, fence, lane)).await {
+        match timeout(OPERATION, new_lane::create(&session, fence, lane)).await {
             Ok(Ok(())) => {
                 session.clean();
                 Ok(())
@@ -192,7 +192,7 @@ impl Deref for Transaction<'_> {
 }
 
 impl Transaction<'_> {
-    /// Waits for an answer no longer than a transaction may take.
+    /// Waits for a reply no longer than a transaction may take.
     pub(super) async fn bounded<T>(&self, operation: impl Future<Output = Outcome<T>>) -> Outcome<T> {
         let late = |_| Err(StoreError::Unavailable("no answer from the server".into()).into());
         timeout_at(self.deadline, operation).await.unwrap_or_else(late)

@@ -28,7 +28,7 @@ const OURS: u32 = MIGRATIONS[MIGRATIONS.len() - 1].version;
 /// The oldest server with all that is used here.
 const SERVER: i32 = 12;
 
-/// The reference implementation's tables and the columns by which they are recognised.
+/// liner_broker's tables and the columns by which they are recognised.
 const REFERENCE: &[(&str, &[&str])] = &[
     ("seq", &["id", "v"]),
     ("topic_addr", &["topic", "addr", "client_name"]),
@@ -40,7 +40,7 @@ const REFERENCE: &[(&str, &[&str])] = &[
     ("sender_listener", &["sender_key", "addr", "listener_topic"]),
 ];
 
-/// Columns of ours that tables made by the reference, or by an operator in its shape, lack.
+/// Columns of ours that tables made by liner_broker, or by an operator in its shape, lack.
 const ADDED_COLUMNS: &[(&str, &str, &str)] = &[
     ("topic_addr", "subscription", "BOOLEAN NOT NULL DEFAULT FALSE"),
     ("topic_addr", "lease_epoch", "BIGINT"),
@@ -63,7 +63,7 @@ struct Opening<'a> {
     server: &'a str,
 }
 
-/// Brings the schema up to date and answers the store's id.
+/// Brings the schema up to date and returns the store's id.
 pub(super) async fn prepare(session: &Session, server: &str, schema: Option<&str>) -> Result<StoreId, OpenError> {
     let opening = Opening { session, server };
     opening.check_server().await?;
@@ -170,7 +170,7 @@ impl Opening<'_> {
         Ok(found)
     }
 
-    /// Gives existing tables of the reference the columns they lack; the migration creates those that are missing. Tables
+    /// Gives existing tables of liner_broker the columns they lack; the migration creates those that are missing. Tables
     /// of the same names that are something else are not ours to touch.
     async fn adopt(&self) -> Result<(), OpenError> {
         let names: Vec<&str> = REFERENCE.iter().map(|(table, _)| *table).collect();
@@ -205,7 +205,7 @@ impl Opening<'_> {
         self.rows(upsert, &[int8(&version), int8(&min_reader), int8(&id)]).await.map(drop)
     }
 
-    /// After an operator emptied the data tables and set `seq.v` back, nothing kept beside them is true any more. Epochs
+    /// After an operator emptied the data tables and set `seq.v` back, nothing in the other tables is true any more. Epochs
     /// and dead letters are: they depend on no lane.
     async fn forget_emptied(&self) -> Result<(), OpenError> {
         // Held, so that nobody hands out a key between the two looks.

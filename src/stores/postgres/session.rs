@@ -1,10 +1,10 @@
 //! One connection: how it is made, what holds on it, and statements on it.
 //!
 //! The client library splits a connection in two: requests may come from any thread, and the socket is driven by a task on
-//! the store's own runtime. Statements of a connection are answered in the order in which they were first polled.
+//! the store's own runtime. Statements of a connection are run in the order in which they were first polled.
 
 use super::error::{self, Failure, Outcome};
-use super::options::Target;
+use super::options::Endpoint;
 use super::tls::Tls;
 use crate::stores::{OpenError, StoreError};
 use futures::FutureExt as _;
@@ -66,7 +66,7 @@ pub(super) fn byteas<'a, T: ToSql + Sync>(value: &'a T) -> Param<'a> {
 
 /// Makes connections.
 pub(super) struct Connector {
-    target: Target,
+    target: Endpoint,
     tls: Tls,
     /// Opens every transaction. Behind a pooler it carries what otherwise is set once for the connection.
     begin: String,
@@ -78,7 +78,7 @@ pub(super) struct Connector {
 }
 
 impl Connector {
-    pub(super) fn new(target: Target) -> Result<Connector, OpenError> {
+    pub(super) fn new(target: Endpoint) -> Result<Connector, OpenError> {
         let server = target.shown();
         let tls = Tls::new(&target.tls).map_err(|reason| OpenError::Tls { server, reason })?;
         let begin = if target.pgbouncer { format!("BEGIN; {}", settings(&target, true)) } else { "BEGIN".to_owned() };
@@ -91,7 +91,7 @@ impl Connector {
         self.target.shown()
     }
 
-    pub(super) fn target(&self) -> &Target {
+    pub(super) fn target(&self) -> &Endpoint {
         &self.target
     }
 
@@ -109,7 +109,7 @@ impl Connector {
         if synced && self.weak_commits.load(Ordering::Relaxed) { &self.begin_synced } else { &self.begin }
     }
 
-    /// Connects to the first host that answers and can be written; otherwise says what was wrong with each.
+    /// Connects to the first host that replies and can be written to. Otherwise reports what was wrong with each.
     pub(super) async fn connect(self: &Arc<Self>) -> Result<Session, OpenError> {
         let mut failures: Vec<OpenError> = Vec::new();
         for (server, config) in &self.target.hosts {
@@ -126,8 +126,8 @@ impl Connector {
 
     async fn connect_one(self: &Arc<Self>, config: &tokio_postgres::Config) -> Result<Session, tokio_postgres::Error> {
         let (client, mut connection) = config.connect(self.tls.clone()).await?;
-        let told = Arc::new(Notify::new());
-        let listener = told.clone();
+        let notifications = Arc::new(Notify::new());
+        let listener = notifications.clone();
         let driver = tokio::spawn(async move {
             loop {
                 match std::future::poll_fn(|cx| connection.poll_message(cx)).await {
@@ -148,7 +148,7 @@ impl Connector {
             connector: self.clone(),
             statements: Mutex::default(),
             driver: driver.abort_handle(),
-            told,
+            notifications,
             unclean: AtomicBool::new(false),
         };
         if !self.target.pgbouncer {
@@ -159,7 +159,7 @@ impl Connector {
 }
 
 /// What holds for a connection, or for one transaction.
-fn settings(target: &Target, local: bool) -> String {
+fn settings(target: &Endpoint, local: bool) -> String {
     let set = if local { "SET LOCAL" } else { "SET" };
     let path =
         target.schema.as_ref().map(|schema| format!("{set} search_path TO \"{}\"; ", schema.replace('"', "\"\"")));
@@ -205,7 +205,7 @@ pub(super) struct Session {
     /// By their text. The pool keeps none, so they stay with the connection.
     statements: Mutex<HashMap<&'static str, Statement>>,
     driver: AbortHandle,
-    told: Arc<Notify>,
+    notifications: Arc<Notify>,
     /// In a transaction, or left in one: not to be used by anybody else.
     unclean: AtomicBool,
 }
@@ -238,17 +238,17 @@ impl Session {
     }
 
     /// Whether rows may be copied: behind a pooler a statement needs a name, which may be another client's; and tables of
-    /// the reference have narrower keys.
+    /// liner_broker have narrower keys.
     pub(super) fn copies(&self) -> bool {
         !self.pooled() && !self.connector.narrow_keys.load(Ordering::Relaxed)
     }
 
     /// Resolves on a notification, or when the connection has ended.
-    pub(super) async fn told(&self) {
-        self.told.notified().await;
+    pub(super) async fn notified(&self) {
+        self.notifications.notified().await;
     }
 
-    /// Runs statements that answer nothing.
+    /// Runs statements that return nothing.
     pub(super) async fn batch(&self, sql: &str) -> Result<(), tokio_postgres::Error> {
         self.client.batch_execute(sql).await
     }
@@ -283,7 +283,7 @@ impl Session {
         Ok(answers.into_iter().nth(1).unwrap_or_default())
     }
 
-    /// Runs a statement and answers how many rows it changed.
+    /// Runs a statement and returns how many rows it changed.
     pub(super) async fn execute(&self, sql: &'static str, params: &[Param<'_>]) -> Outcome<u64> {
         if self.pooled() {
             return Ok(self.client.execute_typed(sql, params).await?);

@@ -1,4 +1,4 @@
-//! Watching the catalogue: a task with a connection of its own, told by the server when it changes.
+//! Watching the catalogue: a task with a connection of its own, which the server notifies of changes.
 //!
 //! A notification only wakes: the version is what counts, and it is read after every connect, so that nothing that
 //! happened while there was no connection is missed. Behind a pooler nobody can listen; there the version is polled while
@@ -9,7 +9,7 @@ use super::error::Outcome;
 use super::lanes::only;
 use super::session::{Connector, Session, unreachable};
 use super::{OPERATION, error};
-use crate::stores::server::told::tell;
+use crate::stores::server::version_watch::publish;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch::Sender;
@@ -22,12 +22,12 @@ const POLL: Duration = Duration::from_millis(50);
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LAST_PAUSE: Duration = Duration::from_secs(5);
 
-/// Keeps `teller` at the catalogue's version for as long as the store is open.
-pub(super) async fn watch(connector: Arc<Connector>, teller: Sender<u64>) {
+/// Keeps `versions` at the catalogue's version for as long as the store is open.
+pub(super) async fn watch(connector: Arc<Connector>, versions: Sender<u64>) {
     let mut pause = FIRST_PAUSE;
     loop {
         let before = tokio::time::Instant::now();
-        if let Err(failure) = watch_once(&connector, &teller).await {
+        if let Err(failure) = watch_once(&connector, &versions).await {
             tracing::debug!(error = %failure.error, "watching the catalogue: the connection is made again");
         }
         // A connection that lasted is made again at once.
@@ -36,9 +36,9 @@ pub(super) async fn watch(connector: Arc<Connector>, teller: Sender<u64>) {
     }
 }
 
-async fn watch_once(connector: &Arc<Connector>, teller: &Sender<u64>) -> Outcome<()> {
+async fn watch_once(connector: &Arc<Connector>, versions: &Sender<u64>) -> Outcome<()> {
     let session = connector.connect().await.map_err(|error| unreachable(&error))?;
-    // An unanswered question takes the connection along.
+    // A query without a reply closes the connection.
     session.busy();
     let polls = connector.target().pgbouncer;
     if !polls {
@@ -46,10 +46,10 @@ async fn watch_once(connector: &Arc<Connector>, teller: &Sender<u64>) -> Outcome
     }
     while !session.is_closed() {
         let version = bounded(version(&session)).await?;
-        tell(teller, version);
+        publish(versions, version);
         sleep(POLL).await;
         if !polls {
-            session.told().await;
+            session.notified().await;
         }
     }
     Ok(())

@@ -3,7 +3,7 @@
 use super::error::Outcome;
 use super::script::{Answer, COMMIT, Call};
 use crate::stores::shared::{naming, row};
-use crate::stores::{Batch, Committed, DeadLetter, DeadLetterOrigin, Fence, LaneKey, Stored, Write};
+use crate::stores::{Batch, Committed, DeadLetter, Fence, LaneKey, Stored, Write};
 use crate::types::{Incarnation, Seq};
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -41,24 +41,24 @@ fn grows(batch: &Batch) -> bool {
 pub(super) fn call(fence: &Fence, batches: &[&Batch], known: &Known) -> Call {
     let grows = batches.iter().any(|batch| grows(batch));
     let call = COMMIT.call().text(fence.node.as_str()).number(fence.epoch.get()).number(u64::from(grows));
-    let mut calling = Calling { call, known, row: Vec::new() };
+    let mut builder = CallBuilder { call, known, row: Vec::new() };
     for batch in batches {
         for write in &batch.writes {
-            calling.write(write);
+            builder.write(write);
         }
-        calling.call.add("B");
+        builder.call.add("B");
     }
-    calling.call
+    builder.call
 }
 
 /// A call that is being made.
-struct Calling<'a> {
+struct CallBuilder<'a> {
     call: Call,
     known: &'a Known,
     row: Vec<u8>,
 }
 
-impl Calling<'_> {
+impl CallBuilder<'_> {
     fn on(&mut self, kind: &str, lane: LaneKey) {
         self.call.add(kind);
         self.known.add(&mut self.call, lane);
@@ -120,7 +120,7 @@ impl Calling<'_> {
     fn keep(&mut self, letter: &DeadLetter) {
         let lane = letter.id.lane.name();
         let (incarnation, seq) = (text(letter.id.incarnation), capped(letter.id.seq).to_string());
-        let origin = origin(letter.origin);
+        let origin = letter.origin.as_str();
         let texts = [
             ("origin", origin),
             ("sender", lane.sender.as_str()),
@@ -154,13 +154,6 @@ impl Calling<'_> {
 
 fn text(incarnation: Incarnation) -> String {
     incarnation.get().to_string()
-}
-
-pub(super) const fn origin(origin: DeadLetterOrigin) -> &'static str {
-    match origin {
-        DeadLetterOrigin::Handler => "handler",
-        DeadLetterOrigin::Refused => "refused",
-    }
 }
 
 /// What the script says of each batch.

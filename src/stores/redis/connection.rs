@@ -4,7 +4,7 @@
 //! to `PATIENCE`. Everything the store does may be repeated.
 
 use super::error::{Access, Failure, Outcome, failure};
-use super::options::Target;
+use super::options::Endpoint;
 use super::script::{Answer, Call};
 use super::{OPERATION, PATIENCE};
 use crate::stores::StoreError;
@@ -23,15 +23,15 @@ const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LAST_PAUSE: Duration = Duration::from_millis(500);
 
 /// One connection.
-pub(super) struct Connection {
-    target: Arc<Target>,
+pub(super) struct RetryingConnection {
+    target: Arc<Endpoint>,
     /// `None` until it is needed, and after a failure that the manager would keep for ever.
     manager: Mutex<Option<ConnectionManager>>,
 }
 
-impl Connection {
-    pub(super) fn new(target: Arc<Target>) -> Self {
-        Connection { target, manager: Mutex::new(None) }
+impl RetryingConnection {
+    pub(super) fn new(target: Arc<Endpoint>) -> Self {
+        RetryingConnection { target, manager: Mutex::new(None) }
     }
 
     fn manager(&self) -> RedisResult<ConnectionManager> {
@@ -39,7 +39,7 @@ impl Connection {
         if let Some(manager) = &*held {
             return Ok(manager.clone());
         }
-        // The pauses are ours, so that a caller hears of each attempt.
+        // The pauses are ours, so that each attempt is reported to the caller.
         let config = ConnectionManagerConfig::new()
             .set_number_of_retries(0)
             .set_connection_timeout(Some(CONNECT))
@@ -98,7 +98,7 @@ impl Connection {
         }
     }
 
-    /// Runs a script that says whether it did something, and answers what it says beside that.
+    /// Runs a script that says whether it did something, and returns the rest of its reply.
     pub(super) async fn write(&self, call: &Call) -> Outcome<Answer> {
         match self.try_write(call).await? {
             Some(answer) => Ok(answer),
@@ -114,7 +114,7 @@ impl Connection {
             "again" => Ok(None),
             "fenced" => Err(StoreError::Fenced.into()),
             "nolane" => Err(StoreError::NoLane(i64::try_from(answer.number()?).unwrap_or(0)).into()),
-            other => Err(StoreError::Damaged(format!("a script answered {other:?}").into()).into()),
+            other => Err(StoreError::Damaged(format!("a script returned {other:?}").into()).into()),
         }
     }
 

@@ -1,7 +1,7 @@
 //! The messages that could not be handled: `lnr_dead_letter:{id}`, and their ids by owner. Keyed by names, so a letter
 //! outlives its lane.
 
-use super::connection::Connection;
+use super::connection::RetryingConnection;
 use super::directory::parsed;
 use super::error::Outcome;
 use super::script::PURGE;
@@ -16,7 +16,7 @@ const STEP: usize = 100;
 type Fields = HashMap<String, Vec<u8>>;
 
 pub(super) async fn list(
-    db: &Connection,
+    db: &RetryingConnection,
     node: &NodeId,
     filter: &DeadLetterFilter,
     after: Option<DeadLetterId>,
@@ -46,7 +46,7 @@ pub(super) async fn list(
     Ok(found)
 }
 
-pub(super) async fn purge(db: &Connection, fence: &Fence, filter: &DeadLetterFilter) -> Outcome<u64> {
+pub(super) async fn purge(db: &RetryingConnection, fence: &Fence, filter: &DeadLetterFilter) -> Outcome<u64> {
     let mut gone = 0;
     let mut after = None;
     loop {
@@ -85,11 +85,7 @@ fn letter(fields: &Fields) -> Outcome<DeadLetter> {
         receiver: NodeId::new(&text(fields, "receiver")?)?,
         topic: Topic::new(&text(fields, "topic")?)?,
     };
-    let origin = match text(fields, "origin")?.as_str() {
-        "handler" => DeadLetterOrigin::Handler,
-        "refused" => DeadLetterOrigin::Refused,
-        other => return Err(StoreError::Damaged(format!("dead letter of origin {other:?}").into()).into()),
-    };
+    let origin = DeadLetterOrigin::parse(&text(fields, "origin")?)?;
     let headers = Headers::decode(field(fields, "headers")?.to_vec().into())?;
     let payload = Payload::new(field(fields, "payload")?.to_vec())?;
     let id = MessageId {

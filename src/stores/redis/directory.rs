@@ -1,10 +1,10 @@
 //! The catalogue: registrations, leases, routes, tombstones, remembered peers. The rules are in `lua/directory.lua`.
 
-use super::connection::Connection;
+use super::connection::RetryingConnection;
 use super::error::Outcome;
 use super::script::{Answer, Call, DIRECTORY, TOPICS};
-use crate::stores::{Fence, Registration, StoreError, TopicEntry};
-use crate::stores::{MAX_LEASE, RouteRow};
+use crate::stores::shared::routes::{RouteRow, gather};
+use crate::stores::{CatalogueChange, Fence, MAX_LEASE, Registration, StoreError, TopicEntry};
 use crate::types::{Epoch, NodeId, Topic};
 use redis::Value;
 use std::time::Duration;
@@ -22,22 +22,41 @@ pub(super) fn fenced(fence: &Fence, op: &str) -> Call {
     DIRECTORY.call().text(fence.node.as_str()).number(fence.epoch.get()).text(op)
 }
 
-pub(super) fn lease_ms(lease: Duration) -> u64 {
+fn lease_ms(lease: Duration) -> u64 {
     u64::try_from(lease.min(MAX_LEASE).as_millis()).unwrap_or(u64::MAX)
 }
 
-pub(super) async fn register(db: &Connection, node: &NodeId) -> Outcome<Registration> {
+pub(super) async fn register(db: &RetryingConnection, node: &NodeId) -> Outcome<Registration> {
     let call = DIRECTORY.call().text(node.as_str()).number(0).text("register");
     let mut answer = db.write(&call).await?;
     Ok(Registration { epoch: Epoch::new(answer.number()?), clean: answer.number()? == 1 })
 }
 
-pub(super) async fn seed(db: &Connection, topic: &Topic, node: &NodeId, addr: &str) -> Outcome<()> {
-    let call = DIRECTORY.call().text("").number(0).text("seed");
-    db.write(&call.text(topic.as_str()).text(node.as_str()).text(addr)).await.map(drop)
+/// Returns how many rows a change that deletes them has deleted.
+pub(super) async fn apply(db: &RetryingConnection, fence: &Fence, change: &CatalogueChange) -> Outcome<u64> {
+    let op = |name: &str| fenced(fence, name);
+    let call = match change {
+        CatalogueChange::Publish { topic, addr, subscription, lease } => {
+            let call = op("publish").text(topic.as_str()).text(addr);
+            call.number(u64::from(*subscription)).number(lease_ms(*lease))
+        }
+        CatalogueChange::Unpublish { topic } => op("unpublish").text(topic.as_str()),
+        CatalogueChange::Seed { topic, node, addr } => op("seed").text(topic.as_str()).text(node.as_str()).text(addr),
+        CatalogueChange::SetTombstone { topic, node, unsubscribed } => {
+            op("tombstone").text(topic.as_str()).text(node.as_str()).number(u64::from(*unsubscribed))
+        }
+        CatalogueChange::Renew { lease } => op("renew").number(lease_ms(*lease)),
+        CatalogueChange::Release => op("release"),
+        CatalogueChange::ClearAddresses { topic } => {
+            return db.write(&op("clear").text(topic.as_str())).await?.number();
+        }
+        CatalogueChange::ForgetNode { node } => return forget_node(db, fence, node).await,
+        CatalogueChange::RememberPeer { peer, addr } => op("remember").text(peer.as_str()).text(addr),
+    };
+    db.write(&call).await.map(|_| 0)
 }
 
-pub(super) async fn topics(db: &Connection, topics: &[Topic]) -> Outcome<Vec<TopicEntry>> {
+pub(super) async fn topics(db: &RetryingConnection, topics: &[Topic]) -> Outcome<Vec<TopicEntry>> {
     let mut entries = Vec::with_capacity(topics.len());
     for part in topics.chunks(TOPICS_AT_ONCE) {
         let mut call = TOPICS.call().text("").number(0).text("topics");
@@ -63,17 +82,17 @@ fn entry(answer: &mut Answer) -> Outcome<TopicEntry> {
         // An operator can write anything; what is no name of a node or no text is no route to one.
         let (Ok(name), Ok(addr)) = (std::str::from_utf8(&name), std::str::from_utf8(&addr)) else { continue };
         let Ok(node) = NodeId::new(name) else { continue };
-        found.push((node, unleased, addr.to_owned(), live, subscription));
+        found.push(RouteRow { node, unleased, addr: addr.to_owned(), live, subscription });
     }
     while !tombstones.is_over() {
         gone.push(NodeId::new(&tombstones.text()?)?);
     }
-    Ok(TopicEntry::gather(found, gone))
+    Ok(gather(found, gone))
 }
 
 /// Operators add routes under any topic, so all topics there are have to be looked through. They are found in steps,
 /// between which the server does other things.
-pub(super) async fn forget_node(db: &Connection, fence: &Fence, node: &NodeId) -> Outcome<u64> {
+async fn forget_node(db: &RetryingConnection, fence: &Fence, node: &NodeId) -> Outcome<u64> {
     let (mut topics, mut peers) = (Vec::new(), Vec::new());
     for key in hashes(db).await? {
         let topic = key.strip_prefix("lnr_topic:");
@@ -105,7 +124,7 @@ pub(super) async fn forget_node(db: &Connection, fence: &Fence, node: &NodeId) -
 }
 
 /// The hashes of the catalogue, by a scan.
-async fn hashes(db: &Connection) -> Outcome<Vec<String>> {
+async fn hashes(db: &RetryingConnection) -> Outcome<Vec<String>> {
     let (mut found, mut cursor) = (Vec::new(), "0".to_owned());
     loop {
         let mut scan = redis::cmd("SCAN");
@@ -119,7 +138,7 @@ async fn hashes(db: &Connection) -> Outcome<Vec<String>> {
     }
 }
 
-pub(super) async fn peers(db: &Connection, node: &NodeId) -> Outcome<Vec<(NodeId, String)>> {
+pub(super) async fn peers(db: &RetryingConnection, node: &NodeId) -> Outcome<Vec<(NodeId, String)>> {
     let value = db.read(redis::cmd("HGETALL").arg(format!("lnr_peers:{node}"))).await?;
     let pairs: Vec<(String, String)> = parsed(value)?;
     let mut peers = Vec::new();

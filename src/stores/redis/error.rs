@@ -4,7 +4,7 @@ pub(super) use crate::stores::shared::failure::{Failure, Outcome};
 use crate::stores::{OpenError, StoreError};
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
-/// What a command does, and so what a lost answer means.
+/// What a command does, and so what a lost reply means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Access {
     Reads,
@@ -31,7 +31,7 @@ pub(super) fn failure(error: &RedisError, access: Access) -> Failure {
         _ if error.is_connection_refusal() || access == Access::Reads => {
             Failure { error: StoreError::Unavailable(text.into()), again: !error.is_timeout() }
         }
-        // No answer for too long is not answered any sooner by asking again.
+        // A server that does not reply is not faster when it is asked again.
         _ => Failure { error: StoreError::Indeterminate(text.into()), again: !error.is_timeout() },
     }
 }

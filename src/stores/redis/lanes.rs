@@ -1,7 +1,7 @@
 //! Finding, opening, reading and dropping lanes.
 
 use super::commit::{Known, capped};
-use super::connection::Connection;
+use super::connection::RetryingConnection;
 use super::error::Outcome;
 use super::script::{Answer, CLEAR, FORGET, LANE, LANES, LOAD, OPEN};
 use crate::stores::shared::chain::Chain;
@@ -95,7 +95,7 @@ impl Found {
 
 /// The lanes of a node, on a connection.
 pub(super) struct Lanes<'a> {
-    pub(super) connection: &'a Connection,
+    pub(super) connection: &'a RetryingConnection,
     pub(super) known: &'a Known,
 }
 

@@ -29,15 +29,13 @@ mod writer;
 
 pub use options::RedisOptions;
 
-use crate::stores::server::commit_queue::{self, CommitQueue};
-use crate::stores::server::runtime::Runtime;
-use crate::stores::server::told::Told;
-use crate::stores::{OpenError, StoreError, StoreFacts};
+use crate::stores::server::server_handle::{Opened, ServerHandle, unavailable};
+use crate::stores::{OpenError, StoreFacts};
 use crate::types::StoreId;
 use commit::Known;
-use connection::Connection;
-use options::Target;
-use std::sync::{Arc, OnceLock, mpsc as blocking};
+use connection::RetryingConnection;
+use options::Endpoint;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::timeout;
 use writer::Writer;
@@ -45,7 +43,7 @@ use writer::Writer;
 /// The largest message: a string in Redis has at most 512 MiB, headers and the rest of the row included.
 const MAX_MESSAGE: usize = 512 * 1024 * 1024 - 1024;
 
-/// How long an operation may go unanswered before it is given up: longer than a server that is stopped for ten seconds.
+/// Longest time to wait for a reply before an operation is given up: longer than a server that is stopped for ten seconds.
 const OPERATION: Duration = Duration::from_secs(20);
 
 /// How long an operation waits for a server that is away: a restart takes less, and a caller's own deadline is longer.
@@ -57,85 +55,50 @@ const MIN_READER: u32 = 1;
 
 /// A handle on a server. Dropping it lets what is queued be finished; [`RedisStore::close`] waits for that.
 pub struct RedisStore {
-    facts: StoreFacts,
-    /// Whether a commit is on the disk when it is answered; `None` if the server does not say.
+    handle: ServerHandle,
+    /// Whether a commit is on the disk before its reply; `None` if the server does not say.
     syncs: Option<bool>,
-    target: Arc<Target>,
-    writer: CommitQueue,
-    connection: Arc<Connection>,
+    target: Arc<Endpoint>,
+    connection: Arc<RetryingConnection>,
     known: Arc<Known>,
-    /// Where the catalogue's version is told; its task is started by the first call of `changed`.
-    told: Told,
-    watching: OnceLock<()>,
-    runtime: Runtime,
 }
 
 impl std::fmt::Debug for RedisStore {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("RedisStore").field("store", &self.facts.description).finish_non_exhaustive()
+        f.debug_struct("RedisStore").field("store", &self.handle.facts.description).finish_non_exhaustive()
     }
-}
-
-/// What opening leaves behind for the handle.
-struct Opened {
-    facts: StoreFacts,
-    syncs: Option<bool>,
-    version: u64,
 }
 
 impl RedisStore {
     /// Connects, checks what the server is and how it persists, and makes the store where there is none. Blocks for as
     /// long as that takes, with a server that does not answer some seconds.
     ///
-    /// Keys made by the reference implementation stay as they are until their sender starts.
+    /// Keys made by liner_broker stay as they are until their sender starts.
     ///
     /// # Errors
     /// [`OpenError`]: the server is left as it was. Never contains a password.
     pub fn open(options: &RedisOptions) -> Result<RedisStore, OpenError> {
-        let target = Arc::new(Target::parse(options)?);
-        let connection = Arc::new(Connection::new(target.clone()));
+        let target = Arc::new(Endpoint::parse(options)?);
+        let connection = Arc::new(RetryingConnection::new(target.clone()));
         let known = Arc::new(Known::default());
-        let writing = Writer { connection: Connection::new(target.clone()), known: known.clone() };
-        let (told, opened) = blocking::channel();
-        let (writer, requests) = CommitQueue::new();
-        let (options, opening) = (options.clone(), (target.clone(), connection.clone()));
-        let runtime = Runtime::start("liner-redis", async move {
-            let opened = open(&opening.0, &opening.1, &options).await;
-            drop(opening);
-            let works = opened.is_ok();
-            // Nobody waits any more: there is no handle to serve.
-            if told.send(opened).is_ok() && works {
-                commit_queue::serve(writing, requests).await;
-            }
-        })
-        .map_err(|error| unavailable(format!("cannot start a thread: {error}")))?;
-        let ended = |_| unavailable("the store's thread ended".to_owned());
-        let Opened { facts, syncs, version } = opened.recv().map_err(ended)??;
-        let (told, watching) = (Told::new(version), OnceLock::new());
-        Ok(RedisStore { facts, syncs, target, writer, connection, known, told, watching, runtime })
+        let writer = Writer { connection: RetryingConnection::new(target.clone()), known: known.clone() };
+        let (at, on, options) = (target.clone(), connection.clone(), options.clone());
+        let opening = async move { open(&at, &on, &options).await };
+        let (handle, syncs) = ServerHandle::open("liner-redis", opening, writer)?;
+        Ok(RedisStore { handle, syncs, target, connection, known })
     }
 
     /// Finishes what is queued and closes the connections. Blocks until that is done.
     pub fn close(self) {
-        let RedisStore { writer, runtime, .. } = self;
-        drop(writer);
-        runtime.join();
-    }
-
-    /// Starts the watcher, once.
-    fn watch(&self) {
-        self.watching.get_or_init(|| {
-            let watcher = watcher::watch(self.target.clone(), self.connection.clone(), self.told.teller());
-            self.runtime.spawn(watcher);
-        });
+        self.handle.close();
     }
 }
 
-fn unavailable(reason: String) -> OpenError {
-    OpenError::Store(StoreError::Unavailable(reason.into()))
-}
-
-async fn open(target: &Target, connection: &Connection, options: &RedisOptions) -> Result<Opened, OpenError> {
+async fn open(
+    target: &Endpoint,
+    connection: &RetryingConnection,
+    options: &RedisOptions,
+) -> Result<Opened<Option<bool>>, OpenError> {
     let looked = timeout(OPERATION, server::look(connection, options, &target.shown)).await;
     let server = looked.unwrap_or_else(|_| Err(unavailable("no answer from the server".to_owned())))?;
     let (id, version) = prepare(connection, &target.shown).await?;
@@ -143,11 +106,11 @@ async fn open(target: &Target, connection: &Connection, options: &RedisOptions) 
     let description = format!("redis {} at {}, {encrypted}", server.version, target.shown);
     server.warn(target, &description);
     let facts = StoreFacts { id, description, durability: server.durability.clone(), max_message: MAX_MESSAGE };
-    Ok(Opened { facts, syncs: server.syncs, version })
+    Ok(Opened { facts, version, rest: server.syncs })
 }
 
 /// The store's id, and the catalogue's version.
-async fn prepare(connection: &Connection, shown: &str) -> Result<(StoreId, u64), OpenError> {
+async fn prepare(connection: &RetryingConnection, shown: &str) -> Result<(StoreId, u64), OpenError> {
     let id = getrandom::u64().map_err(|error| unavailable(error.to_string()))?;
     let call = script::PREPARE.call().number(id).number(VERSION.into()).number(MIN_READER.into());
     let prepared = async {

@@ -76,7 +76,7 @@ impl<T: Into<String>> From<T> for RedisOptions {
 }
 
 /// A server, and how to reach it.
-pub(super) struct Target {
+pub(super) struct Endpoint {
     pub(super) client: Client,
     /// Address and database, for people.
     pub(super) shown: String,
@@ -89,8 +89,8 @@ fn refused(reason: &str) -> OpenError {
     OpenError::Url { reason: reason.to_owned() }
 }
 
-impl Target {
-    pub(super) fn parse(options: &RedisOptions) -> Result<Target, OpenError> {
+impl Endpoint {
+    pub(super) fn parse(options: &RedisOptions) -> Result<Endpoint, OpenError> {
         let not_one = "not redis://[user:password@]host[:port][/db], rediss://…, or redis+unix:///path[?db=…]";
         let info: ConnectionInfo = options.url.as_str().into_connection_info().map_err(|_| refused(not_one))?;
         let keepalive = TcpKeepalive::new().with_time(IDLE).with_interval(PROBE).with_retries(PROBES);
@@ -106,7 +106,7 @@ impl Target {
         };
         let shown = format!("{place}/{}", info.redis_settings().db());
         let client = client(info, encrypted, options, &shown)?;
-        Ok(Target { client, shown, encrypted, remote })
+        Ok(Endpoint { client, shown, encrypted, remote })
     }
 }
 
@@ -139,7 +139,7 @@ mod tests {
     use super::*;
 
     fn shown(url: &str) -> Result<String, String> {
-        Target::parse(&url.into()).map(|target| target.shown).map_err(|error| error.to_string())
+        Endpoint::parse(&url.into()).map(|target| target.shown).map_err(|error| error.to_string())
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The scripts, calls of them, and their answers taken apart.
+//! The scripts, calls of them, and reading their replies.
 
 use super::error::{Access, Outcome};
 use crate::stores::StoreError;
@@ -72,11 +72,11 @@ impl Call {
     }
 }
 
-/// An answer's parts, one after the other.
+/// The parts of a script's reply, read one after the other.
 pub(super) struct Answer(std::vec::IntoIter<Value>);
 
 fn unexpected(what: &str) -> StoreError {
-    StoreError::Damaged(format!("a script answered without {what}").into())
+    StoreError::Damaged(format!("a script returned no {what}").into())
 }
 
 impl Answer {
@@ -95,7 +95,7 @@ impl Answer {
         match self.0.next() {
             Some(Value::BulkString(bytes)) => Ok(bytes.into()),
             Some(Value::SimpleString(text)) => Ok(text.into_bytes().into()),
-            _ => Err(unexpected("a text").into()),
+            _ => Err(unexpected("text").into()),
         }
     }
 
@@ -106,16 +106,16 @@ impl Answer {
     /// An integer, or the text of one.
     pub(super) fn number(&mut self) -> Outcome<u64> {
         match self.0.next() {
-            Some(Value::Int(number)) => u64::try_from(number).map_err(|_| unexpected("a number").into()),
+            Some(Value::Int(number)) => u64::try_from(number).map_err(|_| unexpected("number").into()),
             Some(Value::BulkString(bytes)) => {
                 let number = std::str::from_utf8(&bytes).ok().and_then(|text| text.parse().ok());
-                number.ok_or_else(|| unexpected("a number").into())
+                number.ok_or_else(|| unexpected("number").into())
             }
-            _ => Err(unexpected("a number").into()),
+            _ => Err(unexpected("number").into()),
         }
     }
 
     pub(super) fn parts(&mut self) -> Outcome<Answer> {
-        Answer::new(self.0.next().ok_or_else(|| unexpected("a part"))?)
+        Answer::new(self.0.next().ok_or_else(|| unexpected("part"))?)
     }
 }

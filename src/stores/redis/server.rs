@@ -1,8 +1,8 @@
-//! What the server says of itself: its version, whether it may be a store at all, and what its answers are worth.
+//! The server's version and settings: whether it can be a store, and how safe its commits are.
 
-use super::connection::Connection;
+use super::connection::RetryingConnection;
 use super::error::refusal;
-use super::options::{RedisOptions, Target};
+use super::options::{Endpoint, RedisOptions};
 use crate::stores::OpenError;
 use redis::{RedisResult, Value};
 use std::collections::HashMap;
@@ -17,7 +17,7 @@ const SETTINGS: [&str; 4] = ["appendonly", "appendfsync", "no-appendfsync-on-rew
 #[derive(Debug)]
 pub(super) struct Server {
     pub(super) version: String,
-    /// Whether a commit is on the server's disk before it is answered; `None` if it does not say.
+    /// Whether a commit is on the server's disk before its reply; `None` if the server does not say.
     pub(super) syncs: Option<bool>,
     /// What was read, for `Stats`.
     pub(super) durability: String,
@@ -26,7 +26,11 @@ pub(super) struct Server {
 }
 
 /// Asks the server, and refuses one that cannot be a store.
-pub(super) async fn look(connection: &Connection, options: &RedisOptions, shown: &str) -> Result<Server, OpenError> {
+pub(super) async fn look(
+    connection: &RetryingConnection,
+    options: &RedisOptions,
+    shown: &str,
+) -> Result<Server, OpenError> {
     let info = async {
         let info = connection.send(redis::cmd("INFO").arg("everything")).await?;
         redis::from_redis_value::<String>(info).map_err(redis::RedisError::from)
@@ -93,7 +97,7 @@ fn judge<'a>(version: String, of: impl Fn(&str) -> Option<&'a str>, settings: &H
 
 impl Server {
     /// Once, at the start, what is weaker than somebody may think.
-    pub(super) fn warn(&self, target: &Target, description: &str) {
+    pub(super) fn warn(&self, target: &Endpoint, description: &str) {
         if let Some(doubt) = self.doubt {
             tracing::warn!(store = description, durability = self.durability, "{doubt}");
         }

@@ -1,13 +1,13 @@
-//! Watching the catalogue: a task with a connection of its own, told by the server when it changes.
+//! Watching the catalogue: a task with a connection of its own, which the server notifies of changes.
 //!
 //! A message only wakes: the version is what counts. It is read after every subscription, so that nothing that happened
 //! while there was none is missed, and now and then, because a server may drop messages and a dead connection says nothing.
 
-use super::connection::{CONNECT, Connection};
+use super::connection::{CONNECT, RetryingConnection};
 use super::error::{Access, Outcome, failure};
-use super::options::Target;
+use super::options::Endpoint;
 use crate::stores::StoreError;
-use crate::stores::server::told::tell;
+use crate::stores::server::version_watch::publish;
 use futures::{FutureExt as _, StreamExt as _};
 use redis::{RedisError, Value};
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use std::time::Duration;
 use tokio::sync::watch::Sender;
 use tokio::time::{sleep, timeout};
 
-/// The channel, and the counter beside it.
+/// The channel, and the counter of the same name.
 pub(super) const CATALOGUE: &str = "lnr_catalogue";
 
 /// Between two looks, however fast messages come: half of the 100 ms within which a change is promised to be seen.
@@ -28,12 +28,12 @@ const RESCAN: Duration = Duration::from_secs(5);
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LAST_PAUSE: Duration = Duration::from_secs(5);
 
-/// Keeps `teller` at the catalogue's version for as long as the store is open.
-pub(super) async fn watch(target: Arc<Target>, connection: Arc<Connection>, teller: Sender<u64>) {
+/// Keeps `versions` at the catalogue's version for as long as the store is open.
+pub(super) async fn watch(target: Arc<Endpoint>, connection: Arc<RetryingConnection>, versions: Sender<u64>) {
     let mut pause = FIRST_PAUSE;
     loop {
         let before = tokio::time::Instant::now();
-        if let Err(failure) = watch_once(&target, &connection, &teller).await {
+        if let Err(failure) = watch_once(&target, &connection, &versions).await {
             tracing::debug!(error = %failure.error, "watching the catalogue: the connection is made again");
         }
         // A connection that lasted is made again at once.
@@ -42,7 +42,7 @@ pub(super) async fn watch(target: Arc<Target>, connection: Arc<Connection>, tell
     }
 }
 
-async fn watch_once(target: &Target, connection: &Connection, teller: &Sender<u64>) -> Outcome<()> {
+async fn watch_once(target: &Endpoint, connection: &RetryingConnection, versions: &Sender<u64>) -> Outcome<()> {
     let subscribed = async {
         let mut listening = target.client.get_async_pubsub().await?;
         listening.subscribe(CATALOGUE).await?;
@@ -53,7 +53,7 @@ async fn watch_once(target: &Target, connection: &Connection, teller: &Sender<u6
     let mut messages = listening.on_message();
     loop {
         let version = version(connection).await?;
-        tell(teller, version);
+        publish(versions, version);
         sleep(PAUSE).await;
         match timeout(RESCAN, messages.next()).await {
             Ok(None) => return Ok(()),
@@ -64,7 +64,7 @@ async fn watch_once(target: &Target, connection: &Connection, teller: &Sender<u6
     }
 }
 
-async fn version(connection: &Connection) -> Outcome<u64> {
+async fn version(connection: &RetryingConnection) -> Outcome<u64> {
     match connection.read(redis::cmd("GET").arg(CATALOGUE)).await? {
         Value::Nil => Ok(0),
         value => {

@@ -1,7 +1,7 @@
 //! Commits groups of batches, on a connection of its own.
 
 use super::commit::{self, Known};
-use super::connection::Connection;
+use super::connection::RetryingConnection;
 use super::error::Failure;
 use crate::stores::Batch;
 use crate::stores::server::commit_queue::CommitRequest;
@@ -9,7 +9,7 @@ use crate::stores::shared::group::{GroupWriter, Weight};
 use std::sync::Arc;
 
 pub(super) struct Writer {
-    pub(super) connection: Connection,
+    pub(super) connection: RetryingConnection,
     pub(super) known: Arc<Known>,
 }
 

@@ -1,5 +1,6 @@
-//! What the backends on a server share: the queue of commits, the runtime of their sockets, change notifications.
+//! What the backends on a server share: the handle, the queue of commits, the runtime of their sockets, change notifications.
 
 pub(crate) mod commit_queue;
 pub(crate) mod runtime;
-pub(crate) mod told;
+pub(crate) mod server_handle;
+pub(crate) mod version_watch;

@@ -21,7 +21,7 @@ impl Admission {
     /// Waits for room, then calls `put`. Calls of `put` come in the order in which the futures were first polled. The
     /// permit is the room: the operation keeps it for as long as it is queued.
     ///
-    /// A future that is dropped before `put` was called leaves nothing behind.
+    /// A future that is dropped before `put` was called leaves nothing.
     pub(crate) async fn enter<T>(&self, put: impl FnOnce(OwnedSemaphorePermit) -> T) -> T {
         let _turn = self.turn.acquire().await.expect("is never closed");
         let room = Arc::clone(&self.room).acquire_owned().await.expect("is never closed");

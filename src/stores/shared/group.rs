@@ -140,7 +140,7 @@ mod tests {
     use std::collections::VecDeque;
     use std::sync::mpsc;
 
-    /// An operation whose name is its weight in rows; it fails as it is told to.
+    /// An operation whose name is its weight in rows; it may be made to fail.
     struct Probe {
         rows: usize,
         kind: u8,

@@ -1,6 +1,6 @@
 //! How a queued message lies in a row of `conn_messages`, the same bytes in every backend.
 //!
-//! Knows bytes only: no database, no lane. Rows of the reference implementation start with a byte below 0x80 (the high
+//! Knows bytes only: no database, no lane. Rows of liner_broker start with a byte below 0x80 (the high
 //! byte of a message number) and are recognised, not read.
 
 use crate::stores::Stored;
@@ -20,8 +20,8 @@ pub(crate) const OVERHEAD: usize = 1 + 8 + 8 + 8 + 4;
 /// Why a row could not be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum RowError {
-    /// The row is in the reference implementation's encoding.
-    #[error("row is in the encoding of the reference implementation")]
+    /// The row is in liner_broker's encoding.
+    #[error("row is in the encoding of liner_broker")]
     Reference,
     /// The row is of a layout this version does not know.
     #[error("row has layout version {0}, known is {VERSION}")]

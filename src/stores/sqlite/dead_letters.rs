@@ -2,17 +2,10 @@
 
 use super::error::Outcome;
 use super::lanes::{incarnation, lane_id, names, seq, sql_incarnation, sql_seq};
-use crate::stores::{DeadLetter, DeadLetterFilter, DeadLetterId, DeadLetterOrigin, StoreError};
+use crate::stores::{DeadLetter, DeadLetterFilter, DeadLetterId, DeadLetterOrigin};
 use crate::types::{Headers, Message, MessageId, NodeId, Payload};
 use bytes::Bytes;
 use rusqlite::{Connection, Row, params};
-
-const fn sql_origin(origin: DeadLetterOrigin) -> &'static str {
-    match origin {
-        DeadLetterOrigin::Handler => "handler",
-        DeadLetterOrigin::Refused => "refused",
-    }
-}
 
 pub(super) fn keep(db: &Connection, letter: &DeadLetter) -> Outcome<()> {
     let (sender, source, receiver, topic) = names(letter.id.lane.name());
@@ -23,7 +16,7 @@ pub(super) fn keep(db: &Connection, letter: &DeadLetter) -> Outcome<()> {
         ON CONFLICT (sender, source_topic, receiver, topic, incarnation, number, origin) DO NOTHING";
     db.prepare_cached(sql)?.execute(params![
         letter.owner().as_str(),
-        sql_origin(letter.origin),
+        letter.origin.as_str(),
         sender,
         source,
         receiver,
@@ -100,11 +93,7 @@ fn letter(row: &Row<'_>) -> Outcome<DeadLetter> {
     let id = MessageId { lane: lane_id(row, 0)?, incarnation: incarnation(row.get(4)?), seq: seq(row.get(5)?) };
     let headers = Headers::decode(Bytes::from(row.get::<_, Vec<u8>>(6)?))?;
     let payload = Payload::new(row.get::<_, Vec<u8>>(7)?)?;
-    let origin = match row.get::<_, String>(11)?.as_str() {
-        "handler" => DeadLetterOrigin::Handler,
-        "refused" => DeadLetterOrigin::Refused,
-        other => return Err(StoreError::Damaged(format!("dead letter of origin {other:?}").into()).into()),
-    };
+    let origin = DeadLetterOrigin::parse(&row.get::<_, String>(11)?)?;
     Ok(DeadLetter {
         id,
         origin,

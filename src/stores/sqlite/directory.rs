@@ -1,12 +1,13 @@
 //! The catalogue: registrations, leases, routes, tombstones, remembered peers.
 //!
 //! Leases count by SQLite's clock ([`NOW`]), so that all processes of a file agree. Changes of `topic_addr` are counted by
-//! triggers, because operators write it too; what else changes an answer is counted by [`bump`].
+//! triggers, because operators write it too; other changes are counted by [`bump`].
 
 use super::error::Outcome;
 use super::lanes;
 use crate::stores::MAX_LEASE;
-use crate::stores::{Fence, Registration, Route, StoreError, TopicEntry};
+use crate::stores::shared::routes::{RouteRow, gather};
+use crate::stores::{CatalogueChange, Fence, Registration, StoreError, TopicEntry};
 use crate::types::{Epoch, NodeId, Topic};
 use rusqlite::{Connection, OptionalExtension as _};
 use std::time::Duration;
@@ -43,7 +44,28 @@ pub(super) fn register(db: &Connection, node: &NodeId) -> Outcome<Registration> 
     Ok(Registration { epoch: Epoch::new(epoch.cast_unsigned()), clean: released.unwrap_or(true) })
 }
 
-pub(super) fn publish(
+/// Returns how many rows a change that deletes them has deleted.
+pub(super) fn apply(db: &Connection, fence: &Fence, change: &CatalogueChange) -> Outcome<u64> {
+    if change.is_fenced() {
+        check(db, fence)?;
+    }
+    match change {
+        CatalogueChange::Publish { topic, addr, subscription, lease } => {
+            publish(db, fence, topic, addr, *subscription, *lease)?;
+        }
+        CatalogueChange::Unpublish { topic } => unpublish(db, fence, topic)?,
+        CatalogueChange::Seed { topic, node, addr } => seed(db, topic, node, addr)?,
+        CatalogueChange::SetTombstone { topic, node, unsubscribed } => set_tombstone(db, topic, node, *unsubscribed)?,
+        CatalogueChange::Renew { lease } => renew(db, fence, *lease)?,
+        CatalogueChange::Release => release(db, fence)?,
+        CatalogueChange::ClearAddresses { topic } => return clear_addresses(db, topic),
+        CatalogueChange::ForgetNode { node } => return forget_node(db, node),
+        CatalogueChange::RememberPeer { peer, addr } => remember_peer(db, &fence.node, peer, addr)?,
+    }
+    Ok(0)
+}
+
+fn publish(
     db: &Connection,
     fence: &Fence,
     topic: &Topic,
@@ -84,23 +106,23 @@ fn add_tombstone(db: &Connection, topic: &Topic, node: &NodeId, told: bool) -> O
     bump(db)
 }
 
-pub(super) fn unpublish(db: &Connection, fence: &Fence, topic: &Topic) -> Outcome<()> {
+fn unpublish(db: &Connection, fence: &Fence, topic: &Topic) -> Outcome<()> {
     let sql = "DELETE FROM topic_addr WHERE topic = ?1 AND client_name = ?2";
     db.prepare_cached(sql)?.execute((topic.as_str(), fence.node.as_str()))?;
     add_tombstone(db, topic, &fence.node, false)
 }
 
-pub(super) fn seed(db: &Connection, topic: &Topic, node: &NodeId, addr: &str) -> Outcome<()> {
+fn seed(db: &Connection, topic: &Topic, node: &NodeId, addr: &str) -> Outcome<()> {
     let sql = "INSERT OR IGNORE INTO topic_addr (topic, addr, client_name) VALUES (?1, ?2, ?3)";
     db.prepare_cached(sql)?.execute((topic.as_str(), addr, node.as_str()))?;
     Ok(())
 }
 
-pub(super) fn set_tombstone(db: &Connection, topic: &Topic, node: &NodeId, unsubscribed: bool) -> Outcome<()> {
+fn set_tombstone(db: &Connection, topic: &Topic, node: &NodeId, unsubscribed: bool) -> Outcome<()> {
     if unsubscribed { add_tombstone(db, topic, node, true) } else { remove_tombstone(db, topic, node) }
 }
 
-pub(super) fn renew(db: &Connection, fence: &Fence, lease: Duration) -> Outcome<()> {
+fn renew(db: &Connection, fence: &Fence, lease: Duration) -> Outcome<()> {
     let node = fence.node.as_str();
     let sql = format!("SELECT 1 FROM liner_nodes WHERE name = ?1 AND lease_until > {NOW}");
     let live = db.prepare_cached(&sql)?.exists([node])?;
@@ -114,7 +136,7 @@ pub(super) fn renew(db: &Connection, fence: &Fence, lease: Duration) -> Outcome<
     if live { Ok(()) } else { bump(db) }
 }
 
-pub(super) fn release(db: &Connection, fence: &Fence) -> Outcome<()> {
+fn release(db: &Connection, fence: &Fence) -> Outcome<()> {
     let node = fence.node.as_str();
     let sql = "DELETE FROM topic_addr WHERE client_name = ?1 AND lease_epoch IS NOT NULL";
     db.prepare_cached(sql)?.execute([node])?;
@@ -126,36 +148,27 @@ pub(super) fn release(db: &Connection, fence: &Fence) -> Outcome<()> {
 pub(super) fn topic(db: &Connection, topic: &Topic) -> Outcome<TopicEntry> {
     let sql = format!(
         "SELECT a.client_name, a.addr, a.lease_epoch IS NULL OR (n.epoch = a.lease_epoch AND n.lease_until > {NOW}),
-            a.subscription
-        FROM topic_addr AS a LEFT JOIN liner_nodes AS n ON n.name = a.client_name
-        WHERE a.topic = ?1 ORDER BY a.client_name, a.lease_epoch IS NULL, a.addr"
+            a.subscription, a.lease_epoch IS NULL
+        FROM topic_addr AS a LEFT JOIN liner_nodes AS n ON n.name = a.client_name WHERE a.topic = ?1"
     );
     let mut statement = db.prepare_cached(&sql)?;
-    let mut rows = statement.query([topic.as_str()])?;
-    let mut routes: Vec<Route> = Vec::new();
-    while let Some(row) = rows.next()? {
+    let mut found = statement.query([topic.as_str()])?;
+    let mut rows = Vec::new();
+    while let Some(row) = found.next()? {
         let name: String = row.get(0)?;
         // An operator can write any text; what is no name of a node is no route to one.
         let Ok(node) = NodeId::new(&name) else { continue };
-        let addr = row.get(1)?;
         let live = row.get::<_, Option<bool>>(2)?.unwrap_or(false);
         let subscription = row.get::<_, Option<bool>>(3)?.unwrap_or(false);
-        match routes.last_mut().filter(|route| route.node == node) {
-            Some(route) => {
-                route.addrs.push(addr);
-                route.live |= live;
-                route.subscription &= subscription;
-            }
-            None => routes.push(Route { node, addrs: vec![addr], subscription, live }),
-        }
+        rows.push(RouteRow { node, unleased: row.get(4)?, addr: row.get(1)?, live, subscription });
     }
-    Ok(TopicEntry { routes, tombstones: tombstones(db, topic)? })
+    Ok(gather(rows, tombstones(db, topic)?))
 }
 
 fn tombstones(db: &Connection, topic: &Topic) -> Outcome<Vec<NodeId>> {
     let sql = "SELECT node FROM liner_tombstones AS t WHERE topic = ?1 AND (told <> 0 OR NOT EXISTS (
             SELECT 1 FROM topic_addr AS a WHERE a.topic = t.topic AND a.client_name = t.node
-        )) ORDER BY node";
+        ))";
     let mut statement = db.prepare_cached(sql)?;
     let mut rows = statement.query([topic.as_str()])?;
     let mut nodes = Vec::new();
@@ -165,12 +178,12 @@ fn tombstones(db: &Connection, topic: &Topic) -> Outcome<Vec<NodeId>> {
     Ok(nodes)
 }
 
-pub(super) fn clear_addresses(db: &Connection, topic: &Topic) -> Outcome<u64> {
+fn clear_addresses(db: &Connection, topic: &Topic) -> Outcome<u64> {
     let deleted = db.prepare_cached("DELETE FROM topic_addr WHERE topic = ?1")?.execute([topic.as_str()])?;
     Ok(deleted as u64)
 }
 
-pub(super) fn forget_node(db: &Connection, node: &NodeId) -> Outcome<u64> {
+fn forget_node(db: &Connection, node: &NodeId) -> Outcome<u64> {
     let mut deleted = 0;
     for (table, column) in [("topic_addr", "client_name"), ("liner_tombstones", "node"), ("liner_peers", "peer")] {
         let sql = format!("DELETE FROM {table} WHERE {column} = ?1");
@@ -181,7 +194,7 @@ pub(super) fn forget_node(db: &Connection, node: &NodeId) -> Outcome<u64> {
     Ok(deleted)
 }
 
-pub(super) fn remember_peer(db: &Connection, node: &NodeId, peer: &NodeId, addr: &str) -> Outcome<()> {
+fn remember_peer(db: &Connection, node: &NodeId, peer: &NodeId, addr: &str) -> Outcome<()> {
     let sql = "INSERT OR REPLACE INTO liner_peers (node, peer, addr) VALUES (?1, ?2, ?3)";
     db.prepare_cached(sql)?.execute((node.as_str(), peer.as_str(), addr))?;
     Ok(())

@@ -66,7 +66,7 @@ fn append(db: &Connection, node: &NodeId, lane: LaneKey, messages: &[Stored]) ->
     Ok(())
 }
 
-/// The rows of one statement, encoded one behind the other in a buffer that is used again for the next.
+/// The rows of one statement, encoded one after the other in a buffer that is used again for the next.
 #[derive(Default)]
 struct Rows {
     encoded: Vec<u8>,
@@ -131,7 +131,7 @@ fn attempt(db: &Connection, lane: LaneKey, incarnation: Incarnation, seq: Seq, a
     Ok(())
 }
 
-/// The cursor of a lane, if one was stored by us (the reference stores a number without an incarnation).
+/// Returns the cursor of a lane, if this library stored one (liner_broker stores a number without an incarnation).
 pub(super) fn cursor(db: &Connection, lane: LaneKey) -> Outcome<Option<Cursor>> {
     let sql = "SELECT incarnation, v FROM conn_mess_number WHERE connection_key = ?1 AND incarnation IS NOT NULL";
     let found = db.prepare_cached(sql)?.query_row([lane.0], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;

@@ -5,27 +5,9 @@
 use super::error::Outcome;
 use crate::stores::LaneKey;
 use crate::stores::shared::naming;
-use crate::types::{Incarnation, LaneId, LaneName, NodeId, Seq, Topic};
+pub(super) use crate::stores::shared::sql::{incarnation, seq, sql_incarnation, sql_seq};
+use crate::types::{LaneId, LaneName, NodeId, Topic};
 use rusqlite::{Connection, OptionalExtension as _, Row};
-
-/// A number as SQLite stores it. No lane lives long enough to leave 63 bits, but "everything" may be asked for with the
-/// largest number there is.
-pub(super) fn sql_seq(seq: Seq) -> i64 {
-    i64::try_from(seq.get()).unwrap_or(i64::MAX)
-}
-
-/// A stored number; negative ones do not occur.
-pub(super) fn seq(stored: i64) -> Seq {
-    Seq::new(u64::try_from(stored).unwrap_or(0))
-}
-
-pub(super) fn sql_incarnation(incarnation: Incarnation) -> i64 {
-    incarnation.get().cast_signed()
-}
-
-pub(super) fn incarnation(stored: i64) -> Incarnation {
-    Incarnation::new(stored.cast_unsigned())
-}
 
 /// The four names at columns `at..at + 4`, in the order sender, source topic, receiver, topic.
 pub(super) fn lane_id(row: &Row<'_>, at: usize) -> Outcome<LaneId> {
@@ -62,7 +44,7 @@ fn create(db: &Connection, lane: &LaneName) -> Outcome<LaneKey> {
     Ok(key)
 }
 
-/// Makes a connection key of the reference the key of a lane.
+/// Makes a connection key of liner_broker the key of a lane.
 pub(super) fn claim(db: &Connection, lane: &LaneName, key: LaneKey) -> Outcome<()> {
     db.prepare_cached("DELETE FROM conn_key_map WHERE connection_key = ?1")?.execute([key.0])?;
     create_under(db, lane, key)
@@ -76,13 +58,13 @@ fn create_under(db: &Connection, lane: &LaneName, key: LaneKey) -> Outcome<()> {
     db.prepare_cached(insert)?.execute((composite, key.0, sender, source, receiver, topic))?;
     let origin = "INSERT OR REPLACE INTO conn_sender (connection_key, sender_topic) VALUES (?1, ?2)";
     db.prepare_cached(origin)?.execute((key.0, source))?;
-    // What an emptied store left behind under a key that is given again.
+    // What an emptied store left under a key that is given again.
     db.prepare_cached("DELETE FROM liner_spans WHERE connection_key = ?1")?.execute([key.0])?;
     db.prepare_cached("DELETE FROM liner_attempts WHERE connection_key = ?1")?.execute([key.0])?;
     Ok(())
 }
 
-/// A key above every key in any table, whatever an operator or the reference left in them.
+/// A key above every key in any table, whatever an operator or liner_broker left in them.
 fn new_key(db: &Connection) -> Outcome<LaneKey> {
     db.prepare_cached("INSERT OR IGNORE INTO seq (id, v) VALUES (1, 0)")?.execute([])?;
     let sql = "UPDATE seq SET v = 1 + max(
@@ -98,7 +80,7 @@ fn new_key(db: &Connection) -> Outcome<LaneKey> {
 }
 
 /// The plain form, unless the route is a subscription or another lane has it. The form with the topic can only be taken
-/// by a reference composite whose names contain colons; the key then tells the two apart.
+/// by a liner_broker composite whose names contain colons; the key then tells the two apart.
 fn free_composite(db: &Connection, lane: &LaneName, key: LaneKey) -> Outcome<String> {
     let sql = "SELECT 1 FROM topic_addr WHERE topic = ?1 AND client_name = ?2 AND subscription <> 0 LIMIT 1";
     let subscription = db.prepare_cached(sql)?.exists((lane.topic.as_str(), lane.receiver.as_str()))?;
@@ -111,7 +93,7 @@ fn free_composite(db: &Connection, lane: &LaneName, key: LaneKey) -> Outcome<Str
     Ok(if taken.exists([&with_topic])? { format!("{with_topic}:{}", key.0) } else { with_topic })
 }
 
-/// The key of a topic for people and tools that know the reference's table; nothing here reads it.
+/// The key of a topic for people and tools that know liner_broker's table; nothing here reads it.
 pub(super) fn ensure_topic_key(db: &Connection, topic: &Topic) -> Outcome<()> {
     let known = db.prepare_cached("SELECT 1 FROM topic_key WHERE topic = ?1")?.exists([topic.as_str()])?;
     if !known {

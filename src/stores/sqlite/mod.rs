@@ -11,7 +11,7 @@
 //! `docs/stores.md` and made by `schema/sqlite_001.sql`.
 
 mod adopt;
-mod connect;
+mod connections;
 mod dead_letters;
 mod directory;
 mod error;
@@ -38,12 +38,11 @@ use rusqlite::Connection;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Duration;
 use watcher::Watcher;
 use worker::{Demand, Worker};
 use writer::Writer;
 
-/// The largest row SQLite takes (its `SQLITE_MAX_LENGTH`), less room for what stands beside a message in its row.
+/// The largest row SQLite takes (its `SQLITE_MAX_LENGTH`), less room for the other fields of a row.
 const MAX_MESSAGE: usize = 1_000_000_000 - 1024;
 
 /// A handle on an SQLite file. Dropping it lets its threads finish what is queued and end on their own;
@@ -76,16 +75,16 @@ impl std::fmt::Debug for SqliteStore {
 impl SqliteStore {
     /// Opens or creates the file, and brings it to the current schema. Blocks for as long as that takes.
     ///
-    /// The path is a path, whatever it starts with. A database made by the reference implementation is adopted.
+    /// The path is a path, whatever it starts with. A database made by liner_broker is adopted.
     ///
     /// # Errors
     /// [`OpenError`]: the file is left as it was.
     pub fn open(path: &Path, options: SqliteOptions) -> Result<SqliteStore, OpenError> {
-        let file = connect::file(path)?;
+        let file = connections::file(path)?;
         let failed = |error| open_error(&file, error);
-        let mut db = connect::writer(&file, &options)?;
+        let mut db = connections::writer(&file, &options)?;
         let id = schema::prepare(&mut db, &file, options.busy_timeout)?;
-        connect::start_retrying(&db).map_err(failed)?;
+        connections::start_retrying(&db).map_err(failed)?;
         let facts = StoreFacts {
             id,
             description: format!("sqlite {}", file.display()),
@@ -93,7 +92,7 @@ impl SqliteStore {
             max_message: MAX_MESSAGE,
         };
         let seen = directory::version(&db).map_err(|failure| failure.error)?;
-        let reading = connect::reader(&file, &options)?;
+        let reading = connections::reader(&file, &options)?;
         let writing = Writer::new(db, options.busy_timeout);
         let started = |worker: std::io::Result<Worker>| worker.map_err(|error| OpenError::Store(no_thread(&error)));
         let writer = started(Worker::start("liner-write", move |queue| writing.serve(&queue)))?;
@@ -162,7 +161,7 @@ impl SqliteStore {
             Watching::Ended => return Err(StoreError::Unavailable("store has ended".into())),
             Watching::NotYet => {}
         }
-        let db = connect::reader(&self.file, &self.options);
+        let db = connections::reader(&self.file, &self.options);
         let db = db.map_err(|error| StoreError::Unavailable(error.to_string().into()))?;
         let watcher = Arc::new(Watcher::start(db).map_err(|error| no_thread(&error))?);
         *watching = Watching::Started(watcher.clone());
@@ -292,60 +291,23 @@ impl Directory for SqliteStore {
         Box::pin(self.writer.run(Demand::OTHER, move |db| directory::register(db, &node)))
     }
 
-    fn publish<'a>(
-        &'a self,
-        fence: &'a Fence,
-        topic: &'a Topic,
-        addr: &'a str,
-        subscription: bool,
-        lease: Duration,
-    ) -> StoreFuture<'a, ()> {
-        let (topic, addr) = (topic.clone(), addr.to_owned());
-        self.write(fence, move |db, fence| directory::publish(db, fence, &topic, &addr, subscription, lease))
+    fn apply<'a>(&'a self, fence: &'a Fence, change: CatalogueChange) -> StoreFuture<'a, u64> {
+        Box::pin(self.writer.run(Demand::OTHER, {
+            let fence = fence.clone();
+            move |db| directory::apply(db, &fence, &change)
+        }))
     }
 
-    fn unpublish<'a>(&'a self, fence: &'a Fence, topic: &'a Topic) -> StoreFuture<'a, ()> {
-        let topic = topic.clone();
-        self.write(fence, move |db, fence| directory::unpublish(db, fence, &topic))
-    }
-
-    fn seed<'a>(&'a self, topic: &'a Topic, node: &'a NodeId, addr: &'a str) -> StoreFuture<'a, ()> {
-        let (topic, node, addr) = (topic.clone(), node.clone(), addr.to_owned());
-        Box::pin(self.writer.run(Demand::OTHER, move |db| directory::seed(db, &topic, &node, &addr)))
-    }
-
-    fn set_tombstone<'a>(
-        &'a self,
-        fence: &'a Fence,
-        topic: &'a Topic,
-        node: &'a NodeId,
-        unsubscribed: bool,
-    ) -> StoreFuture<'a, ()> {
-        let (topic, node) = (topic.clone(), node.clone());
-        self.write(fence, move |db, _| directory::set_tombstone(db, &topic, &node, unsubscribed))
-    }
-
-    fn renew<'a>(&'a self, fence: &'a Fence, lease: Duration) -> StoreFuture<'a, ()> {
-        self.write(fence, move |db, fence| directory::renew(db, fence, lease))
-    }
-
-    fn release<'a>(&'a self, fence: &'a Fence) -> StoreFuture<'a, ()> {
-        self.write(fence, directory::release)
-    }
-
-    fn topic<'a>(&'a self, topic: &'a Topic) -> StoreFuture<'a, TopicEntry> {
-        let topic = topic.clone();
-        self.read(move |db| directory::topic(db, &topic))
-    }
-
-    fn clear_addresses<'a>(&'a self, fence: &'a Fence, topic: &'a Topic) -> StoreFuture<'a, u64> {
-        let topic = topic.clone();
-        self.write(fence, move |db, _| directory::clear_addresses(db, &topic))
-    }
-
-    fn forget_node<'a>(&'a self, fence: &'a Fence, node: &'a NodeId) -> StoreFuture<'a, u64> {
-        let node = node.clone();
-        self.write(fence, move |db, _| directory::forget_node(db, &node))
+    fn topics<'a>(&'a self, topics: &'a [Topic]) -> StoreFuture<'a, Vec<TopicEntry>> {
+        Box::pin(async move {
+            let mut entries = Vec::with_capacity(topics.len());
+            // One after the other: other reads get their turn between them.
+            for topic in topics {
+                let topic = topic.clone();
+                entries.push(self.read(move |db| directory::topic(db, &topic)).await?);
+            }
+            Ok(entries)
+        })
     }
 
     fn changed(&self) -> StoreFuture<'_, ()> {
@@ -368,11 +330,6 @@ impl Directory for SqliteStore {
             self.reader.end().await;
             self.writer.end().await;
         })
-    }
-
-    fn remember_peer<'a>(&'a self, fence: &'a Fence, peer: &'a NodeId, addr: &'a str) -> StoreFuture<'a, ()> {
-        let (peer, addr) = (peer.clone(), addr.to_owned());
-        self.write(fence, move |db, fence| directory::remember_peer(db, &fence.node, &peer, &addr))
     }
 
     fn peers<'a>(&'a self, node: &'a NodeId) -> StoreFuture<'a, Vec<(NodeId, String)>> {

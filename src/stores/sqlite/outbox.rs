@@ -60,7 +60,7 @@ pub(super) fn open(db: &Connection, lane: &LaneName, incarnation: Incarnation) -
     })
 }
 
-/// As the reference does, so that operators find the peer where they look for it; nothing here reads it.
+/// Writes the peer's address to the table where liner_broker kept it, for operators; nothing here reads it.
 fn remember_route(db: &Connection, lane: &LaneName) -> Outcome<()> {
     let sql = "INSERT INTO sender_listener (sender_key, addr, listener_topic, client_name)
         SELECT ?1, addr, topic, client_name FROM topic_addr WHERE topic = ?2 AND client_name = ?3

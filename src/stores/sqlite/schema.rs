@@ -24,7 +24,7 @@ const MIGRATIONS: &[Migration] =
 /// The schema version this library writes.
 const OURS: u32 = MIGRATIONS[MIGRATIONS.len() - 1].version;
 
-/// The reference implementation's tables and the columns by which they are recognised.
+/// liner_broker's tables and the columns by which they are recognised.
 const REFERENCE: &[(&str, &[&str])] = &[
     ("seq", &["id", "v"]),
     ("topic_addr", &["topic", "addr", "client_name"]),
@@ -36,7 +36,7 @@ const REFERENCE: &[(&str, &[&str])] = &[
     ("sender_listener", &["sender_key", "addr", "listener_topic"]),
 ];
 
-/// Columns of ours that tables made by the reference, or by an operator in its shape, lack.
+/// Columns of ours that tables made by liner_broker, or by an operator in its shape, lack.
 const ADDED_COLUMNS: &[(&str, &str, &str)] = &[
     ("topic_addr", "subscription", "INTEGER NOT NULL DEFAULT 0"),
     ("topic_addr", "lease_epoch", "INTEGER"),
@@ -67,8 +67,8 @@ enum Kind {
     Ours { version: u32 },
 }
 
-/// Brings the database to the current schema and answers its id. Several processes may do so at once: switching a new
-/// file to its log answers busy at once instead of waiting, so it is repeated for as long as `patience`.
+/// Brings the database to the current schema and returns its id. Several processes may do so at once: switching a new
+/// file to its log fails as busy at once instead of waiting, so it is repeated for as long as `patience`.
 pub(super) fn prepare(connection: &mut Connection, path: &Path, patience: Duration) -> Result<StoreId, OpenError> {
     let deadline = Instant::now() + patience;
     loop {
@@ -182,7 +182,7 @@ fn record(connection: &Connection, migration: &Migration, path: &Path) -> Result
     Ok(())
 }
 
-/// After an operator emptied the data tables and set `seq.v` back, nothing kept beside them is true any more. Epochs and
+/// After an operator emptied the data tables and set `seq.v` back, nothing in the other tables is true any more. Epochs and
 /// dead letters are: they depend on no lane.
 fn forget_emptied(connection: &Connection) -> rusqlite::Result<()> {
     let keys: i64 =

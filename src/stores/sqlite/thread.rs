@@ -7,9 +7,9 @@ use parking_lot::Mutex;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::JoinHandle;
 
-/// A thread and the way to it. The thread ends when this is dropped or told to, once everything queued is done.
+/// A thread and the queue to it. The thread ends after [`Thread::end`] or a drop, once everything queued is done.
 pub(super) struct Thread<T> {
-    /// `None` once the thread was told to end.
+    /// `None` once the thread is to end.
     queue: Mutex<Option<Sender<T>>>,
     ended: Shared<oneshot::Receiver<()>>,
     handle: JoinHandle<()>,
@@ -19,22 +19,22 @@ impl<T: Send + 'static> Thread<T> {
     /// Starts a thread that runs `serve` over what is sent to it.
     pub(super) fn start(name: &str, serve: impl FnOnce(Receiver<T>) + Send + 'static) -> std::io::Result<Self> {
         let (queue, arriving) = mpsc::channel();
-        let (told, ended) = oneshot::channel();
+        let (report, ended) = oneshot::channel();
         let run = move || {
             // What it holds, its connection, is gone when this returns.
             serve(arriving);
-            let _ = told.send(());
+            let _ = report.send(());
         };
         let handle = std::thread::Builder::new().name(name.to_owned()).spawn(run)?;
         Ok(Thread { queue: Mutex::new(Some(queue)), ended: ended.shared(), handle })
     }
 
-    /// Answers whether the thread takes it.
+    /// Queues an item. Returns whether the thread takes it.
     pub(super) fn send(&self, item: T) -> bool {
         self.queue.lock().as_ref().is_some_and(|queue| queue.send(item).is_ok())
     }
 
-    /// Has the thread end. Resolves when it has closed its connection; a thread that panicked has.
+    /// Ends the thread. Resolves when it has closed its connection; a thread that panicked has.
     pub(super) async fn end(&self) {
         drop(self.queue.lock().take());
         let _ = self.ended.clone().await;

@@ -29,14 +29,14 @@ impl Watcher {
         Ok(Watcher(Thread::start("liner-watch", move |arriving| watch.serve(&arriving))?))
     }
 
-    /// Waits until the catalogue's version is another than `since`, and answers it.
+    /// Waits until the catalogue's version is another than `since`, and returns it.
     pub(super) async fn changed(&self, since: i64) -> Result<i64, StoreError> {
         let gone = || StoreError::Unavailable("store thread has ended".into());
-        let (reply, answer) = oneshot::channel();
+        let (reply, version) = oneshot::channel();
         if !self.0.send(Waiter { since, reply }) {
             return Err(gone());
         }
-        answer.await.unwrap_or_else(|_| Err(gone()))
+        version.await.unwrap_or_else(|_| Err(gone()))
     }
 
     /// Resolves when the thread has closed its connection.
@@ -82,9 +82,9 @@ impl Watch {
 
     fn poll(&mut self) {
         match self.version() {
-            Ok(Some(version)) => self.answer(|waiter| (waiter.since != version).then_some(Ok(version))),
+            Ok(Some(version)) => self.reply(|waiter| (waiter.since != version).then_some(Ok(version))),
             Ok(None) | Err(StoreError::Busy) => {}
-            Err(error) => self.answer(|_| Some(Err(error.clone()))),
+            Err(error) => self.reply(|_| Some(Err(error.clone()))),
         }
     }
 
@@ -103,10 +103,10 @@ impl Watch {
         self.db.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0))
     }
 
-    fn answer(&mut self, result: impl Fn(&Waiter) -> Option<Result<i64, StoreError>>) {
+    fn reply(&mut self, result: impl Fn(&Waiter) -> Option<Result<i64, StoreError>>) {
         for waiter in std::mem::take(&mut self.waiters) {
             match result(&waiter) {
-                // A future dropped meanwhile has not seen the change, and the handle's next call is told.
+                // A future dropped meanwhile has not seen the change, and the handle's next call sees it.
                 Some(result) => drop(waiter.reply.send(result)),
                 None => self.waiters.push(waiter),
             }

@@ -5,7 +5,7 @@
 //! ```
 //!
 //! A future waits for room, never for a lock; nothing here needs a runtime. A future dropped before its operation was
-//! queued leaves nothing behind; after that the operation runs, and its result is dropped.
+//! queued leaves nothing; after that the operation runs, and its result is dropped.
 
 use super::error::Outcome;
 use super::thread::Thread;

@@ -129,7 +129,7 @@ impl Writer {
     }
 
     fn checkpoint(&self) {
-        // Answers whether readers were in the way; then the next idle moment does it.
+        // Returns whether readers were in the way; then the next idle moment does it.
         let done = self.db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0));
         if let Err(error) = done {
             tracing::debug!(%error, "checkpoint failed");
@@ -151,7 +151,7 @@ mod tests {
     use super::*;
     use std::sync::mpsc;
 
-    /// Notes the setting of `PRAGMA synchronous` it ran under, and fails if told to.
+    /// Notes the setting of `PRAGMA synchronous` it ran under, and may be made to fail.
     struct Probe {
         synced: bool,
         failure: Option<StoreError>,

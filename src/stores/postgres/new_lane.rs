@@ -1,11 +1,11 @@
 //! Making a lane's row, in one exchange with the server.
 //!
 //! Keys are given out one after the other, and a mesh that starts makes thousands of lanes at once: so nobody holds the
-//! locks for as long as an answer takes to reach a node and the next question to come back. The catalogue's lock comes
+//! locks for as long as a reply takes to reach a node and the next request to come back. The catalogue's lock comes
 //! first, as it does everywhere.
 
 use super::error::Outcome;
-use super::journal::Sending;
+use super::journal::Pipeline;
 use super::lanes::names;
 use super::session::{Session, boolean, in_order, int8, text};
 use crate::stores::Fence;
@@ -21,9 +21,9 @@ const COUNTER: &str = "INSERT INTO seq (id, v) VALUES (1, 0) ON CONFLICT (id) DO
 const LOCK_COUNTER: &str = "SELECT v FROM seq WHERE id = 1 FOR UPDATE";
 
 /// `$1` to `$4` are the names, `$5` and `$6` the two composites. The key is above every key in any table, whatever an
-/// operator or the reference left in them. The composite is the plain form, unless the route is a subscription or another
-/// lane has it. The form with the topic can only be taken by a reference composite whose names contain colons; the key
-/// then tells the two apart. What an emptied store left behind under a key that is given again goes.
+/// operator or liner_broker left in them. The composite is the plain form, unless the route is a subscription or another
+/// lane has it. The form with the topic can only be taken by a liner_broker composite whose names contain colons; the key
+/// then tells the two apart. What an emptied store left under a key that is given again goes.
 const CREATE: &str = "WITH key AS MATERIALIZED (
         SELECT 1 + greatest(
             (SELECT v::int8 FROM seq WHERE id = 1),
@@ -71,14 +71,14 @@ pub(super) async fn create(db: &Session, fence: &Fence, lane: &LaneName) -> Outc
     let ([sender, source, receiver, topic], plain, with_topic) =
         (names(lane), naming::plain(lane), naming::with_topic(lane));
     let row = [text(&sender), text(&source), text(&receiver), text(&topic), text(&plain), text(&with_topic)];
-    let mut sending = Sending::new(db);
-    sending.batch(db.opening(false));
-    sending.query(super::FENCE, &held);
+    let mut pipeline = Pipeline::new(db);
+    pipeline.batch(db.opening(false));
+    pipeline.query(super::FENCE, &held);
     for sql in [LOCK, COUNTER, LOCK_COUNTER] {
-        sending.query(sql, &[]);
+        pipeline.query(sql, &[]);
     }
-    sending.query(CREATE, &row);
-    sending.commit().await.map(drop)
+    pipeline.query(CREATE, &row);
+    pipeline.commit().await.map(drop)
 }
 
 /// Makes the lane in a transaction that goes on, and holds the counter for as long as that does. The catalogue is read only.

@@ -10,14 +10,14 @@ use std::path::{Path, PathBuf};
 /// Statements kept prepared; more than this module has.
 const STATEMENTS: usize = 128;
 
-/// The log is cut back to this size when it is written back. Large enough for bursts, small beside the data.
+/// The log is cut back to this size when it is written back. Large enough for bursts, small compared to the data.
 const LOG_BYTES: i64 = 64 * 1024 * 1024;
 
 /// Pages in the log after which a commit writes it back (16 MiB). SQLite's default of 4 MiB would be reached by every
 /// eighth batch of 1 KiB messages.
 const CHECKPOINT_PAGES: i64 = 4096;
 
-/// The file behind a configured path. Absolute, because SQLite gives a meaning to `:memory:`, to the empty name and, as
+/// Returns the file that a configured path names. Absolute, because SQLite gives a meaning to `:memory:`, to the empty name and, as
 /// it is built here, to names starting with `file:`.
 pub(super) fn file(path: &Path) -> Result<PathBuf, OpenError> {
     let refused = |reason: String| OpenError::Path { path: path.display().to_string(), reason };
@@ -38,7 +38,7 @@ pub(super) fn writer(file: &Path, options: &SqliteOptions) -> Result<Connection,
     }
     db.busy_timeout(options.busy_timeout).map_err(failed)?;
     if let Some(pages) = options.max_pages {
-        // Answers the limit in force, which is never below the pages there are.
+        // Returns the limit in force, which is never below the pages there are.
         db.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(())).map_err(failed)?;
     }
     db.pragma_update(None, "synchronous", "normal").map_err(failed)?;
