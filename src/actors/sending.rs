@@ -14,7 +14,7 @@ use crate::error::{SendBatchError, SendError};
 use crate::stores::{StoreError, Write};
 use crate::types::{Incarnation, Message as Payload, Topic};
 use crate::wire::frame::LaneIx;
-use crate::wire::outbound::{AcceptMode, Body, OfferError};
+use crate::wire::outbound::{AcceptMode, Body, GroupOutcome, OfferError};
 use actix::prelude::*;
 use futures::channel::{mpsc, oneshot};
 use futures::{FutureExt, StreamExt};
@@ -311,7 +311,7 @@ impl Worker<'_> {
             match group.reserve(&self.board.every(mode), message) {
                 Ok(()) => return Ok(group),
                 Err(blocked) => {
-                    group.finish(None);
+                    group.finish(GroupOutcome::Rejected);
                     self.unblock(blocked, mode, deadline).await?;
                 }
             }
@@ -320,7 +320,7 @@ impl Worker<'_> {
 
     async fn commit(&self, group: Group, durability: Durability, deadline: Instant) -> Result<Vec<Receipt>, SendError> {
         if durability == Durability::WriteBehind {
-            return Ok(group.finish(Some(false)));
+            return Ok(group.finish(GroupOutcome::WriteBehind));
         }
         let commit = Commit { writes: group.rows(), synced: durability == Durability::Synced, persistent: true };
         let commit = self.context.store.send(commit);
@@ -328,7 +328,7 @@ impl Worker<'_> {
         let (done, answer) = oneshot::channel();
         actix_rt::spawn(async move {
             let result = commit.await.unwrap_or_else(|e| Err(gone(&e)));
-            let receipts = group.finish(result.is_ok().then_some(true));
+            let receipts = group.finish(if result.is_ok() { GroupOutcome::Committed } else { GroupOutcome::Rejected });
             let _ = done.send(result.map(|_| receipts));
         });
         match timeout_at(deadline.into(), answer).await {
@@ -370,13 +370,13 @@ impl Group {
     }
 
     /// See [`Outbound::finish_group`](crate::wire::outbound::Outbound::finish_group).
-    fn finish(self, committed: Option<bool>) -> Vec<Receipt> {
+    fn finish(self, outcome: GroupOutcome) -> Vec<Receipt> {
         let finish = |(link, lane, receipt): (Arc<Link>, LaneIx, Receipt)| {
-            link.finish_group(lane, receipt.id.seq, committed);
+            link.finish_group(lane, receipt.id.seq, outcome);
             receipt
         };
         let receipts: Vec<_> = self.places.into_iter().map(finish).collect();
-        if committed.is_some() {
+        if outcome != GroupOutcome::Rejected {
             count(&self.node.counters.accepted, receipts.len() as u64);
             count(&self.node.counters.bytes_accepted, (receipts.len() * self.size) as u64);
         }

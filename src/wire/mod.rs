@@ -14,3 +14,4 @@ pub mod handshake;
 pub mod heartbeat;
 pub mod inbound;
 pub mod outbound;
+mod volume;

@@ -6,7 +6,7 @@ use crate::node::Group;
 use crate::store::{Op, ReplyTo, Request};
 use crate::trace;
 use crate::world::{Coming, LaneNo, World};
-use liner::wire::outbound::{AcceptMode, Body, OfferError};
+use liner::wire::outbound::{AcceptMode, Body, GroupOutcome, OfferError};
 use liner::{Payload, Seq};
 
 /// What is to be sent.
@@ -203,10 +203,10 @@ impl World {
         let fall_back = self.rng.chance(500);
         let group = Group { node, process, members, request: request.clone(), fall_back, told: false };
         if full {
-            return self.finish_group(group, None);
+            return self.finish_group(group, GroupOutcome::Rejected);
         }
         if self.rng.chance(200) {
-            return self.finish_group(group, Some(false));
+            return self.finish_group(group, GroupOutcome::WriteBehind);
         }
         if !group.members.is_empty() {
             trace!(self, "node {node}: group {id} of {:?}", group.members);

@@ -10,11 +10,11 @@ use crate::actors::messages::MeshEvent;
 use crate::actors::node::{Node, count, random, wall_ms};
 use crate::actors::store::{Commit, Load};
 use crate::actors::timer::Timer;
-use crate::stores::{DeadLetter, DeadLetterOrigin, PageLimit, StoreError, Stored, Write};
+use crate::stores::{DeadLetter, DeadLetterOrigin, Page, PageLimit, StoreError, Stored, Write};
 use crate::types::{Incarnation, Message as Body, MessageId, NodeId, Seq, StoreId, Topic};
 use crate::wire::backoff::Backoff;
 use crate::wire::frame::{CloseCode, LaneIx, RefuseCode, Welcome};
-use crate::wire::outbound::{AppendOutcome, Numbered, OutboundEvent, PeerLimits};
+use crate::wire::outbound::{AppendOutcome, LoadedPage, Numbered, OutboundEvent, PeerLimits};
 use actix::prelude::*;
 use refusal::Refusal;
 use std::sync::Arc;
@@ -284,7 +284,7 @@ impl Sender {
             if let Err(error) = &page {
                 actor.node.store_failed(error);
             }
-            actor.link.loaded(lane, id, page.ok().map(|page| (numbered(page.messages), page.end)));
+            actor.link.loaded(lane, id, page.ok().map(loaded_page));
             actor.drive(ctx);
         }));
     }
@@ -297,9 +297,9 @@ pub(in crate::actors) fn stored(messages: Vec<Numbered>) -> Vec<Stored> {
     messages.into_iter().map(row).collect()
 }
 
-fn numbered(rows: Vec<Stored>) -> Vec<Numbered> {
+fn loaded_page(page: Page) -> LoadedPage {
     let message = |r: Stored| Numbered { seq: r.seq, incarnation: r.incarnation, message: r.message };
-    rows.into_iter().map(message).collect()
+    LoadedPage { messages: page.messages.into_iter().map(message).collect(), is_last: page.end }
 }
 
 fn append_outcome<T>(result: Result<T, StoreError>) -> (AppendOutcome, Option<StoreError>) {
