@@ -9,7 +9,7 @@ use crate::trace;
 use crate::world::{Coming, LaneNo, ProcessNo, World};
 use liner::wire::backoff::Backoff;
 use liner::wire::frame::{LaneIx, RefuseCode};
-use liner::wire::inbound::{HandOver, Inbound, InboundConfig, InboundEvent, LaneSlot, SubscriberSpec};
+use liner::wire::inbound::{CursorStep, HandOver, Inbound, InboundConfig, InboundEvent, LaneSlot, SubscriberSpec};
 use liner::wire::outbound::{
     AppendOutcome, GroupOutcome, LoadedPage, Outbound, OutboundConfig, OutboundEvent, Rejection,
 };
@@ -473,8 +473,8 @@ impl World {
             InboundEvent::DeadLetter { slot, token, place, attempts, reason, advance, .. } => {
                 self.hits.hit(Hit::DeadLetter);
                 self.hits.hit(match advance {
-                    Some(_) => Hit::DeadLetterWithCursor,
-                    None => Hit::DeadLetterWithoutCursor,
+                    CursorStep::Advance { .. } => Hit::DeadLetterWithCursor,
+                    CursorStep::Stay => Hit::DeadLetterWithoutCursor,
                 });
                 if reason.contains("died") {
                     self.hits.hit(Hit::DeadLetterOfDeath);

@@ -5,6 +5,7 @@ mod arrivals;
 mod hand_over;
 
 use super::*;
+use crate::wire::frame::{Data, DataFlags};
 use std::time::Duration;
 
 const A: Incarnation = Incarnation::new(0xa);
@@ -169,7 +170,7 @@ impl Link {
     }
 
     fn answer(&mut self, token: u64, answer: Disposition) {
-        let attempt = self.inn.lanes[SLOT.0].entry(token).map_or(0, |entry| entry.handed);
+        let attempt = self.inn.lanes[SLOT].queue.get_mut(token).map_or(0, |entry| entry.handed);
         self.inn.handle_disposition(self.now, SLOT, token, attempt, answer, || u64::MAX);
     }
 
