@@ -1,10 +1,10 @@
-//! The protocol, pure: no sockets, no stores, no actors, no clock. Time and randomness are arguments.
+//! The protocol without I/O: no sockets, no stores, no actors, no clock. Time and randomness are arguments.
 //!
-//! Two machines do the work. [`outbound::Outbound`] is the sending half of a link: it numbers messages, keeps what is
-//! not yet safe, sends within the credit it was given, and sends again after a break. [`inbound::Inbound`] is the
-//! receiving half: it checks order, drops duplicates, hands over, waits for answers and acks. Both have four kinds of
-//! methods: getters, commands, `handle_*` inputs, and `poll_*` outputs; after any input, poll until every `poll_*`
-//! answers `None`. The whole protocol therefore runs in a test without a socket.
+//! Two state machines do the work. [`outbound::Outbound`] is the sending half of a link: it numbers messages, keeps what is
+//! not yet safe, sends within the receiver's credit, and sends again after a break. [`inbound::Inbound`] is the receiving
+//! half: it checks order, drops duplicates, hands messages over, waits until they are handled, and acks them. Both have
+//! four kinds of methods: getters, commands, `handle_*` inputs, and `poll_*` outputs. After any input, poll until every
+//! `poll_*` method returns `None`. The whole protocol therefore runs in a test without a socket.
 
 pub mod backoff;
 pub mod codec;

@@ -8,7 +8,7 @@ use crate::wire::frame::Resume;
 pub(super) struct ResumePlan {
     /// The number before the next one that arrives.
     pub(super) position: Seq,
-    /// What the sender is told.
+    /// The last message the receiver has, for the sender.
     pub(super) received: Option<(Incarnation, Seq)>,
     /// The cursor to lift to: the sender has acks beyond what this node remembers.
     pub(super) lift: Option<Cursor>,

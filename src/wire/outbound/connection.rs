@@ -182,7 +182,7 @@ impl Outbound {
             return Ok(());
         }
         let size = l.progress.size_of(seq);
-        // A large at-most-once message goes on: the refusal is not about it.
+        // The sending of a large at-most-once message continues: the refusal is not about it.
         if let Some(open) = l.phase.open_mut()
             && let Some(partial) = open.partial.take_if(|partial| partial.seq != Seq::ZERO)
         {

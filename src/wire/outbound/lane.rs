@@ -2,7 +2,7 @@
 //!
 //! Numbers up to `stored` are in the durable queue (or acked, or holes). Everything above is in memory only, in `fresh` or
 //! retained in flight. The durable queue therefore always holds a prefix of the lane, and a crash loses only a suffix. See
-//! [`Progress`] for a picture.
+//! [`LaneProgress`] for a picture.
 
 use super::append::AppendState;
 use super::buffers::SendBuffers;
@@ -10,7 +10,7 @@ use super::inflight::{Retained, SentMessage};
 use super::lane_phase::LanePhase;
 use super::load::LoadState;
 use super::numbering::Numbering;
-use super::progress::Progress;
+use super::progress::LaneProgress;
 use super::queued::{FreshQueue, QueuedState, ReadyQueue};
 use super::refusals::Refusals;
 use super::{LaneRecord, Numbered};
@@ -31,7 +31,7 @@ pub(super) struct LaneEnds {
 pub(super) struct SendLane {
     ends: LaneEnds,
     pub(super) numbering: Numbering,
-    pub(super) progress: Progress,
+    pub(super) progress: LaneProgress,
     /// Stored messages that come next.
     pub(super) ready: ReadyQueue,
     /// Messages that only memory holds and that were not sent.
@@ -53,7 +53,7 @@ impl SendLane {
         SendLane {
             ends,
             numbering: Numbering::new(),
-            progress: Progress::default(),
+            progress: LaneProgress::default(),
             ready: ReadyQueue::default(),
             fresh: FreshQueue::default(),
             direct: VecDeque::new(),

@@ -8,7 +8,7 @@ use crate::wire::frame::{DataFlags, ResumeAt};
 pub(super) enum LanePhase {
     /// The lane was not opened on this connection.
     Closed,
-    /// This many `Resume` frames were sent and not answered. Only the last answer counts.
+    /// This many `Resume` frames were sent without a reply so far. Only the last reply counts.
     Resuming(u32),
     /// Messages may be sent, within the credit.
     Open(OpenLane),
@@ -57,7 +57,7 @@ impl LanePhase {
         *self = LanePhase::Resuming(outstanding + 1);
     }
 
-    /// A `ResumeAt` arrived. Returns whether it answers the last `Resume`, or `None` if there was none to answer.
+    /// A `ResumeAt` arrived. Returns whether it replies to the last `Resume`, or `None` if no reply was due.
     pub(super) fn handle_resume_at(&mut self, at: &ResumeAt) -> Option<bool> {
         match self {
             LanePhase::Resuming(1) => {

@@ -61,7 +61,7 @@ impl MemoryUse {
         self.direct = Volume::default();
     }
 
-    /// Returns whether callers that were turned away should be told that there is room: half of both limits is free.
+    /// Returns whether callers that were turned away should be notified of room: half of both limits is free.
     pub(super) fn take_room(&mut self, config: &OutboundConfig) -> bool {
         let free = config.memory.is_half_free(self.unstored) && config.direct.is_half_free(self.direct);
         free && std::mem::take(&mut self.starved)

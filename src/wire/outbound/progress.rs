@@ -16,7 +16,7 @@ use std::time::Instant;
 ///                   '--- in the durable queue ------'  memory only
 /// ```
 #[derive(Debug, Default)]
-pub(super) struct Progress {
+pub(super) struct LaneProgress {
     /// The last acked number.
     acked: Seq,
     /// The last number sent or skipped on this connection.
@@ -28,7 +28,7 @@ pub(super) struct Progress {
     inflight: Inflight,
 }
 
-impl Progress {
+impl LaneProgress {
     /// The durable queue was opened.
     pub(super) fn open(&mut self, acked: Seq, stored: Seq) {
         (self.acked, self.sent, self.cached, self.stored) = (acked, acked, acked, stored);

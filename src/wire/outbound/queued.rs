@@ -31,7 +31,7 @@ pub(super) enum StoreHandoff {
     InAppend,
     /// An append that carried the message ended with an unknown outcome.
     Unknown,
-    /// The store may hold the message, and the caller was told so.
+    /// The store may hold the message, and the caller was notified.
     Reported,
 }
 

@@ -1,4 +1,4 @@
-//! Handing over, answers and dead letters.
+//! Handing over, dispositions and dead letters.
 
 use super::*;
 
@@ -92,7 +92,7 @@ fn the_cursor_does_not_fall_behind_one_that_a_dead_letter_moved() {
         link.events()[..],
         [InboundEvent::DeadLetter { advance: CursorStep::Advance { expected: Some(A) }, .. }]
     ));
-    // The letter took its cursor along; its answer was lost, and the repeated advance finds another incarnation.
+    // The letter took its cursor along; the confirmation was lost, and the repeated advance finds another incarnation.
     link.inn.handle_advanced(SLOT, Err(Some(at(A, 2))));
     assert_eq!(link.events(), []);
     link.inn.handle_dead_lettered(link.now, SLOT, 1);

@@ -130,7 +130,7 @@ impl Link {
         self.take(Frame::Data(Data { lane: IX, flags, seq: seq(n), raw_len: 0, headers: &[], payload: &payload }))
     }
 
-    /// A message arrives for a callback. Answers its number if the callback got it at once.
+    /// A message arrives for a callback. Returns its number if the callback got it at once.
     fn pass(&mut self, n: u64, handled: bool) -> Option<u64> {
         let mut passed = None;
         let call = |next: HandOver| {
