@@ -9,7 +9,7 @@ use crate::world::{Coming, LaneNo, World};
 use liner::wire::outbound::{AcceptMode, Body, GroupOutcome, OfferError};
 use liner::{Payload, Seq};
 
-/// What is to be sent.
+/// A send that is planned.
 struct Draft {
     id: u64,
     len: usize,
@@ -121,7 +121,7 @@ impl World {
         self.after(wait, Coming::Drive { node, process, peer });
     }
 
-    /// Offers one message. Answers its number.
+    /// Offers one message. Returns its number, if it was taken.
     fn offer(&mut self, node: usize, lane: LaneNo, mode: Mode, promise: AcceptMode) -> Option<Seq> {
         let draft = self.draft(1);
         let (now, at) = (self.instant(), self.now);

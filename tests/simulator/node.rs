@@ -541,7 +541,7 @@ impl World {
         }
     }
 
-    // ---- answers of the medium ----
+    // ---- results of the medium ----
 
     pub(crate) fn reply(&mut self, request: Request, outcome: Outcome) {
         let node = request.node;

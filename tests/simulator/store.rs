@@ -63,7 +63,7 @@ pub(crate) enum Done {
     Advanced(Result<(), Option<Cursor>>),
 }
 
-/// The answer to an operation.
+/// Result of an operation.
 #[derive(Debug, Clone)]
 pub(crate) enum Outcome {
     Done(Done),
@@ -73,7 +73,7 @@ pub(crate) enum Outcome {
     Unknown,
 }
 
-/// Who waits for the answer.
+/// Where the result goes.
 #[derive(Debug, Clone)]
 pub(crate) enum ReplyTo {
     Open { peer: usize },

@@ -128,3 +128,63 @@ impl DeliveryGate {
         self.blocked.filter(|_| self.outstanding == 0 && self.subscriber.is_some())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn gate(in_flight: u32, timeout: Option<Duration>) -> DeliveryGate {
+        DeliveryGate::new(Some(SubscriberSpec { in_flight, timeout, borrows: false }))
+    }
+
+    #[test]
+    fn after_a_batch_nothing_passes_until_all_of_it_is_answered() {
+        let (mut gate, now) = (gate(8, None), Instant::now());
+        for _ in 0..2 {
+            assert!(gate.admit(now, false).is_some());
+            gate.hand_over(false);
+        }
+        gate.close_batch();
+        gate.answered();
+        assert!(gate.admit(now, false).is_none() && !gate.admits_arrival());
+        gate.answered();
+        assert!(gate.admit(now, false).is_some() && gate.admits_arrival());
+    }
+
+    #[test]
+    fn after_a_failure_nothing_passes_before_its_time_nor_before_the_others_are_answered() {
+        let (mut gate, now) = (gate(8, None), Instant::now());
+        let until = now + Duration::from_secs(1);
+        gate.hand_over(false);
+        gate.block_until(until);
+        assert!(gate.admit(until, false).is_none() && gate.deadline().is_none());
+        gate.answered();
+        assert_eq!(gate.deadline(), Some(until));
+        assert!(gate.admit(now, false).is_none() && !gate.admits_arrival());
+        assert!(gate.admit(until, false).is_some() && !gate.is_blocked());
+    }
+
+    #[test]
+    fn nothing_is_prefetched_where_time_is_limited_or_attempts_are_recorded() {
+        let now = Instant::now();
+        for (timeout, records, admits) in
+            [(None, false, true), (None, true, false), (Some(Duration::from_secs(1)), false, false)]
+        {
+            let mut gate = gate(1, timeout);
+            gate.set_prefetch(1);
+            gate.hand_over(false);
+            assert_eq!(gate.admit(now, records).is_some(), admits);
+        }
+    }
+
+    #[test]
+    fn a_suspect_message_joins_no_others_and_no_others_join_it() {
+        let mut gate = gate(8, None);
+        gate.hand_over(false);
+        assert!(gate.admits_with_others(false) && !gate.admits_with_others(true));
+        gate.answered();
+        gate.hand_over(true);
+        assert!(!gate.admits_with_others(false));
+    }
+}
