@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// How long to wait before the next attempt: uniform between 0 and a bound that doubles from `first` up to `cap`.
+/// Delays between attempts, each drawn uniformly between 0 and a bound that doubles from `first` up to `cap`.
 ///
 /// Full jitter keeps peers that failed together from coming back together.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,17 +13,17 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// A backoff that has not waited yet.
+    /// Creates a backoff that starts with the bound `first`.
     pub fn new(first: Duration, cap: Duration) -> Self {
         Backoff { first, cap, attempt: 0 }
     }
 
-    /// The bound of the wait that [`Backoff::next_delay`] would draw from now.
+    /// Returns the bound of the next delay.
     pub fn bound(&self) -> Duration {
         self.first.saturating_mul(1u32.checked_shl(self.attempt).unwrap_or(u32::MAX)).min(self.cap)
     }
 
-    /// Draws the next wait. `random` is any 64 random bits.
+    /// Draws the next delay. `random` is any 64 random bits.
     pub fn next_delay(&mut self, random: u64) -> Duration {
         let bound = self.bound();
         self.attempt = self.attempt.saturating_add(1).min(31);
@@ -32,14 +32,14 @@ impl Backoff {
         Duration::from_nanos(u64::try_from(drawn).unwrap_or(nanos))
     }
 
-    /// Success: the next wait starts at the first bound again.
+    /// Starts at the first bound again, after a success.
     pub fn reset(&mut self) {
         self.attempt = 0;
     }
 }
 
-/// The bound of the `attempt`-th wait (counted from 1) of a series that doubles from `first` up to `cap`, with full
-/// jitter; for callers that count attempts themselves.
+/// Draws the delay before attempt number `attempt`, counted from 1, for callers that count attempts themselves. `random`
+/// is any 64 random bits.
 pub fn delay(first: Duration, cap: Duration, attempt: u32, random: u64) -> Duration {
     Backoff { first, cap, attempt: attempt.saturating_sub(1).min(31) }.next_delay(random)
 }

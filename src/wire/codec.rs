@@ -1,16 +1,16 @@
-//! Frames to bytes and back.
+//! Conversion of frames to bytes and back.
 //!
 //! ```text
 //! read:   socket ─▶ Decoder ─▶ Bytes of whole frames ─▶ frames() ─▶ Frame<'_>, payload borrowed from the chunk
 //! write:  Frame<'_> ─▶ encode() ─▶ BytesMut ─▶ socket
 //! ```
 //!
-//! This module owns the byte layout and its limits, and checks everything that can be seen in one frame alone. It must
-//! not know what came before: order, credit, open lanes and versions are for the machines that use it. All integers
-//! are little-endian.
+//! This module owns the byte layout and its limits, and checks everything that can be seen in one frame alone. It does not
+//! know earlier frames: order, credit, open lanes and versions belong to the machines that use it. All integers are
+//! little-endian.
 //!
-//! Nothing is allocated on the strength of a length field: a length is checked against its limit first, and buffers grow
-//! with what was really received. Bytes from a peer never panic.
+//! No allocation depends on a length field alone: a length is checked against its limit first, and buffers grow with the
+//! bytes received. Bytes from a peer never cause a panic.
 
 mod compress;
 mod decode;
@@ -28,7 +28,7 @@ use crate::wire::error::WireError;
 use crc32fast::Hasher;
 use std::sync::LazyLock;
 
-/// The checksum in a `Data` frame. What the processor can do is asked once, not for every frame.
+/// The checksum in a `Data` frame. The features of the processor are detected once, not for every frame.
 #[inline]
 fn checksum(bytes: &[u8]) -> u32 {
     static START: LazyLock<Hasher> = LazyLock::new(Hasher::new);
@@ -37,22 +37,22 @@ fn checksum(bytes: &[u8]) -> u32 {
     hasher.finalize()
 }
 
-/// What stands at the front of a buffer.
+/// The whole frames at the front of a buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Prefix {
-    /// Leading bytes that are whole frames.
+    /// Number of leading bytes that are whole frames.
     pub bytes: usize,
-    /// Bytes still needed to finish the frame behind them (as far as is known: until its length field is there, the
-    /// rest of that field). 0 when a malformed length follows the whole frames; it is the error of the next look.
+    /// Bytes still needed to complete the frame after them. Until its length field is complete, the rest of that field. 0
+    /// if a malformed length follows, which is the error of the next call.
     pub missing: usize,
 }
 
-/// Finds the whole frames at the front of `buf`, looking at length fields only. `max_frame` bounds the bytes after a
-/// length field.
+/// Finds the whole frames at the front of `buf`. Reads length fields only. `max_frame` limits the bytes after a length
+/// field.
 ///
 /// # Errors
-/// [`WireError::TooLong`] or [`WireError::Empty`] when the first length is malformed. A malformed length behind whole
-/// frames ends the prefix, so that what came before it still arrives.
+/// Returns [`WireError::TooLong`] or [`WireError::Empty`] if the first length is malformed. A malformed length after whole
+/// frames only ends the prefix, so that the frames before it still arrive.
 #[inline]
 pub fn complete_prefix(buf: &[u8], max_frame: u32) -> Result<Prefix, WireError> {
     let mut bytes = 0;
@@ -74,7 +74,7 @@ pub fn complete_prefix(buf: &[u8], max_frame: u32) -> Result<Prefix, WireError> 
     }
 }
 
-/// The value of a length field, if a frame may have it.
+/// Checks the value of a length field.
 #[inline]
 fn check_len(field: [u8; LEN_BYTES], max: u32) -> Result<usize, WireError> {
     let len = u32::from_le_bytes(field);

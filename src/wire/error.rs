@@ -1,24 +1,24 @@
-//! What can be wrong with bytes from a peer.
+//! Errors in bytes and frames from a peer.
 //!
-//! Every variant but the three about compression means that the peer broke the protocol or the bytes were damaged on
-//! the way: nothing behind them can be trusted, so the connection closes. A part that does not decompress is whole as a
-//! frame; the message it belongs to is refused and the connection goes on.
+//! Every variant but the three about compression means that the peer broke the protocol or that the bytes were damaged in
+//! transit. Nothing after them can be trusted, so the connection closes. A part that does not decompress is a well-formed
+//! frame: its message is refused, and the connection stays open.
 
 use crate::types::{NameError, Seq};
 
-/// Why bytes are not a frame, or a part is not what it declares.
+/// Error of decoding a frame or decompressing a part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum WireError {
     /// A length field names more bytes than a frame may have.
     #[error("frame of {len} bytes, at most {max} are allowed")]
     TooLong {
-        /// What the peer announced.
+        /// The announced length, in bytes.
         len: u32,
-        /// What is allowed at this point of the connection.
+        /// The limit at this point of the connection, in bytes.
         max: u32,
     },
-    /// A length field of 0: a frame has at least its type.
+    /// A length field is 0. A frame has at least its type.
     #[error("frame without a type")]
     Empty,
     /// A frame ends before its last field.
@@ -27,7 +27,7 @@ pub enum WireError {
     /// Bytes follow the last field of a frame that cannot be extended.
     #[error("{0} bytes follow the last field of a frame")]
     Trailing(usize),
-    /// A type this version does not know and may not ignore.
+    /// The type is one that this version does not know and may not ignore.
     #[error("unknown frame type {0:#04x}")]
     UnknownType(u8),
     /// The first frame does not start with the protocol's magic bytes.
@@ -51,7 +51,7 @@ pub enum WireError {
     /// A range ends before it starts.
     #[error("range ends before it starts")]
     Range,
-    /// A name that cannot be one.
+    /// A name is invalid.
     #[error("malformed name")]
     Name(#[from] NameError),
     /// A name or text is not UTF-8.
@@ -60,12 +60,12 @@ pub enum WireError {
     /// A text or an authentication field is longer than allowed.
     #[error("field of {0} bytes is too long")]
     FieldLength(usize),
-    /// A compressed part declares more bytes than the receiver takes, or none.
+    /// A compressed part declares no bytes, or more than the receiver takes.
     #[error("compressed part declares {declared} bytes, at most {cap} are allowed")]
     RawLength {
-        /// What the peer declared.
+        /// The declared length, in bytes.
         declared: u32,
-        /// What the receiver takes.
+        /// The limit, in bytes.
         cap: usize,
     },
     /// A part declared as compressed does not decompress.
@@ -76,34 +76,34 @@ pub enum WireError {
     RawMismatch(u32),
 }
 
-/// How a peer broke the protocol: the connection is closed, and what was in it is sent again on the next one.
+/// Violation of the protocol by a peer. The connection is closed, and messages in transit are sent again on the next one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LinkError {
-    /// Bytes that are not a frame.
+    /// The bytes are not a frame.
     #[error(transparent)]
     Wire(#[from] WireError),
-    /// A frame that this side never gets, or not now.
+    /// The frame is not allowed in this direction, or not at this time.
     #[error("unexpected frame")]
     UnexpectedFrame,
-    /// An answer about a message that was never sent.
+    /// A frame refers to a message that was never sent.
     #[error("answer beyond what was sent")]
     BeyondSent,
-    /// Data on a lane that was not opened.
+    /// The lane was not opened.
     #[error("unknown lane")]
     UnknownLane,
-    /// The peer opens more lanes than it may.
+    /// The peer opened more lanes than it may.
     #[error("too many lanes")]
     TooManyLanes,
     /// The incarnations of a lane are not in order, or too many.
     #[error("malformed resume")]
     MalformedResume,
-    /// Numbers are missing that were not announced.
+    /// Numbers are missing that were not announced as skipped.
     #[error("message {found} where {expected} was due")]
     Hole {
-        /// The number that was due.
+        /// The expected number.
         expected: Seq,
-        /// The number that came.
+        /// The number that arrived.
         found: Seq,
     },
 }

@@ -1,10 +1,10 @@
-//! The frames two nodes exchange, and their byte layout.
+//! The frames that two nodes exchange.
 
 use crate::types::{Epoch, Incarnation, NodeId, Seq, StoreId, Topic};
 use bytes::Bytes;
 
-/// A lane's number on one link, given by the sender and the same for the life of its process. 32 bits: four billion
-/// lanes between two nodes.
+/// Number of a lane on one link, given out by the sender and unchanged for the life of its process. 32 bits allow four
+/// billion lanes between two nodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LaneIx(pub u32);
 
@@ -13,9 +13,9 @@ pub struct LaneIx(pub u32);
 pub struct DataFlags(u8);
 
 impl DataFlags {
-    /// Headers stand before the payload.
+    /// Headers precede the payload.
     pub const HEADERS: DataFlags = DataFlags(0x01);
-    /// The payload part is zstd; its raw length is declared.
+    /// The payload is compressed with zstd, and its raw length is declared.
     pub const COMPRESSED: DataFlags = DataFlags(0x02);
     /// The message may have been seen before.
     pub const REDELIVERED: DataFlags = DataFlags(0x04);
@@ -23,33 +23,33 @@ impl DataFlags {
     pub const STRICT: DataFlags = DataFlags(0x08);
     /// Another part of the same message follows on this lane.
     pub const MORE: DataFlags = DataFlags(0x10);
-    /// At most once: no number, never acked.
+    /// The message is at most once: it has no number and is never acked.
     pub const DIRECT: DataFlags = DataFlags(0x20);
     /// Every flag this version knows.
     pub const ALL: DataFlags = DataFlags(0x3f);
 
-    /// No flag.
+    /// Returns no flags.
     pub const fn empty() -> Self {
         DataFlags(0)
     }
 
-    /// Whether all flags of `other` are set.
+    /// Returns whether all flags of `other` are set.
     pub const fn has(self, other: DataFlags) -> bool {
         self.0 & other.0 == other.0
     }
 
-    /// These flags and those of `other`.
+    /// Returns these flags and those of `other`.
     #[must_use]
     pub const fn with(self, other: DataFlags) -> Self {
         DataFlags(self.0 | other.0)
     }
 
-    /// As on the wire.
+    /// Returns the flags as one byte of the wire format.
     pub const fn bits(self) -> u8 {
         self.0
     }
 
-    /// From the wire; `None` when a bit is unknown.
+    /// Converts a byte of the wire format. Returns `None` if a bit is unknown.
     pub const fn from_bits(bits: u8) -> Option<Self> {
         if bits & !Self::ALL.0 == 0 { Some(DataFlags(bits)) } else { None }
     }
@@ -60,58 +60,58 @@ impl DataFlags {
 pub struct Data<'a> {
     /// The lane.
     pub lane: LaneIx,
-    /// See [`DataFlags`].
+    /// The flags.
     pub flags: DataFlags,
-    /// The number; `Seq::ZERO` exactly when `DIRECT`.
+    /// The message's number, or `Seq::ZERO` if and only if it is `DIRECT`.
     pub seq: Seq,
-    /// Raw length of `payload` when `COMPRESSED`, else 0.
+    /// Length of `payload` before compression, in bytes, if it is `COMPRESSED`; otherwise 0.
     pub raw_len: u32,
-    /// Encoded headers; empty unless `HEADERS`.
+    /// The encoded headers. Empty unless `HEADERS` is set.
     pub headers: &'a [u8],
-    /// The payload part as sent (compressed if `COMPRESSED`).
+    /// The payload as it is sent, compressed if `COMPRESSED` is set.
     pub payload: &'a [u8],
 }
 
 impl Data<'_> {
-    /// Whether it is at most once.
+    /// Returns whether the message is at most once.
     pub fn is_direct(&self) -> bool {
         self.flags.has(DataFlags::DIRECT)
     }
 
-    /// Bytes of payload before compression.
+    /// Returns the length of the payload before compression, in bytes.
     pub fn raw_size(&self) -> usize {
         if self.flags.has(DataFlags::COMPRESSED) { self.raw_len as usize } else { self.payload.len() }
     }
 }
 
-/// Opens a lane on this connection and says what the sender still has.
+/// Opens a lane on this connection and lists what the sender still has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Resume {
-    /// The lane's number from here on.
+    /// The lane's number from now on.
     pub lane: LaneIx,
     /// The sender's own topic.
     pub source: Topic,
-    /// The topic addressed.
+    /// The receiver's topic.
     pub topic: Topic,
     /// The incarnation before the first span, if there was one.
     pub predecessor: Option<Incarnation>,
-    /// Everything up to here was acked; the receiver lifts its cursor to it.
+    /// The last acked number. The receiver lifts its cursor to it.
     pub acked: Seq,
-    /// Incarnations still queued, oldest first, each with the first number available; the current one is last. Empty for
-    /// a lane that only carries at-most-once messages.
+    /// Incarnations still queued, each with its first available number, oldest first. The current one is last. Empty for a
+    /// lane that carries only at-most-once messages.
     pub spans: Vec<(Incarnation, Seq)>,
 }
 
-/// Where the receiver wants a lane to go on.
+/// Reply to a [`Resume`]: where the lane continues.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ResumeAt {
     /// The lane.
     pub lane: LaneIx,
-    /// What the receiver has; `None`: nothing of the spans announced.
+    /// The last message the receiver has, or `None` if it has nothing of the listed incarnations.
     pub received: Option<(Incarnation, Seq)>,
     /// Messages that may be sent on this connection before the next [`Frame::Credit`].
     pub messages: u64,
-    /// Bytes of payload and headers that may be sent, likewise.
+    /// Bytes of payload and headers that may be sent on this connection before the next [`Frame::Credit`].
     pub bytes: u64,
 }
 
@@ -124,36 +124,36 @@ pub struct Hello {
     pub max_version: u16,
     /// Optional features the dialler has.
     pub features: u64,
-    /// Who dials.
+    /// The dialler's name.
     pub from: NodeId,
-    /// Whom it means to reach.
+    /// The name of the node to reach.
     pub to: NodeId,
     /// The dialler's own topic.
     pub topic: Topic,
-    /// Where the dialler listens; empty when it does not say.
+    /// The address the dialler listens on, or an empty string if it is not published.
     pub addr: String,
     /// The dialler's store.
     pub store: StoreId,
     /// The dialler's epoch on its store.
     pub epoch: Epoch,
-    /// Random, for challenges of a later version.
+    /// 16 random bytes, for challenges of a later version.
     pub nonce: [u8; 16],
     /// Reserved for authentication; empty in this version.
     pub auth: Bytes,
 }
 
-/// The acceptor's answer to a [`Hello`] it agrees with.
+/// The acceptor's reply to a [`Hello`] that it accepts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Welcome {
-    /// The version both will speak.
+    /// The protocol version of the connection.
     pub version: u16,
     /// Optional features both have.
     pub features: u64,
-    /// Who answers.
+    /// The acceptor's name.
     pub node: NodeId,
     /// The acceptor's own topic.
     pub topic: Topic,
-    /// Where the acceptor listens.
+    /// The address the acceptor listens on.
     pub addr: String,
     /// The acceptor's store.
     pub store: StoreId,
@@ -163,13 +163,13 @@ pub struct Welcome {
     pub max_frame: u32,
     /// Largest message the acceptor takes, in bytes of payload and headers.
     pub max_message: u64,
-    /// Random, for challenges of a later version.
+    /// 16 random bytes, for challenges of a later version.
     pub nonce: [u8; 16],
     /// Reserved for authentication; empty in this version.
     pub auth: Bytes,
 }
 
-/// Why a connection is refused or closed.
+/// Reason why a connection is refused or closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum CloseCode {
@@ -187,9 +187,9 @@ pub enum CloseCode {
     Protocol,
     /// Numbers are missing that were not announced as skipped.
     Hole,
-    /// A newer connection of the same peer took over.
+    /// A newer connection of the same peer replaced this one.
     Replaced,
-    /// A limit was reached: connections, lanes.
+    /// A limit of connections or lanes was reached.
     Limit,
     /// Reserved for authentication.
     Unauthorized,
@@ -197,7 +197,7 @@ pub enum CloseCode {
     Other(u8),
 }
 
-/// Why a receiver will never take a message.
+/// Reason why a receiver will never take a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RefuseCode {
@@ -209,73 +209,73 @@ pub enum RefuseCode {
     Other(u8),
 }
 
-/// One frame, decoded. Data is borrowed, the rest is rare and owned.
+/// A decoded frame. `Data` is borrowed. Other frames are rare and owned.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Frame<'a> {
-    /// Dialler to acceptor, first.
+    /// Dialler to acceptor: the first frame.
     Hello(Hello),
-    /// Acceptor to dialler, first.
+    /// Acceptor to dialler: the first frame.
     Welcome(Welcome),
-    /// Instead of a `Welcome`, or at any time from either side: why the connection ends now.
+    /// Either direction, instead of a `Welcome` or at any later time: the connection ends.
     Close {
         /// The reason.
         code: CloseCode,
-        /// For people to read.
+        /// The reason in words.
         text: String,
     },
-    /// Sender to receiver: open a lane.
+    /// Sender to receiver: opens a lane.
     Resume(Resume),
-    /// Receiver to sender: the answer to a `Resume`.
+    /// Receiver to sender: the reply to a `Resume`.
     ResumeAt(ResumeAt),
     /// Sender to receiver: a message or a part of one.
     Data(Data<'a>),
-    /// Sender to receiver: the numbers `from..=to` will never come.
+    /// Sender to receiver: the numbers `from..=to` will never be sent.
     Skip {
         /// The lane.
         lane: LaneIx,
-        /// First missing number.
+        /// The first missing number.
         from: Seq,
-        /// Last missing number.
+        /// The last missing number.
         to: Seq,
     },
-    /// Receiver to sender: everything up to `seq` is done.
+    /// Receiver to sender: everything up to and including `seq` is done.
     Ack {
         /// The lane.
         lane: LaneIx,
-        /// Whose numbers.
+        /// The incarnation of `seq`.
         incarnation: Incarnation,
-        /// The ack floor.
+        /// The last acked number.
         seq: Seq,
     },
-    /// Receiver to sender: totals since `ResumeAt` that may be sent on this connection. Never shrink.
+    /// Receiver to sender: the totals that may be sent on this connection since it was resumed. They never shrink.
     Credit {
         /// The lane.
         lane: LaneIx,
-        /// Messages.
+        /// Number of messages.
         messages: u64,
         /// Bytes of payload and headers.
         bytes: u64,
     },
-    /// Receiver to sender: this message will never be taken; everything behind it waits for the `Skip` over it.
+    /// Receiver to sender: this message will never be taken. Everything after it is dropped until it is skipped.
     Refuse {
         /// The lane.
         lane: LaneIx,
-        /// Whose number.
+        /// The incarnation of `seq`.
         incarnation: Incarnation,
-        /// The message.
+        /// The message's number.
         seq: Seq,
         /// The reason.
         code: RefuseCode,
-        /// For people to read.
+        /// The reason in words.
         text: String,
     },
-    /// Either way: answer with a `Pong`.
+    /// Either direction: reply with a `Pong`.
     Ping(u64),
-    /// Either way: the answer, with the same number.
+    /// Either direction: the reply to a `Ping`, with the same number.
     Pong(u64),
-    /// Either way: this node serves `topic` (again).
+    /// Either direction: this node subscribed to the topic.
     Subscribed(Topic),
-    /// Either way: this node unsubscribed from `topic`.
+    /// Either direction: this node unsubscribed from the topic.
     Unsubscribed(Topic),
     /// A frame of a later version that may be ignored.
     Unknown(u8),

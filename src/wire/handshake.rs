@@ -1,4 +1,4 @@
-//! The handshake: what two nodes check about each other before a lane opens. Pure decisions over the two frames.
+//! The handshake: the checks of two nodes before a lane opens. Pure decisions over the two frames.
 //!
 //! ```text
 //! dialler                                   acceptor
@@ -7,8 +7,8 @@
 //!    │     check_welcome()                     │
 //! ```
 //!
-//! It must not know who is connected or what a store holds: the caller brings that as [`KnownPeer`]. Randomness is an
-//! argument.
+//! This module does not know which peers are connected or what a store holds: the caller passes that as [`KnownPeer`].
+//! Randomness is an argument.
 
 use crate::types::{Epoch, NodeId, StoreId, Topic};
 use crate::wire::codec::FIRST_FRAME_MAX;
@@ -26,14 +26,14 @@ pub const VERSION_MAX: u16 = 1;
 /// Optional features this build has, one bit each. None yet.
 pub const FEATURES: u64 = 0;
 
-/// What this node says about itself.
+/// This node, as its `Hello` and `Welcome` frames describe it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Local {
     /// This node's name.
     pub node: NodeId,
     /// This node's own topic.
     pub topic: Topic,
-    /// Where this node listens; empty when it does not say.
+    /// The address this node listens on, or an empty string if it is not published.
     pub addr: String,
     /// This node's store.
     pub store: StoreId,
@@ -45,7 +45,7 @@ pub struct Local {
     pub max_message: u64,
 }
 
-/// What this node knows of a peer's name from an earlier handshake.
+/// The last process that held a peer's name, from an earlier handshake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KnownPeer {
     /// The store of the process that last held the name.
@@ -56,13 +56,13 @@ pub struct KnownPeer {
     pub live: bool,
 }
 
-/// Why a connection ends before it begins.
+/// Error of a handshake: the reason why the connection is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{text}")]
 pub struct HandshakeRefusal {
-    /// For the peer to act on.
+    /// The reason, for the peer to act on.
     pub code: CloseCode,
-    /// For people to read.
+    /// The reason in words.
     pub text: String,
 }
 
@@ -71,13 +71,13 @@ impl HandshakeRefusal {
         HandshakeRefusal { code, text: text.into() }
     }
 
-    /// The frame that tells the peer.
+    /// Converts the refusal to the frame for the peer.
     pub fn into_frame(self) -> Frame<'static> {
         Frame::Close { code: self.code, text: self.text }
     }
 }
 
-/// The dialler's first frame. `nonce` is 16 fresh random bytes.
+/// Returns the dialler's first frame to the node `to`. `nonce` is 16 fresh random bytes.
 pub fn hello(me: &Local, to: NodeId, nonce: [u8; 16]) -> Hello {
     Hello {
         min_version: VERSION_MIN,
@@ -94,11 +94,12 @@ pub fn hello(me: &Local, to: NodeId, nonce: [u8; 16]) -> Hello {
     }
 }
 
-/// The acceptor's decision about a dialler. `known` is what it knows of the dialler's name, `nonce` 16 fresh random
-/// bytes.
+/// Decides about a dialler, for the acceptor. `known` is the last process that held the dialler's name, and `nonce` is 16
+/// fresh random bytes.
 ///
 /// # Errors
-/// A [`HandshakeRefusal`]: no common version, the dialler means another node, its process is fenced, or its name is taken.
+/// Returns a [`HandshakeRefusal`] if there is no common version, the dialler means another node, its process is fenced, or
+/// its name is taken.
 pub fn negotiate(
     hello: &Hello,
     me: &Local,
@@ -135,10 +136,10 @@ pub fn negotiate(
     })
 }
 
-/// The dialler's decision about an answer.
+/// Checks the acceptor's reply, for the dialler.
 ///
 /// # Errors
-/// A [`HandshakeRefusal`]: another node answers at this address, or it answers what was not offered.
+/// Returns a [`HandshakeRefusal`] if another node has this address, or the reply contains what was not offered.
 pub fn check_welcome(hello: &Hello, welcome: &Welcome) -> Result<(), HandshakeRefusal> {
     if welcome.node != hello.to {
         let text = format!("dialled {}, {} answers", hello.to, welcome.node);
@@ -157,11 +158,11 @@ pub fn check_welcome(hello: &Hello, welcome: &Welcome) -> Result<(), HandshakeRe
     Ok(())
 }
 
-/// Whether a process that claims a name may have it, given who held it last. Epochs are compared within one store only;
-/// between stores the first one that is connected keeps the name. For either side of a handshake.
+/// Checks whether a process may have the name it claims, given the last process that held it. Epochs are compared within one
+/// store only. Between stores, the process that is connected keeps the name. Both sides of a handshake use this.
 ///
 /// # Errors
-/// A [`HandshakeRefusal`] with [`CloseCode::Fenced`] or [`CloseCode::NameConflict`].
+/// Returns a [`HandshakeRefusal`] with [`CloseCode::Fenced`] or [`CloseCode::NameConflict`].
 pub fn check_known(store: StoreId, epoch: Epoch, known: Option<&KnownPeer>) -> Result<(), HandshakeRefusal> {
     match known {
         Some(known) if known.store == store && epoch < known.epoch => {
@@ -174,7 +175,7 @@ pub fn check_known(store: StoreId, epoch: Epoch, known: Option<&KnownPeer>) -> R
     }
 }
 
-/// A dialler with this node's own name: itself, its predecessor, its successor, or another node that took the name.
+/// Checks a dialler with this node's own name: itself, its predecessor, its successor, or another node with that name.
 fn check_namesake(hello: &Hello, me: &Local) -> Result<(), HandshakeRefusal> {
     check_known(hello.store, hello.epoch, Some(&KnownPeer { store: me.store, epoch: me.epoch, live: true }))?;
     if hello.epoch > me.epoch {
@@ -184,7 +185,7 @@ fn check_namesake(hello: &Hello, me: &Local) -> Result<(), HandshakeRefusal> {
     Ok(())
 }
 
-/// The newest version in both ranges.
+/// Returns the newest version in both ranges.
 fn common_version(theirs: (u16, u16), ours: (u16, u16)) -> Option<u16> {
     let (min, max) = (theirs.0.max(ours.0), theirs.1.min(ours.1));
     (theirs.0 <= theirs.1 && min <= max).then_some(max)
@@ -214,7 +215,7 @@ mod tests {
         KnownPeer { store: StoreId::new(store), epoch: Epoch::new(epoch), live }
     }
 
-    /// What `b` answers to `hello`.
+    /// The reply of `b` to `hello`.
     fn answer(hello: &Hello, known: Option<KnownPeer>) -> Result<Welcome, CloseCode> {
         negotiate(hello, &local("b", 2, 9), known.as_ref(), [7; 16]).map_err(|refusal| refusal.code)
     }

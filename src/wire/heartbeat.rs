@@ -1,63 +1,64 @@
-//! Notices a peer that went silent: asks after one interval of silence, gives up after three.
+//! [`Heartbeat`]: detects a silent peer. It asks after one interval of silence and gives up after three.
 
 use std::time::{Duration, Instant};
 
 /// Intervals of silence after which a peer counts as dead.
 const DEAD_AFTER: u32 = 3;
 
-/// The end that dialled asks at times that are so many to an interval, and the same for all its links: a thread that has
-/// woken up for one of them serves others, too.
+/// Number of times in an interval at which the end that dialled asks. They are the same for all its links, so a thread that
+/// woke up for one of them serves others, too.
 const ROUNDS: u32 = 8;
 
-/// What silence calls for now.
+/// Result of [`Heartbeat::check`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Silence {
-    /// Nothing yet.
+    /// There is nothing to do.
     Fine,
-    /// Send a `Ping`.
+    /// Send a `Ping` to the peer.
     Ask,
     /// The peer is dead.
     Dead,
 }
 
-/// Liveness of one connection. A `Ping` is sent only where nothing was heard for an interval.
+/// Liveness of one connection. A `Ping` is sent only if nothing was received for an interval.
 #[derive(Debug, Clone)]
 pub struct Heartbeat {
     interval: Duration,
-    /// Silence after which it asks for the first time.
+    /// Silence before the first `Ping`.
     patience: Duration,
     heard: Instant,
     asked: Option<Instant>,
-    /// When the rounds began, at the end that dialled.
+    /// When the rounds began; `None` at the end that accepted.
     rounds: Option<Instant>,
 }
 
 impl Heartbeat {
-    /// A connection that was established `now`, at the end that dialled. All its links should have the same `rounds`, which
-    /// is any time before.
+    /// Creates the heartbeat of a connection established `now`, at the end that dialled. All links of a node should have the
+    /// same `rounds`, which is any earlier time.
     pub fn dialled(interval: Duration, rounds: Instant, now: Instant) -> Self {
         Heartbeat { interval, patience: interval, heard: now, asked: None, rounds: Some(rounds) }
     }
 
-    /// The same at the end that accepted: it leaves the asking to the other end as long as that does ask.
+    /// Creates the heartbeat of a connection established `now`, at the end that accepted. It sends a `Ping` only if the
+    /// other end does not.
     pub fn accepted(interval: Duration, now: Instant) -> Self {
         Heartbeat { interval, patience: interval * 3 / 2, heard: now, asked: None, rounds: None }
     }
 
-    /// Bytes arrived.
+    /// Handles that bytes arrived.
     pub fn heard(&mut self, now: Instant) {
         self.heard = now;
         self.asked = None;
     }
 
-    /// When to call [`Heartbeat::check`] next.
+    /// Returns when to call [`Heartbeat::check`] next.
     pub fn deadline(&self) -> Instant {
         let next = self.asked.map_or(self.heard + self.patience, |asked| asked + self.interval);
         let next = self.rounds.map_or(next, |rounds| nearest(rounds, self.interval / ROUNDS, next));
         next.min(self.heard + self.interval * DEAD_AFTER)
     }
 
-    /// What to do at `now`. `Ask` is answered once per interval.
+    /// Returns what to do at `now`. Returns [`Silence::Ask`] once per interval.
     pub fn check(&mut self, now: Instant) -> Silence {
         if now >= self.heard + self.interval * DEAD_AFTER {
             return Silence::Dead;
@@ -70,7 +71,7 @@ impl Heartbeat {
     }
 }
 
-/// The round that is nearest to a time.
+/// Returns the round that is nearest to `at`.
 fn nearest(first: Instant, interval: Duration, at: Instant) -> Instant {
     let since = (at + interval / 2).saturating_duration_since(first).as_nanos();
     let whole = since - since.checked_rem(interval.as_nanos()).unwrap_or(0);

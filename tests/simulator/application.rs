@@ -6,10 +6,10 @@ use crate::node::Group;
 use crate::store::{Op, ReplyTo, Request};
 use crate::trace;
 use crate::world::{Coming, LaneNo, World};
-use liner::wire::outbound::{AcceptMode, Body, OfferError};
+use liner::wire::outbound::{AcceptMode, Body, GroupOutcome, OfferError};
 use liner::{Payload, Seq};
 
-/// What is to be sent.
+/// A send that is planned.
 struct Draft {
     id: u64,
     len: usize,
@@ -121,7 +121,7 @@ impl World {
         self.after(wait, Coming::Drive { node, process, peer });
     }
 
-    /// Offers one message. Answers its number.
+    /// Offers one message. Returns its number, if it was taken.
     fn offer(&mut self, node: usize, lane: LaneNo, mode: Mode, promise: AcceptMode) -> Option<Seq> {
         let draft = self.draft(1);
         let (now, at) = (self.instant(), self.now);
@@ -203,10 +203,10 @@ impl World {
         let fall_back = self.rng.chance(500);
         let group = Group { node, process, members, request: request.clone(), fall_back, told: false };
         if full {
-            return self.finish_group(group, None);
+            return self.finish_group(group, GroupOutcome::Rejected);
         }
         if self.rng.chance(200) {
-            return self.finish_group(group, Some(false));
+            return self.finish_group(group, GroupOutcome::WriteBehind);
         }
         if !group.members.is_empty() {
             trace!(self, "node {node}: group {id} of {:?}", group.members);

@@ -19,7 +19,7 @@ pub(crate) enum Mode {
     GroupWriteBehind,
 }
 
-/// What the application was told.
+/// The result that the application got for a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Told {
     Nothing,
@@ -47,9 +47,9 @@ pub(crate) struct Sent {
     pub(crate) handled: bool,
     pub(crate) letter: bool,
     pub(crate) refused: bool,
-    /// The receiver's cursor is behind it.
+    /// Whether the receiver's cursor has passed it.
     pub(crate) passed: bool,
-    /// It went out with the write-behind rule at least once.
+    /// Whether it was sent with the write-behind rule at least once.
     pub(crate) sent_plain: bool,
 }
 
@@ -115,7 +115,7 @@ pub(crate) struct Checker {
     pub(crate) violation: Option<String>,
 }
 
-/// The body of the message `id`: told apart by its first eight bytes where it has as many.
+/// Returns the body of the message `id`. Its first eight bytes, if it has as many, identify it.
 pub(crate) fn body(id: u64, len: usize) -> Vec<u8> {
     let mut bytes: Vec<u8> = id.to_le_bytes().into_iter().take(len).collect();
     let mut x = id.wrapping_mul(0x9e37_79b9_7f4a_7c15);
@@ -182,7 +182,7 @@ impl Checker {
         self.lanes[lane].sent.insert(place, sent);
     }
 
-    /// The application was told what became of a message.
+    /// Notes the result that the application got for a message.
     pub(crate) fn told(&mut self, lane: LaneNo, incarnation: Incarnation, seq: Seq, told: Told, now: Duration) {
         let Some(sent) = self.get(lane, incarnation, seq) else {
             return self.fail(3, format!("lane {lane}: answer about {seq}, which was never offered"));
@@ -309,7 +309,7 @@ impl Checker {
 
     // ---- the receiver ----
 
-    /// A message is handed over. Answers its id, for the subscriber to know it.
+    /// Checks a message that is handed over. Returns its id, which identifies it for the subscriber.
     pub(crate) fn handed_over(
         &mut self,
         lane: LaneNo,

@@ -172,7 +172,7 @@ impl World {
         pipe.mute = true;
     }
 
-    /// The connections of a dead process: their other ends are told, or not.
+    /// Ends the connections of a dead process. Their other ends are notified, or not.
     pub(crate) fn break_connections(&mut self, process: ProcessNo) {
         let silent = self.rng.chance(200);
         for conn in 0..self.conns.len() {

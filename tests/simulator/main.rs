@@ -1,8 +1,8 @@
 //! The whole protocol under seeded faults, on virtual time.
 //!
-//! Two to five nodes run the real machines of `liner::wire` behind glue as thin as the actors'. Connections deliver
-//! bytes in slices, late, cut or not at all; processes die between any two steps; media fail, hang, and do not say
-//! whether they did. A history is held against the guarantees. A seed determines a run.
+//! Two to five nodes run the real machines of `liner::wire`, driven by code as thin as the actors. Connections deliver
+//! bytes in slices, late, cut or not at all; processes die between any two steps; media fail, hang, and do not tell whether
+//! they did. A history of each run is checked against the guarantees. A seed determines a run.
 //!
 //! ```text
 //! cargo test --test simulator                              the usual number of seeds, and those kept in seeds.txt

@@ -16,9 +16,9 @@ pub(crate) struct Pipe {
     pub(crate) bytes: VecDeque<u8>,
     /// A delivery is on its way.
     pub(crate) scheduled: bool,
-    /// Whatever is written is lost and nobody is told.
+    /// Everything written is lost, and nobody is notified.
     pub(crate) mute: bool,
-    /// The stream ends behind what is in it.
+    /// The stream ends after the bytes that are in it.
     pub(crate) ended: bool,
 }
 
@@ -61,7 +61,7 @@ impl Conn {
         pipe.bytes.drain(..n).collect()
     }
 
-    /// Ends a direction behind the first `keep` bytes that are in it.
+    /// Ends a direction after the first `keep` bytes that are in it.
     pub(crate) fn cut(&mut self, pipe: usize, keep: usize) {
         let pipe = &mut self.pipes[pipe];
         pipe.bytes.truncate(keep);

@@ -9,8 +9,10 @@ use crate::trace;
 use crate::world::{Coming, LaneNo, ProcessNo, World};
 use liner::wire::backoff::Backoff;
 use liner::wire::frame::{LaneIx, RefuseCode};
-use liner::wire::inbound::{HandOver, Inbound, InboundConfig, InboundEvent, LaneSlot, SubscriberSpec};
-use liner::wire::outbound::{AppendOutcome, Outbound, OutboundConfig, OutboundEvent, Rejection};
+use liner::wire::inbound::{CursorStep, HandOver, Inbound, InboundConfig, InboundEvent, LaneSlot, SubscriberSpec};
+use liner::wire::outbound::{
+    AppendOutcome, GroupOutcome, LoadedPage, Outbound, OutboundConfig, OutboundEvent, Rejection,
+};
 use liner::{Cursor, Epoch, Incarnation, Message, Seq, Topic};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -471,8 +473,8 @@ impl World {
             InboundEvent::DeadLetter { slot, token, place, attempts, reason, advance, .. } => {
                 self.hits.hit(Hit::DeadLetter);
                 self.hits.hit(match advance {
-                    Some(_) => Hit::DeadLetterWithCursor,
-                    None => Hit::DeadLetterWithoutCursor,
+                    CursorStep::Advance { .. } => Hit::DeadLetterWithCursor,
+                    CursorStep::Stay => Hit::DeadLetterWithoutCursor,
                 });
                 if reason.contains("died") {
                     self.hits.hit(Hit::DeadLetterOfDeath);
@@ -539,7 +541,7 @@ impl World {
         }
     }
 
-    // ---- answers of the medium ----
+    // ---- results of the medium ----
 
     pub(crate) fn reply(&mut self, request: Request, outcome: Outcome) {
         let node = request.node;
@@ -562,13 +564,13 @@ impl World {
             }
             ReplyTo::Load { peer, lane, id } => {
                 let page = match outcome {
-                    Outcome::Done(Done::Page(rows, end)) => Some((rows, end)),
+                    Outcome::Done(Done::Page(messages, is_last)) => Some(LoadedPage { messages, is_last }),
                     _ => None,
                 };
-                if page.as_ref().is_some_and(|(rows, _)| rows.is_empty()) {
+                if page.as_ref().is_some_and(|page| page.messages.is_empty()) {
                     self.hits.hit(Hit::LoadOfNothing);
                 }
-                if page.as_ref().is_some_and(|(_, end)| !end) {
+                if page.as_ref().is_some_and(|page| !page.is_last) {
                     self.hits.hit(Hit::LoadBehindPage);
                 }
                 if let Some(p) = self.peer(node, peer) {
@@ -662,9 +664,10 @@ impl World {
         let Some(node) = self.groups.get(&id).map(|g| g.node) else { return };
         let newest = self.groups.iter().filter(|(_, g)| g.node == node).all(|(other, _)| *other <= id);
         let Some(group) = self.groups.get_mut(&id) else { return };
-        let committed = match outcome {
-            Outcome::Done(_) => Some(true),
-            Outcome::Failed if !group.told => (group.fall_back && newest).then_some(false),
+        let outcome = match outcome {
+            Outcome::Done(_) => GroupOutcome::Committed,
+            Outcome::Failed if !group.told && group.fall_back && newest => GroupOutcome::WriteBehind,
+            Outcome::Failed if !group.told => GroupOutcome::Rejected,
             Outcome::Failed | Outcome::Unknown => {
                 let first = !std::mem::replace(&mut group.told, true);
                 let (request, members) = (group.request.clone(), group.members.clone());
@@ -678,19 +681,19 @@ impl World {
             }
         };
         let Some(group) = self.groups.remove(&id) else { return };
-        self.finish_group(group, committed);
+        self.finish_group(group, outcome);
     }
 
-    pub(crate) fn finish_group(&mut self, group: Group, committed: Option<bool>) {
-        let (told, hit) = match committed {
-            Some(true) => (Told::Accepted, Hit::GroupCommitted),
-            Some(false) => (Told::Accepted, Hit::GroupWriteBehind),
-            None => (Told::Rejected, Hit::GroupRejected),
+    pub(crate) fn finish_group(&mut self, group: Group, outcome: GroupOutcome) {
+        let (told, hit) = match outcome {
+            GroupOutcome::Committed => (Told::Accepted, Hit::GroupCommitted),
+            GroupOutcome::WriteBehind => (Told::Accepted, Hit::GroupWriteBehind),
+            GroupOutcome::Rejected => (Told::Rejected, Hit::GroupRejected),
         };
         self.hits.hit(hit);
         for (peer, lane, ix, incarnation, seq) in group.members {
             if let Some(sent) = self.checker.get(lane, incarnation, seq)
-                && committed == Some(false)
+                && outcome == GroupOutcome::WriteBehind
             {
                 sent.mode = Mode::GroupWriteBehind;
             }
@@ -698,7 +701,7 @@ impl World {
                 self.tell(lane, incarnation, seq, told);
             }
             let Some(p) = self.peer(group.node, peer) else { return };
-            p.out.finish_group(ix, seq, committed);
+            p.out.finish_group(ix, seq, outcome);
             self.drive(group.node, peer);
         }
     }

@@ -3,6 +3,7 @@
 //! Operations take effect one after the other, each entirely or not at all. One medium serves one node or several.
 
 use crate::world::{LaneNo, ProcessNo};
+use liner::wire::inbound::CursorStep;
 use liner::wire::outbound::{LaneRecord, Numbered, Volume};
 use liner::{Cursor, Incarnation, Message, Seq};
 use std::collections::{BTreeMap, VecDeque};
@@ -49,7 +50,7 @@ pub(crate) enum Op {
     Receive { lane: LaneNo },
     Advance { lane: LaneNo, expected: Option<Incarnation>, cursor: Cursor },
     Attempt { lane: LaneNo, place: Cursor, attempts: u32 },
-    Letter { lane: LaneNo, place: Cursor, advance: Option<Option<Incarnation>> },
+    Letter { lane: LaneNo, place: Cursor, advance: CursorStep },
 }
 
 /// What came of it.
@@ -62,7 +63,7 @@ pub(crate) enum Done {
     Advanced(Result<(), Option<Cursor>>),
 }
 
-/// The answer to an operation.
+/// Result of an operation.
 #[derive(Debug, Clone)]
 pub(crate) enum Outcome {
     Done(Done),
@@ -72,7 +73,7 @@ pub(crate) enum Outcome {
     Unknown,
 }
 
-/// Who waits for the answer.
+/// Where the result goes.
 #[derive(Debug, Clone)]
 pub(crate) enum ReplyTo {
     Open { peer: usize },
@@ -172,7 +173,7 @@ impl Store {
             Op::Letter { lane, place, advance } => {
                 self.letters.entry((*lane, place.incarnation.get(), place.seq)).or_insert(1);
                 let mut effects = vec![Effect::LetterKept(*lane, *place)];
-                if let Some(expected) = advance {
+                if let CursorStep::Advance { expected } = advance {
                     effects.extend(self.advance(*lane, *expected, *place).1);
                 }
                 (Done::Plain, effects)

@@ -1,4 +1,4 @@
-//! What takes messages at the nodes: subscribers that come, answer and go.
+//! The subscribers of the nodes: they subscribe, handle messages, and leave.
 
 use crate::counters::Hit;
 use crate::node::Handed;
@@ -122,7 +122,7 @@ impl World {
         self.nodes[node].process.as_ref()?.handlers.get(topic).copied()
     }
 
-    /// What is held ready of the lanes of some topics comes back.
+    /// Gives the messages back that are held ready for some topics.
     pub(crate) fn give_back_all(&mut self, node: usize, peer: usize, of: impl Fn(&Topic) -> bool) {
         let Some(p) = self.peer(node, peer) else { return };
         let mut slots: Vec<_> = p.ahead.keys().copied().filter(|slot| of(p.inn.lane(*slot).topic())).collect();
@@ -132,7 +132,7 @@ impl World {
         }
     }
 
-    /// What is held ready of a lane comes back.
+    /// Gives the messages back that are held ready for a lane.
     fn give_back(&mut self, node: usize, peer: usize, slot: LaneSlot) {
         let (now, random) = (self.instant(), self.rng.next());
         let Some(p) = self.peer(node, peer) else { return };
@@ -144,7 +144,7 @@ impl World {
         ready.iter().for_each(|_| self.hits.hit(Hit::GivenBack));
     }
 
-    /// The subscriber gets what is held ready for it, as far as it may.
+    /// Hands the subscriber the messages held ready for it, up to its limit.
     fn promote(&mut self, node: usize, peer: usize, slot: LaneSlot) {
         while self.is_free(node, peer, slot) {
             let ready = self.peer(node, peer).and_then(|p| p.ahead.get_mut(&slot));
@@ -153,7 +153,7 @@ impl World {
         }
     }
 
-    /// A message reaches its subscriber, who will answer.
+    /// Gives a message to its subscriber, which will report what became of it.
     fn reaches(&mut self, node: usize, peer: usize, delivery: HandOver) {
         let Some(p) = self.peer(node, peer) else { return };
         let lane = p.inn.lane(delivery.slot).clone();

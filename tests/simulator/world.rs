@@ -358,7 +358,7 @@ impl World {
         }
     }
 
-    /// The processes behind a node's name are gone; what they had given to the medium happens in part.
+    /// The processes of a node's name are gone. The operations they gave to the medium happen in part.
     pub(crate) fn crash(&mut self, node: usize) {
         let Some(process) = self.nodes[node].process.take() else { return };
         self.count_duplicates(&process);

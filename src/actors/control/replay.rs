@@ -11,7 +11,7 @@ use crate::error::AdminError;
 use crate::stores::{DeadLetter, DeadLetterFilter, DeadLetterId, DeadLetterOrigin, StoreError, Write};
 use crate::types::{LaneId, Topic};
 use crate::wire::frame::LaneIx;
-use crate::wire::outbound::{AcceptMode, Body};
+use crate::wire::outbound::{AcceptMode, Body, GroupOutcome};
 use actix::prelude::*;
 use futures::channel::oneshot;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -105,7 +105,7 @@ impl Replay {
         let seq = receipt.id.seq;
         let append = Write::Append { lane: key, messages: stored(link.group_rows(lane, seq)) };
         let result = self.commit(vec![append, Write::RemoveDeadLetter(id)]).await;
-        link.finish_group(lane, seq, result.is_ok().then_some(true));
+        link.finish_group(lane, seq, if result.is_ok() { GroupOutcome::Committed } else { GroupOutcome::Rejected });
         result?;
         Ok(true)
     }

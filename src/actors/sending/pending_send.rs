@@ -10,7 +10,7 @@ use crate::error::{SendBatchError, SendError};
 use crate::stores::Write;
 use crate::types::Message;
 use crate::wire::frame::LaneIx;
-use crate::wire::outbound::{AcceptMode, Body};
+use crate::wire::outbound::{AcceptMode, Body, GroupOutcome};
 use crate::wire::routing::selection::Blocked;
 use crate::wire::send_queue::{self, Destination, QueueTicket, SendId};
 use futures::FutureExt;
@@ -234,13 +234,13 @@ impl PendingGroup {
 
     /// Settles the places, and returns their receipts. See
     /// [`Outbound::finish_group`](crate::wire::outbound::Outbound::finish_group).
-    pub(crate) fn finish(self, node: &Node, committed: Option<bool>) -> Vec<Receipt> {
+    pub(crate) fn finish(self, node: &Node, outcome: GroupOutcome) -> Vec<Receipt> {
         let finish = |(link, lane, receipt): (Arc<Link>, LaneIx, Receipt)| {
-            link.finish_group(lane, receipt.id.seq, committed);
+            link.finish_group(lane, receipt.id.seq, outcome);
             receipt
         };
         let receipts: Vec<_> = self.places.into_iter().map(finish).collect();
-        if committed.is_some() {
+        if outcome != GroupOutcome::Rejected {
             count(&node.counters.accepted, receipts.len() as u64);
             count(&node.counters.bytes_accepted, (receipts.len() * self.size) as u64);
         }

@@ -173,9 +173,9 @@ impl TopicQueue {
                     }
                 }
                 Event::Commit(send) => self.commit(send),
-                Event::Settle { send, committed } => {
+                Event::Settle { send, outcome } => {
                     if let Some(group) = self.groups.remove(&send) {
-                        let receipts = group.finish(&self.context.node, committed);
+                        let receipts = group.finish(&self.context.node, outcome);
                         if let Some(pending) = self.sends.get_mut(&send) {
                             pending.settled(receipts);
                         }

@@ -1,21 +1,21 @@
-//! Compression of one part of a message with zstd. It owns how a part is compressed and how far a compressed part from
-//! a peer is trusted: not at all. Whether to compress is for the caller to know.
+//! Compression of one part of a message with zstd. A compressed part from a peer is not trusted. The caller decides whether
+//! to compress.
 
 use crate::wire::error::WireError;
 use bytes::Bytes;
 use std::io::Read;
 use zstd::stream::read::Decoder;
 
-/// Bytes of the `raw_len` field a compressed part needs beside itself.
+/// Bytes of the `raw_len` field that a compressed part needs in addition.
 const RAW_LEN_BYTES: usize = 4;
 
-/// First guess of how much a part grows. Beyond it, room doubles with what really came out.
+/// First estimate of the size of a decompressed part. Beyond it, the buffer doubles with the actual output.
 const EXPECTED_RATIO: usize = 8;
 
 /// Smallest window zstd knows, as a power of two.
 const MIN_WINDOW_LOG: u32 = 10;
 
-/// Compresses one part; `None` when that saves nothing on the wire. Never holds more than `part` is long.
+/// Compresses one part. Returns `None` if that saves nothing on the wire. Never allocates more than the length of `part`.
 pub fn compress(part: &[u8], level: i32) -> Option<Vec<u8>> {
     let room = part.len().checked_sub(RAW_LEN_BYTES + 1)?;
     let mut out = Vec::with_capacity(room);
@@ -24,14 +24,14 @@ pub fn compress(part: &[u8], level: i32) -> Option<Vec<u8>> {
     Some(out)
 }
 
-/// Decompresses one part that declares `raw_len` bytes, of which at most `cap` are taken.
+/// Decompresses one part that declares `raw_len` bytes. At most `cap` are accepted.
 ///
-/// Streams: a window larger than `raw_len` (rounded up to a power of two, at least 1 KiB) is refused, and the output
-/// grows only with what comes out.
+/// The part is decompressed as a stream. A window larger than `raw_len` (rounded up to a power of two, at least 1 KiB) is
+/// refused, and the output buffer grows only with the output.
 ///
 /// # Errors
-/// [`WireError::RawLength`] when too much is declared, [`WireError::Compression`] when the part is not one whole zstd
-/// frame, [`WireError::RawMismatch`] when it is not exactly `raw_len` bytes long.
+/// Returns [`WireError::RawLength`] if `raw_len` is 0 or above `cap`, [`WireError::Compression`] if the part is not one
+/// complete zstd frame, and [`WireError::RawMismatch`] if the output is not exactly `raw_len` bytes long.
 pub fn decompress(part: &[u8], raw_len: u32, cap: usize) -> Result<Bytes, WireError> {
     let too_long = WireError::RawLength { declared: raw_len, cap };
     let raw = usize::try_from(raw_len).map_err(|_| too_long)?;
@@ -58,7 +58,7 @@ pub fn decompress(part: &[u8], raw_len: u32, cap: usize) -> Result<Bytes, WireEr
     if stream.finish().is_empty() { Ok(Bytes::from(out)) } else { Err(WireError::Compression) }
 }
 
-/// Reads until `out` is full or the stream ends; how much was read.
+/// Reads until `out` is full or the stream ends. Returns the number of bytes read.
 fn fill(stream: &mut impl Read, out: &mut [u8]) -> Result<usize, WireError> {
     let mut filled = 0;
     while filled < out.len() {

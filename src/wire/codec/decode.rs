@@ -1,4 +1,4 @@
-//! Bytes to frames. The byte layout is drawn in `encode.rs`; every field is checked here or is opaque by nature.
+//! Decoding of frames. The byte layout is documented in `encode.rs`. Every field is checked here unless it is opaque.
 
 use super::layout::{self, IGNORABLE, LEN_BYTES, MAGIC, MAX_AUTH, MAX_TEXT};
 use crate::types::{Epoch, Incarnation, MAX_HEADERS, NodeId, Seq, StoreId, Topic};
@@ -6,14 +6,14 @@ use crate::wire::error::WireError;
 use crate::wire::frame::{Data, DataFlags, Frame, Hello, LaneIx, Resume, ResumeAt, Welcome};
 use bytes::Bytes;
 
-/// Bytes of one span in a `Resume`.
+/// Length of one span in a `Resume`, in bytes.
 const SPAN_BYTES: usize = 16;
 
-/// Decodes the frame at the front of `buf` and says how many bytes it took; `None` when it is not complete.
-/// `max_frame` bounds the bytes after the length field.
+/// Decodes the frame at the front of `buf`. Returns it with its length in bytes, or `None` if it is not complete.
+/// `max_frame` limits the bytes after the length field.
 ///
 /// # Errors
-/// [`WireError`], after which nothing that follows can be trusted.
+/// Returns a [`WireError`] if the bytes are not a frame. Nothing after them can be trusted then.
 #[inline]
 pub fn decode(buf: &[u8], max_frame: u32) -> Result<Option<(Frame<'_>, usize)>, WireError> {
     let Some((field, rest)) = buf.split_first_chunk::<LEN_BYTES>() else {
@@ -27,10 +27,10 @@ pub fn decode(buf: &[u8], max_frame: u32) -> Result<Option<(Frame<'_>, usize)>, 
     Ok(Some((frame, LEN_BYTES + len)))
 }
 
-/// Decodes the body of a `Data` frame: what stands behind its type byte.
+/// Decodes the body of a `Data` frame: the bytes after its type.
 ///
 /// # Errors
-/// [`WireError::Checksum`] before anything else is looked at, then whatever is wrong with the fields.
+/// Returns [`WireError::Checksum`] before any field is read, then the error of the first invalid field.
 #[inline]
 pub fn decode_data(body: &[u8]) -> Result<Data<'_>, WireError> {
     let mut fields = FieldReader(body);
@@ -59,13 +59,13 @@ pub fn decode_data(body: &[u8]) -> Result<Data<'_>, WireError> {
     Ok(Data { lane, flags, seq, raw_len, headers, payload: fields.0 })
 }
 
-/// The frames of a chunk that a [`Decoder`](super::Decoder) yielded. To keep a part of a frame without copying it, use
-/// `chunk.slice_ref(data.payload)`.
+/// Returns the frames of a chunk that a [`Decoder`](super::Decoder) returned. To keep a part of a frame without copying it,
+/// use `chunk.slice_ref(data.payload)`.
 pub const fn frames(chunk: &[u8]) -> Frames<'_> {
     Frames { rest: chunk }
 }
 
-/// Iterator over the frames of a chunk, made by [`frames`]. Ends after the first error.
+/// Iterator over the frames of a chunk, returned by [`frames`]. It ends after the first error.
 #[derive(Debug, Clone)]
 pub struct Frames<'a> {
     rest: &'a [u8],
@@ -99,7 +99,7 @@ impl std::iter::FusedIterator for Frames<'_> {}
 fn decode_other(kind: u8, body: &[u8]) -> Result<Frame<'static>, WireError> {
     let mut fields = FieldReader(body);
     let frame = match kind {
-        // These two may grow at their end: a newer version appends fields, an older one does not look at them.
+        // These two may grow at their end: a newer version appends fields, and an older one ignores them.
         layout::HELLO => return fields.hello().map(Frame::Hello),
         layout::WELCOME => return fields.welcome().map(Frame::Welcome),
         layout::CLOSE => Frame::Close { code: layout::close_from_byte(fields.u8()?), text: fields.text()? },
@@ -125,7 +125,7 @@ fn decode_other(kind: u8, body: &[u8]) -> Result<Frame<'static>, WireError> {
     if fields.0.is_empty() { Ok(frame) } else { Err(WireError::Trailing(fields.0.len())) }
 }
 
-/// What is left of a frame's body; each method takes one field off the front.
+/// The rest of a frame's body. Each method takes one field off the front.
 struct FieldReader<'a>(&'a [u8]);
 
 impl<'a> FieldReader<'a> {
@@ -266,7 +266,7 @@ impl<'a> FieldReader<'a> {
         })
     }
 
-    /// The count is checked against the bytes that are there before it makes room for anything.
+    /// The count is checked against the remaining bytes before anything is allocated.
     fn spans(&mut self) -> Result<Vec<(Incarnation, Seq)>, WireError> {
         let count = usize::try_from(self.u32()?).map_err(|_| WireError::Truncated)?;
         let bytes = self.bytes(count.checked_mul(SPAN_BYTES).ok_or(WireError::Truncated)?)?;

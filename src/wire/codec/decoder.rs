@@ -1,4 +1,4 @@
-//! The read side's buffer: bytes in, chunks of whole frames out.
+//! [`Decoder`]: the buffer of the reading side. Bytes go in, chunks of whole frames come out.
 //!
 //! ```text
 //!            ┌───────── yielded, shared ─────────┬── unfinished ──┬──── spare ────┐
@@ -6,48 +6,48 @@
 //!            └───────────────────────────────────┴────────────────┴───────────────┘
 //! ```
 //!
-//! It owns how much memory a connection's input takes. It does not know what frames mean, only that the first one of a
-//! connection has a smaller limit, because it comes from a stranger.
+//! It bounds the memory of a connection's input. It does not know the meaning of frames, except that the first one of a
+//! connection has a lower limit, because the peer is not known yet.
 
 use super::{FIRST_FRAME_MAX, LEN_BYTES, Prefix, complete_prefix};
 use crate::wire::error::WireError;
 use bytes::{Bytes, BytesMut};
 
-/// Smallest room offered to a read: what an idle connection holds.
+/// Smallest buffer space for a read, in bytes. An idle connection holds as much.
 pub const MIN_READ: usize = 4 * 1024;
 
-/// Largest room offered to a read that does not finish a large frame: one read then brings hundreds of small messages,
-/// and a message that is kept for long pins no more than this.
+/// Largest buffer space for a read that does not complete a large frame, in bytes. One read then returns hundreds of small
+/// messages, and a message that is kept for long pins no more than this.
 pub const MAX_READ: usize = 64 * 1024;
 
-/// Cuts what a socket brings into chunks of whole frames.
+/// Splits the bytes of a socket into chunks of whole frames.
 ///
-/// Fill [`read_buf`](Decoder::read_buf) from the socket, then take [`next_chunk`](Decoder::next_chunk) until it answers
-/// `None`, and walk each chunk with [`frames`](super::frames).
+/// Fill [`read_buf`](Decoder::read_buf) from the socket, then call [`next_chunk`](Decoder::next_chunk) until it returns
+/// `None`, and iterate over each chunk with [`frames`](super::frames).
 ///
-/// The buffer grows only with bytes received: its capacity stays below twice of what the connection has brought so far
-/// (plus [`MIN_READ`]), and below the frame limit plus [`MAX_READ`]. A length field alone makes room for nothing.
+/// The buffer grows only with bytes received: its capacity stays below twice the bytes received so far plus [`MIN_READ`],
+/// and below the frame limit plus [`MAX_READ`]. A length field alone allocates nothing.
 #[derive(Debug)]
 pub struct Decoder {
     buf: BytesMut,
     max_frame: u32,
-    /// Until the first frame was yielded, its own limit holds and it comes alone.
+    /// Whether the first frame is still expected. It has a limit of its own and is returned alone.
     first: bool,
-    /// What the unfinished frame at the front still needs.
+    /// Bytes that the incomplete frame at the front still needs.
     missing: usize,
-    /// What a read is offered; follows what reads brought.
+    /// Buffer space for the next read. It adapts to the size of reads.
     read_size: usize,
-    /// Bytes in `buf` when they were last looked at; what is beyond was read since.
+    /// Bytes in `buf` at the last call. Bytes after them were read since.
     seen: usize,
-    /// Bytes this connection has brought.
+    /// Bytes received on this connection.
     received: usize,
-    /// Size of the allocation behind `buf`, yielded chunks included.
+    /// Size of the allocation of `buf`, including returned chunks.
     allocated: usize,
 }
 
 impl Decoder {
-    /// A decoder for a new connection. `max_frame` bounds the bytes after a length field; for the first frame,
-    /// [`FIRST_FRAME_MAX`] does if it is lower.
+    /// Creates a decoder for a new connection. `max_frame` limits the bytes after a length field. The first frame is limited
+    /// to [`FIRST_FRAME_MAX`] if that is lower.
     pub fn new(max_frame: u32) -> Self {
         Decoder {
             buf: BytesMut::new(),
@@ -61,23 +61,23 @@ impl Decoder {
         }
     }
 
-    /// The buffer to append to, with room for the next read. Read at most its spare capacity.
+    /// Returns the buffer to append to, with space for the next read. Read at most its spare capacity.
     pub fn read_buf(&mut self) -> &mut BytesMut {
         self.note_read();
         let room = self.room();
         let oversized = self.allocated > 2 * MAX_READ && self.buf.len() + room <= MAX_READ;
         let spare = self.buf.capacity() - self.buf.len();
-        // A quarter of the room is enough for now: it saves allocating for every read.
+        // A quarter of the space is enough for now. That saves an allocation for every read.
         if oversized || (spare < room.div_ceil(4) && !self.buf.try_reclaim(room)) {
             self.reallocate(room);
         }
         &mut self.buf
     }
 
-    /// The whole frames received since the last call, `None` when there are none.
+    /// Returns the whole frames received since the last call, or `None` if there are none.
     ///
     /// # Errors
-    /// [`WireError`] when the next frame's length is malformed; every frame before it was yielded.
+    /// Returns a [`WireError`] if the length of the next frame is malformed. Every frame before it was returned.
     pub fn next_chunk(&mut self) -> Result<Option<Bytes>, WireError> {
         self.note_read();
         let Prefix { bytes, missing } = if self.first { self.first_frame()? } else { self.whole_frames()? };
@@ -91,12 +91,12 @@ impl Decoder {
         Ok(Some(chunk))
     }
 
-    /// Bytes received and not yet yielded: part of a frame, once `next_chunk` has answered `None`.
+    /// Returns the number of bytes received and not returned yet: part of a frame, once `next_chunk` has returned `None`.
     pub fn buffered(&self) -> usize {
         self.buf.len()
     }
 
-    /// Bytes the buffer has room for, those not yet yielded included.
+    /// Returns the capacity of the buffer in bytes, including those not returned yet.
     pub fn capacity(&self) -> usize {
         self.buf.capacity()
     }
@@ -105,7 +105,7 @@ impl Decoder {
         complete_prefix(&self.buf, self.max_frame)
     }
 
-    /// The first frame alone: what follows it is measured by another limit.
+    /// Returns the first frame alone: another limit applies to the next ones.
     fn first_frame(&self) -> Result<Prefix, WireError> {
         let limit = FIRST_FRAME_MAX.min(self.max_frame);
         let end = match self.buf.first_chunk::<LEN_BYTES>() {
@@ -115,7 +115,7 @@ impl Decoder {
         complete_prefix(&self.buf[..end.min(self.buf.len())], limit)
     }
 
-    /// Adapts the size of reads: double when one filled its room, half when one used little of it.
+    /// Adapts the size of reads: doubles it after a read that filled its space, halves it after one that used little.
     fn note_read(&mut self) {
         let brought = self.buf.len().saturating_sub(self.seen);
         if brought == 0 {
@@ -130,15 +130,15 @@ impl Decoder {
         }
     }
 
-    /// How much to make room for: a usual read, or what the unfinished frame lacks, as far as bytes received vouch for
-    /// it.
+    /// Space to reserve: a usual read, or the missing bytes of the incomplete frame, limited by the bytes received so
+    /// far.
     fn room(&self) -> usize {
         let usual = self.read_size.min(self.received.max(MIN_READ));
         let vouched = self.buf.len().max(MIN_READ);
         self.missing.min(vouched).max(usual)
     }
 
-    /// Moves the unfinished frame to a buffer of exactly the size wanted, where `BytesMut` itself would double.
+    /// Moves the incomplete frame to a buffer of exactly the wanted size, where `BytesMut` would double it.
     fn reallocate(&mut self, room: usize) {
         let mut fresh = BytesMut::with_capacity(self.buf.len() + room);
         fresh.extend_from_slice(&self.buf);
@@ -158,7 +158,7 @@ mod tests {
         bytes
     }
 
-    /// Plays a socket that has `bytes` ready: fills the spare capacity, as a read does. Answers what did not fit.
+    /// Plays a socket that has `bytes` ready: fills the spare capacity, as a read does. Returns the rest.
     fn read<'a>(decoder: &mut Decoder, bytes: &'a [u8]) -> &'a [u8] {
         let buf = decoder.read_buf();
         let spare = buf.capacity() - buf.len();

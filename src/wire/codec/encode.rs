@@ -1,5 +1,5 @@
-//! Frames to bytes. What is written here comes from this node, so a frame that cannot be written is a broken invariant
-//! and asserts.
+//! Encoding of frames. Frames written here come from this node, so one that cannot be written is a broken invariant and
+//! panics.
 //!
 //! ```text
 //! frame         len: u32 (bytes after this field), type: u8, body
@@ -32,19 +32,19 @@ use crate::types::Seq;
 use crate::wire::frame::{Data, DataFlags, Frame, Hello, LaneIx, Resume, ResumeAt, Welcome};
 use bytes::{BufMut, BytesMut};
 
-/// Why a length always fits its field: the machines cut messages into parts below the frame limit, itself a `u32`.
+/// A length always fits its field: the machines split messages into parts below the frame limit, which is a `u32`.
 const FITS: &str = "a frame is shorter than the frame limit";
 
-/// Length field, type and checksum: what stands before the checked bytes of a `Data` frame.
+/// Length of the bytes before those that the checksum of a `Data` frame covers: length field, type and checksum.
 const DATA_CHECKED_FROM: usize = LEN_BYTES + 1 + 4;
 
-/// A `Data` frame's bytes before the payload, with the number and no other optional field.
+/// Length of a `Data` frame's bytes before the payload, with the number and no other optional field.
 const PLAIN_HEAD: usize = DATA_CHECKED_FROM + 4 + 1 + 8;
 
-/// A `Data` frame's bytes before headers and payload, with every optional field present.
+/// Length of a `Data` frame's bytes before headers and payload, with every optional field.
 const DATA_HEAD_MAX: usize = PLAIN_HEAD + 4 + 4;
 
-/// With one of these, a `Data` frame's head is not the plain one.
+/// Flags with which a `Data` frame has other fields before the payload than the plain one.
 const NOT_PLAIN: u8 = DataFlags::HEADERS.with(DataFlags::COMPRESSED).with(DataFlags::DIRECT).bits();
 
 /// Appends a frame to `out`.
@@ -148,14 +148,14 @@ fn put<const N: usize>(head: &mut [u8; DATA_HEAD_MAX], at: &mut usize, field: [u
     *at += N;
 }
 
-/// Bytes of a `Data` frame on the wire, its length field included.
+/// Returns the length of a `Data` frame on the wire in bytes, including its length field.
 #[inline]
 pub const fn data_frame_len(flags: DataFlags, headers_len: usize, payload_len: usize) -> usize {
     data_overhead(flags, headers_len) + payload_len
 }
 
-/// How many payload bytes fit in one `Data` frame of a peer whose frame limit is `max_frame`; 0 when the headers alone
-/// do not fit.
+/// Returns how many payload bytes fit into one `Data` frame of a peer with the frame limit `max_frame`, or 0 if the headers
+/// alone do not fit.
 pub const fn max_part(max_frame: u32, flags: DataFlags, headers_len: usize) -> usize {
     (max_frame as usize).saturating_sub(data_overhead(flags, headers_len) - LEN_BYTES)
 }
@@ -241,7 +241,7 @@ fn put_resume_at(at: &ResumeAt, out: &mut BytesMut) {
     out.put_u64_le(at.bytes);
 }
 
-/// The shape most small frames share: a lane and two numbers.
+/// Writes the body that most small frames share: a lane and two numbers.
 fn put_numbers(kind: u8, lane: LaneIx, first: u64, second: u64, out: &mut BytesMut) {
     out.put_u8(kind);
     out.put_u32_le(lane.0);
@@ -259,13 +259,13 @@ fn put_name(name: &str, out: &mut BytesMut) {
     out.put_slice(name.as_bytes());
 }
 
-/// A text for people: what is too long is cut, at a character's boundary.
+/// Writes a text, cut at a character boundary if it is too long.
 fn put_text(text: &str, out: &mut BytesMut) {
     let cut = (0..=text.len().min(MAX_TEXT)).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
     put_counted(&text.as_bytes()[..cut], out);
 }
 
-/// A proof that is too long is cut and so fails, at the peer.
+/// Writes an authentication field. One that is too long is cut, and fails at the peer.
 fn put_auth(auth: &[u8], out: &mut BytesMut) {
     debug_assert!(auth.len() <= MAX_AUTH, "authentication field of {} bytes", auth.len());
     put_counted(&auth[..auth.len().min(MAX_AUTH)], out);

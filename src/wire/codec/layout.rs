@@ -5,20 +5,20 @@ use crate::wire::frame::{CloseCode, RefuseCode};
 /// Bytes of the length field before every frame.
 pub const LEN_BYTES: usize = 4;
 
-/// Longest first frame of a connection, in bytes after its length field. A stranger can make a node hold no more than
-/// this; the largest `Hello` has 3,893 bytes.
+/// Longest first frame of a connection, in bytes after its length field. An unknown peer can make a node hold no more than
+/// this. The largest `Hello` has 3,893 bytes.
 pub const FIRST_FRAME_MAX: u32 = 4 * 1024;
 
 /// Default for the longest frame, in bytes after its length field. Larger messages travel in parts.
 pub const DEFAULT_MAX_FRAME: u32 = 16 * 1024 * 1024;
 
-/// Longest text (close reason, published address) in bytes. Texts are for people, one line each.
+/// Longest text (close reason, published address) in bytes. Texts are single lines in words.
 pub const MAX_TEXT: usize = 1024;
 
-/// Longest authentication field in bytes: room for tokens and signatures, and the first frame keeps its limit.
+/// Longest authentication field in bytes: enough for tokens and signatures within the limit of the first frame.
 pub const MAX_AUTH: usize = 2 * 1024;
 
-/// First bytes of a [`Hello`](crate::wire::frame::Hello), so that a stray client of another protocol is told apart.
+/// First bytes of a [`Hello`](crate::wire::frame::Hello), so that a client of another protocol is recognised.
 pub const MAGIC: [u8; 4] = *b"LINR";
 
 /// Types with this bit may be ignored by a version that does not know them.

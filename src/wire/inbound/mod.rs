@@ -1,99 +1,95 @@
 //! The receiving half of a link: everything that comes from one peer.
 //!
-//! It checks order, drops duplicates, hands messages over, waits for the answers, and acks what is handled as far as the
-//! lane's rule allows. It outlives connections: a message that is with a subscriber when the connection breaks is not
-//! handed over again.
+//! It checks order, drops duplicates, hands messages over, waits until they are handled, and acks as far as the lane's
+//! rule allows. It outlives connections: a message that is with a subscriber when the connection is lost is not handed
+//! over again.
 //!
 //! ```text
-//!  handle_frame ────┐                              ┌──▶ poll_delivery  hand this over, then handle_disposition
-//!  handle_disposition ───┤                              │
-//!  handle_opened ───┼──▶  lanes · handlers · acks ─┼──▶ poll_event     Advance, DeadLetter, OpenLane, ...
-//!  handle_advanced ─┤                              ├──▶ poll_transmit  bytes for the connection
-//!  handle_timeout ──┘                              └──▶ poll_timeout   when to call handle_timeout
+//!  handle_frame ───────┐                                  ┌──▶ poll_delivery  hand this over, then handle_disposition
+//!  handle_disposition ─┤                                  │
+//!  handle_opened ──────┼──▶  lanes · subscribers · acks ──┼──▶ poll_event     Advance, DeadLetter, OpenLane, ...
+//!  handle_advanced ────┤                                  ├──▶ poll_transmit  bytes for the connection
+//!  handle_timeout ─────┘                                  └──▶ poll_timeout   when to call handle_timeout
 //! ```
 //!
-//! After any input call the `poll_*` methods until all answer `None`, deliveries first, then arm a timer.
+//! After any input, call the `poll_*` methods until all return `None`, deliveries first, then set a timer.
 
-mod answer;
-mod api;
-mod arrive;
-mod deliver;
+mod acks;
+mod arrival;
+mod commit;
+mod config;
+mod connection_view;
+mod cursors;
+mod delivery;
+mod disposition;
+mod event;
+mod gate;
+mod hand_over;
 mod lane;
-mod pass;
+mod lanes;
+mod passage;
+mod queue;
+mod reassembly;
+mod resume_plan;
+mod schedule;
 #[cfg(test)]
 mod tests;
+mod timer;
+mod window;
 
-pub use api::{Disposition, HandOver, InboundConfig, InboundCounts, InboundEvent, LaneSlot, SubscriberSpec};
+pub use config::InboundConfig;
+pub use event::{CursorStep, InboundCounts, InboundEvent};
+pub use hand_over::{Disposition, HandOver, LaneSlot, SubscriberSpec};
 
-use crate::types::{Cursor, Headers, Incarnation, LaneId, LaneName, Message, NodeId, Payload, Seq, Topic};
+use crate::types::{Cursor, Incarnation, LaneId, NodeId, Seq, Topic};
 use crate::wire::codec;
 use crate::wire::error::LinkError;
-use crate::wire::frame::{CloseCode, Data, DataFlags, Frame, LaneIx, RefuseCode, Resume, ResumeAt};
-use crate::wire::heartbeat::{Heartbeat, Silence};
+use crate::wire::frame::{CloseCode, Frame, LaneIx, Resume, ResumeAt};
+use crate::wire::heartbeat::Heartbeat;
+use crate::wire::volume::Volume;
 use bytes::{Bytes, BytesMut};
-use lane::{Arriving, ConnectionView, CursorState, EntryState, PartialMessage, QueueEntry, RecvLane, plan_resume};
-use std::collections::{BTreeSet, HashMap, VecDeque};
-use std::ops::Range;
-use std::time::{Duration, Instant};
+use connection_view::ConnectionView;
+use cursors::{CursorState, ResumeStep};
+use lane::RecordedAttempts;
+use lanes::RecvLanes;
+use resume_plan::plan_resume;
+use schedule::{AckSchedule, RecvSchedule};
+use std::collections::{HashMap, VecDeque};
+use std::time::Instant;
+use window::ReceiveWindow;
 
-/// Incarnations one `Resume` may list. A sender that restarts this often without any message being acked is broken.
+/// Incarnations that one `Resume` may list. A sender that restarts this often without any message being acked is broken.
 const MAX_SPANS: usize = 4096;
 
 /// The receiving half of a link. See the [module](self).
 #[derive(Debug)]
 pub struct Inbound {
     config: InboundConfig,
-    me: NodeId,
-    peer: NodeId,
-    handlers: HashMap<Topic, SubscriberSpec>,
-    lanes: Vec<RecvLane>,
-    by_name: HashMap<(Topic, Topic), LaneSlot>,
-    by_ix: HashMap<LaneIx, LaneSlot>,
-    /// What the last frame was about: the next one mostly is, too.
-    last_ix: Option<(LaneIx, LaneSlot)>,
+    subscribers: HashMap<Topic, SubscriberSpec>,
+    lanes: RecvLanes,
+    schedule: RecvSchedule,
+    acks: AckSchedule,
+    /// `None` while there is no connection.
     heartbeat: Option<Heartbeat>,
+    /// Frames that wait for the connection.
     tx: BytesMut,
     events: VecDeque<InboundEvent>,
-    /// Lanes with something to hand over, in turn.
-    turn: VecDeque<LaneSlot>,
-    /// Lanes whose cursor is to be committed now.
-    committing: BTreeSet<LaneSlot>,
-    /// Lanes whose ack or credit may have changed.
-    changed: Vec<LaneSlot>,
-    /// When they are written at the latest.
-    ack_due: Option<Instant>,
-    /// They are to be written at once.
-    ack_now: bool,
-    /// Lanes with messages that share the buffer they arrived in.
-    attached: Vec<LaneSlot>,
-    /// Lanes with a deadline.
-    timed: BTreeSet<LaneSlot>,
     draining: bool,
     counts: InboundCounts,
 }
 
 impl Inbound {
-    /// The receiving half for messages from `peer` to `me`.
+    /// Creates the receiving half for messages from `peer` to `me`, without a connection.
     pub fn new(config: InboundConfig, me: NodeId, peer: NodeId) -> Self {
         Inbound {
             config,
-            me,
-            peer,
-            handlers: HashMap::new(),
-            lanes: Vec::new(),
-            by_name: HashMap::new(),
-            by_ix: HashMap::new(),
-            last_ix: None,
+            subscribers: HashMap::new(),
+            lanes: RecvLanes::new(me, peer),
+            schedule: RecvSchedule::default(),
+            acks: AckSchedule::default(),
             heartbeat: None,
             tx: BytesMut::new(),
             events: VecDeque::new(),
-            turn: VecDeque::new(),
-            committing: BTreeSet::new(),
-            changed: Vec::new(),
-            ack_due: None,
-            ack_now: false,
-            attached: Vec::new(),
-            timed: BTreeSet::new(),
             draining: false,
             counts: InboundCounts::default(),
         }
@@ -101,73 +97,69 @@ impl Inbound {
 
     // ---- getters ----
 
-    /// What was counted so far.
+    /// Returns the counters.
     pub fn counts(&self) -> InboundCounts {
         self.counts
     }
 
-    /// Whether everything handled is committed and acked as far as it can be, and no subscriber has a message.
+    /// Returns whether everything handled is committed and acked as far as it can be, and no subscriber has a message.
     pub fn is_settled(&self) -> bool {
-        self.lanes.iter().all(RecvLane::is_settled)
+        self.lanes.iter().all(|(_, lane)| lane.is_settled())
     }
 
-    /// What is held of each lane: arrived, and not done with. Messages, then bytes of payload and headers.
+    /// Returns what is held of each lane: messages that arrived and are not done, and their bytes of payload and headers.
     pub fn held(&self) -> impl Iterator<Item = (&LaneId, u64, u64)> {
-        self.lanes.iter().map(|lane| {
-            let (messages, bytes) = lane.waiting();
+        self.lanes.iter().map(|(_, lane)| {
+            let Volume { messages, bytes } = lane.queue.volume();
             (&lane.id, messages, bytes)
         })
     }
 
-    /// The number of a lane that is open on this connection.
+    /// Returns the number of a lane that is open on this connection.
     pub fn slot(&self, ix: LaneIx) -> Option<LaneSlot> {
-        match self.last_ix {
-            Some((last, slot)) if last == ix => Some(slot),
-            _ => self.by_ix.get(&ix).copied(),
-        }
+        self.lanes.slot(ix)
     }
 
-    /// The lane behind a number.
+    /// Returns the lane with a number.
+    ///
+    /// # Panics
+    /// If the number is of another `Inbound`.
     pub fn lane(&self, slot: LaneSlot) -> &LaneId {
-        &self.lanes[slot.0].id
+        &self.lanes[slot].id
     }
 
     // ---- commands ----
 
-    /// A subscriber for `topic` is there: what waits is handed over, and senders get credit.
-    pub fn subscribe(&mut self, topic: Topic, handler: SubscriberSpec) {
-        for slot in self.lanes_of(&topic) {
-            let lane = &mut self.lanes[slot.0];
-            lane.handler = Some(handler);
-            lane.ahead = 0;
-            lane.note_change(slot, &mut self.changed);
-            self.ack_now = true;
-            self.enqueue(slot);
+    /// Adds or replaces the subscriber of `topic`. What waits is handed over, and senders get credit.
+    pub fn subscribe(&mut self, topic: Topic, subscriber: SubscriberSpec) {
+        for slot in self.lanes.to_topic(&topic) {
+            let lane = &mut self.lanes[slot];
+            lane.gate.subscribe(subscriber);
+            self.acks.note(slot, lane);
+            self.acks.hurry();
+            self.schedule.enqueue(slot, lane);
         }
-        self.handlers.insert(topic, handler);
+        self.subscribers.insert(topic, subscriber);
     }
 
-    /// The subscriber went away. What it has is answered by the owner; what waits keeps waiting.
+    /// Removes the subscriber of `topic`. The owner reports what becomes of the messages it has. Others wait.
     pub fn unsubscribe(&mut self, topic: &Topic) {
-        self.handlers.remove(topic);
-        for slot in self.lanes_of(topic) {
-            self.lanes[slot.0].handler = None;
+        self.subscribers.remove(topic);
+        for slot in self.lanes.to_topic(topic) {
+            self.lanes[slot].gate.unsubscribe();
         }
     }
 
-    /// Hands nothing over any more and commits all cursors at once, for a shutdown.
+    /// Stops handing messages over and commits all cursors at once, for a shutdown.
     pub fn drain(&mut self) {
         self.draining = true;
-        self.ack_now = true;
-        let open = self.lanes.iter().enumerate().filter(|(_, l)| l.handled != l.committed);
-        self.committing.extend(open.map(|(at, _)| LaneSlot(at)));
+        self.acks.hurry();
+        for (slot, _) in self.lanes.iter().filter(|(_, lane)| !lane.cursors.is_committed()) {
+            self.schedule.commit(slot);
+        }
     }
 
-    pub(super) fn lanes_of(&self, topic: &Topic) -> Vec<LaneSlot> {
-        self.lanes.iter().enumerate().filter(|(_, l)| l.id.topic() == topic).map(|(at, _)| LaneSlot(at)).collect()
-    }
-
-    /// Tells the peer that this node serves `topic` again, or does not any more.
+    /// Tells the peer that this node subscribed to `topic`, or unsubscribed from it.
     pub fn announce(&mut self, topic: Topic, subscribed: bool) {
         let frame = if subscribed { Frame::Subscribed(topic) } else { Frame::Unsubscribed(topic) };
         if self.heartbeat.is_some() {
@@ -175,7 +167,7 @@ impl Inbound {
         }
     }
 
-    /// Asks the peer to close the connection, behind everything written so far.
+    /// Asks the peer to close the connection, after everything written so far.
     pub fn goodbye(&mut self) {
         self.write_acks();
         let text = "shutting down".to_owned();
@@ -184,61 +176,51 @@ impl Inbound {
 
     // ---- the connection ----
 
-    /// A connection is up and the handshake is done. It replaces an earlier one.
+    /// Handles that a connection is up and the handshake is done. It replaces an earlier one.
     pub fn handle_connected(&mut self, now: Instant) {
         self.handle_disconnected();
         self.heartbeat = Some(Heartbeat::accepted(self.config.heartbeat, now));
     }
 
-    /// The connection is gone. What arrived stays and goes on.
+    /// Handles that the connection is lost. Messages that arrived stay, and are handed over.
     pub fn handle_disconnected(&mut self) {
         self.heartbeat = None;
         self.tx.clear();
-        self.by_ix.clear();
-        self.last_ix = None;
-        for lane in &mut self.lanes {
-            lane.session = None;
-            if matches!(lane.knowledge, CursorState::Reading(_)) {
-                lane.knowledge = CursorState::Unread;
-            }
+        self.lanes.unbind_all();
+        for (_, lane) in self.lanes.iter_mut() {
+            lane.view = None;
+            lane.cursors.cancel_read();
         }
     }
 
-    /// Bytes arrived, whether or not they make a frame.
+    /// Handles that bytes arrived on the connection, whether or not they complete a frame.
     pub fn handle_heard(&mut self, now: Instant) {
         if let Some(heartbeat) = &mut self.heartbeat {
             heartbeat.heard(now);
         }
     }
 
-    /// A frame arrived; `buffer` is what it was decoded from.
+    /// Handles a frame that arrived. `buffer` is what it was decoded from.
     ///
     /// # Errors
-    /// [`LinkError`] when the peer broke the protocol: close the connection.
+    /// Returns a [`LinkError`] if the peer broke the protocol. Close the connection then.
     pub fn handle_frame(&mut self, now: Instant, frame: Frame<'_>, buffer: &Bytes) -> Result<(), LinkError> {
         match frame {
-            Frame::Data(data) => self.handle_data(&data, buffer),
-            Frame::Skip { lane, from, to } => self.handle_skip(now, lane, from, to),
-            Frame::Resume(resume) => self.handle_resume(resume),
-            Frame::Ping(n) => {
-                codec::encode(&Frame::Pong(n), &mut self.tx);
-                Ok(())
-            }
-            Frame::Pong(_) | Frame::Unknown(_) => Ok(()),
-            Frame::Subscribed(topic) => self.tell(InboundEvent::PeerSubscribed(topic)),
-            Frame::Unsubscribed(topic) => self.tell(InboundEvent::PeerUnsubscribed(topic)),
-            Frame::Close { code, text } => self.tell(InboundEvent::PeerClosed(code, text)),
+            Frame::Data(data) => return self.handle_data(&data, buffer),
+            Frame::Skip { lane, from, to } => return self.handle_skip(now, lane, from, to),
+            Frame::Resume(resume) => return self.handle_resume(resume),
+            Frame::Ping(n) => codec::encode(&Frame::Pong(n), &mut self.tx),
+            Frame::Pong(_) | Frame::Unknown(_) => {}
+            Frame::Subscribed(topic) => self.events.push_back(InboundEvent::PeerSubscribed(topic)),
+            Frame::Unsubscribed(topic) => self.events.push_back(InboundEvent::PeerUnsubscribed(topic)),
+            Frame::Close { code, text } => self.events.push_back(InboundEvent::PeerClosed(code, text)),
             Frame::Hello(_)
             | Frame::Welcome(_)
             | Frame::ResumeAt(_)
             | Frame::Ack { .. }
             | Frame::Credit { .. }
-            | Frame::Refuse { .. } => Err(LinkError::UnexpectedFrame),
+            | Frame::Refuse { .. } => return Err(LinkError::UnexpectedFrame),
         }
-    }
-
-    fn tell(&mut self, event: InboundEvent) -> Result<(), LinkError> {
-        self.events.push_back(event);
         Ok(())
     }
 
@@ -247,95 +229,58 @@ impl Inbound {
         if !ordered || resume.spans.len() > MAX_SPANS || resume.spans.iter().any(|(_, first)| *first == Seq::ZERO) {
             return Err(LinkError::MalformedResume);
         }
-        let slot = self.find_or_add(&resume.source, &resume.topic)?;
-        self.by_ix.insert(resume.lane, slot);
-        self.last_ix = None;
-        let lane = &mut self.lanes[slot.0];
-        lane.session = None;
-        match lane.knowledge {
-            _ if resume.spans.is_empty() => {
-                // An older one that waits for the store is of a lane the sender has forgotten since.
-                if matches!(lane.knowledge, CursorState::Reading(_)) {
-                    lane.knowledge = CursorState::Unread;
-                }
-                self.answer_resume(slot, &resume);
-            }
-            CursorState::Read => self.answer_resume(slot, &resume),
-            CursorState::Unread => {
-                lane.knowledge = CursorState::Reading(Box::new(resume));
+        let subscriber = self.subscribers.get(&resume.topic).copied();
+        let slot = self.lanes.find_or_add(&resume.source, &resume.topic, self.config.max_lanes, subscriber)?;
+        self.lanes.bind(resume.lane, slot);
+        let lane = &mut self.lanes[slot];
+        lane.view = None;
+        if resume.spans.is_empty() {
+            // An earlier one that waits for the store is of a lane the sender has forgotten since.
+            lane.cursors.cancel_read();
+            self.answer_resume(slot, &resume);
+            return Ok(());
+        }
+        match lane.cursors.resume(resume) {
+            ResumeStep::Answer(resume) => self.answer_resume(slot, &resume),
+            ResumeStep::Read => {
                 let lane = lane.id.clone();
                 self.events.push_back(InboundEvent::OpenLane { slot, lane });
             }
-            CursorState::Reading(_) => lane.knowledge = CursorState::Reading(Box::new(resume)),
+            ResumeStep::Wait => {}
         }
         Ok(())
     }
 
-    fn find_or_add(&mut self, source: &Topic, topic: &Topic) -> Result<LaneSlot, LinkError> {
-        if let Some(slot) = self.by_name.get(&(source.clone(), topic.clone())) {
-            return Ok(*slot);
-        }
-        if self.lanes.len() >= self.config.max_lanes {
-            return Err(LinkError::TooManyLanes);
-        }
-        let name = LaneName {
-            sender: self.peer.clone(),
-            source: source.clone(),
-            receiver: self.me.clone(),
-            topic: topic.clone(),
-        };
-        let slot = LaneSlot(self.lanes.len());
-        self.lanes.push(RecvLane::new(LaneId::new(name), self.handlers.get(topic).copied()));
-        self.by_name.insert((source.clone(), topic.clone()), slot);
-        Ok(slot)
-    }
-
-    /// The store's answer to [`InboundEvent::OpenLane`]: the cursor, and the attempts recorded behind it.
+    /// Handles the result of [`InboundEvent::OpenLane`]: the stored cursor, and the attempts recorded after it.
     pub fn handle_opened(&mut self, slot: LaneSlot, cursor: Option<Cursor>, attempts: Vec<(Incarnation, Seq, u32)>) {
-        let lane = &mut self.lanes[slot.0];
-        let waiting = match std::mem::replace(&mut lane.knowledge, CursorState::Read) {
+        let lane = &mut self.lanes[slot];
+        let waiting = match lane.cursors.open(cursor) {
             CursorState::Read => return,
             CursorState::Reading(resume) => Some(resume),
             CursorState::Unread => None,
         };
-        (lane.received, lane.handled, lane.committed) = (cursor, cursor, cursor);
-        lane.recorded = attempts;
+        lane.attempts = RecordedAttempts::new(attempts);
         if let Some(resume) = waiting {
             self.answer_resume(slot, &resume);
         }
     }
 
     fn answer_resume(&mut self, slot: LaneSlot, resume: &Resume) {
-        let lane = &mut self.lanes[slot.0];
-        let meeting = plan_resume(resume, lane.received);
-        if meeting.restarted {
+        let lane = &mut self.lanes[slot];
+        let plan = plan_resume(resume, lane.cursors.received());
+        if plan.restarted {
             self.events.push_back(InboundEvent::LaneRestarted(lane.id.clone()));
         }
-        if let Some(cursor) = meeting.lift {
-            lane.received = Some(cursor);
-            lane.handled = Some(cursor);
-            self.committing.insert(slot);
+        if let Some(cursor) = plan.lift {
+            lane.cursors.lift(cursor);
+            self.schedule.commit(slot);
         }
-        let waited = lane.waiting();
-        let serves = lane.handler.is_some();
-        let window = if serves { (self.config.window_messages, self.config.window_bytes) } else { (0, 0) };
-        let granted = (window.0.saturating_sub(waited.0), window.1.saturating_sub(waited.1));
-        lane.session = Some(ConnectionView {
-            ix: resume.lane,
-            spans: resume.spans.clone(),
-            position: meeting.position,
-            refused: None,
-            partial: None,
-            arriving: None,
-            acked: None,
-            ack_again: false,
-            consumed: (0, 0),
-            told: (0, 0),
-            waited,
-            granted,
-        });
-        let at = ResumeAt { lane: resume.lane, received: meeting.received, messages: granted.0, bytes: granted.1 };
+        let window = lane.gate.subscriber().map_or(Volume::default(), |_| self.config.window());
+        let window = ReceiveWindow::new(window, lane.queue.volume());
+        let Volume { messages, bytes } = window.granted();
+        lane.view = Some(ConnectionView::new(resume, plan.position, window));
+        let at = ResumeAt { lane: resume.lane, received: plan.received, messages, bytes };
         codec::encode(&Frame::ResumeAt(at), &mut self.tx);
-        lane.note_change(slot, &mut self.changed);
+        self.acks.note(slot, lane);
     }
 }

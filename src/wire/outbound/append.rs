@@ -1,22 +1,72 @@
-//! What goes to and comes from the durable queue, and the deadlines of what waits for it.
+//! Appends to the durable queue, groups, and the deadlines of messages that wait for their commit.
 
-use super::*;
+use super::queued::StoreHandoff;
+use super::{AppendOutcome, GroupOutcome, LaneIx, Numbered, Outbound, OutboundEvent, Rejection, SendLane};
+use crate::types::Seq;
+use crate::wire::volume::Volume;
+use std::time::Instant;
 
-/// Pages of committed messages that stay in memory to be sent. What is beyond must be loaded when its turn comes.
+/// Pages of committed messages that stay in memory to be sent. Messages after them are loaded when their turn comes.
 const KEPT_PAGES: u64 = 4;
 
+#[derive(Debug, Default)]
+enum AppendPhase {
+    #[default]
+    Idle,
+    /// An append up to `through` is under way.
+    UnderWay { through: Seq },
+    /// The store failed and is not asked again before this time.
+    RetryAt(Instant),
+}
+
+/// State of a lane's appends.
+#[derive(Debug, Default)]
+pub(super) struct AppendState {
+    phase: AppendPhase,
+    /// Whether everything in memory is to be written at once: the link is down, or the node shuts down.
+    flush: bool,
+}
+
+impl AppendState {
+    pub(super) fn is_under_way(&self) -> bool {
+        matches!(self.phase, AppendPhase::UnderWay { .. })
+    }
+
+    pub(super) fn set_flush(&mut self, flush: bool) {
+        self.flush = flush;
+    }
+
+    fn is_idle(&self) -> bool {
+        matches!(self.phase, AppendPhase::Idle)
+    }
+
+    fn retry_at(&self) -> Option<Instant> {
+        match self.phase {
+            AppendPhase::RetryAt(at) => Some(at),
+            AppendPhase::Idle | AppendPhase::UnderWay { .. } => None,
+        }
+    }
+
+    /// Ends the append under way. Returns how far it went.
+    fn end(&mut self) -> Option<Seq> {
+        let AppendPhase::UnderWay { through } = self.phase else { return None };
+        self.phase = AppendPhase::Idle;
+        Some(through)
+    }
+}
+
 impl Outbound {
-    /// The append of a lane ended.
+    /// Handles the result of the append of a lane.
     pub fn handle_append(&mut self, now: Instant, lane: LaneIx, outcome: AppendOutcome) {
-        let Some(l) = lane_mut(&mut self.lanes, lane) else { return };
-        let Some(through) = l.appending.take() else { return };
+        let Some(l) = self.lanes.get_mut(lane) else { return };
+        let Some(through) = l.append.end() else { return };
         match outcome {
             AppendOutcome::Done => self.appended(lane, through),
-            AppendOutcome::Failed | AppendOutcome::Fatal => l.end_append(StoreHandoff::NotGiven),
-            AppendOutcome::Unknown => l.end_append(StoreHandoff::Unknown),
+            AppendOutcome::Failed | AppendOutcome::Fatal => l.fresh.end_append(StoreHandoff::NotGiven),
+            AppendOutcome::Unknown => l.fresh.end_append(StoreHandoff::Unknown),
         }
-        if let Some(l) = lane_mut(&mut self.lanes, lane).filter(|_| outcome != AppendOutcome::Done) {
-            l.append_after = Some(now + self.config.store_retry);
+        if let Some(l) = self.lanes.get_mut(lane).filter(|_| outcome != AppendOutcome::Done) {
+            l.append.phase = AppendPhase::RetryAt(now + self.config.store_retry);
         }
         if outcome == AppendOutcome::Fatal {
             self.give_up(lane, Rejection::Store, |_| true);
@@ -26,236 +76,176 @@ impl Outbound {
     }
 
     fn appended(&mut self, lane: LaneIx, through: Seq) {
-        let Some(l) = lane_mut(&mut self.lanes, lane) else { return };
-        l.append_after = None;
-        if let Some(through) = l.mark_stored(through) {
+        let Some(l) = self.lanes.get_mut(lane) else { return };
+        let (last, accepted) = l.fresh.mark_stored(through);
+        l.pending.add_all(accepted);
+        if let Some(through) = last {
             self.events.push_back(OutboundEvent::Accepted { lane, through });
         }
         self.settle(lane, through);
         self.commit_more(lane);
     }
 
-    /// Goes on writing if somebody waits for it.
+    /// Schedules another append if a caller waits for it.
     fn commit_more(&mut self, lane: LaneIx) {
-        let Some(l) = lane_mut(&mut self.lanes, lane) else { return };
-        l.flush &= l.has_unstored();
-        if l.reserved > 0 || l.flush {
-            self.committing.insert(lane);
+        let Some(l) = self.lanes.get_mut(lane) else { return };
+        l.append.flush &= l.has_unstored();
+        if l.fresh.has_reserved() || l.append.flush {
+            self.schedule.commit(lane);
         }
     }
 
-    /// A message that others waited behind is gone from memory: they go on.
+    /// Continues a lane after a message left memory that others waited for.
     pub(super) fn unblock(&mut self, lane: LaneIx) {
-        let Some(stored) = self.get(lane).map(|l| l.stored) else { return };
+        let Some(stored) = self.lanes.get(lane).map(|l| l.progress.stored()) else { return };
         self.settle(lane, stored);
         self.commit_more(lane);
         self.note_unstored(lane);
     }
 
-    /// What is committed up to `through` leaves the memory that was kept for it, and may be sent.
+    /// Frees what memory retains of messages that are committed up to `through`, and lets them be sent.
     fn settle(&mut self, lane: LaneIx, through: Seq) {
-        let up = self.is_up();
+        // While the link is down, nothing stays in memory.
+        let pages = if self.is_up() { KEPT_PAGES } else { 0 };
         let page = self.config.page;
-        let (messages, bytes) = (KEPT_PAGES * page.messages, KEPT_PAGES * page.bytes);
-        let Some(l) = lane_mut(&mut self.lanes, lane) else { return };
-        let mut freed = Volume::default();
-        let (segments, transmit) = (&mut self.segments, &mut self.transmit);
-        l.inflight.mark_stored(through, |kept, size| {
-            freed.add(size);
-            if let Retained::Frame(frame) = kept {
-                release(segments, transmit, frame, 1);
-            }
-        });
-        let settled = l.settle(through, |l| up && (l.ready.len() as u64) < messages && (l.ready_bytes as u64) < bytes);
-        self.memory.remove_all(freed);
-        self.memory.remove_all(settled);
-        self.make_room();
+        let limit = Volume { messages: pages * page.messages, bytes: pages * page.bytes };
+        let Some(l) = self.lanes.get_mut(lane) else { return };
+        self.memory.free(l.progress.mark_stored(through, &mut self.buffers));
+        self.memory.free(l.settle(through, limit));
+        self.announce_room();
         self.wake_lane(lane);
     }
 
-    /// The append that the caller ran for a message offered with [`AcceptMode::Group`] ended. With `Some(true)` the message is
-    /// committed, with `Some(false)` it is accepted as write-behind, with `None` it is rejected. `Some(false)` is not allowed
-    /// while a later group of the same lane is under way: its rows do not have this message.
-    pub fn finish_group(&mut self, lane: LaneIx, seq: Seq, committed: Option<bool>) {
-        let Some(l) = lane_mut(&mut self.lanes, lane) else { return };
-        let Some(at) = l.fresh.iter().position(|i| i.seq == seq) else { return };
-        match committed {
-            Some(true) => {
-                l.mark_group_stored(seq);
+    /// Handles the result of the append that the caller ran for a message offered with
+    /// [`AcceptMode::Group`](super::AcceptMode::Group).
+    pub fn finish_group(&mut self, lane: LaneIx, seq: Seq, outcome: GroupOutcome) {
+        let Some(l) = self.lanes.get_mut(lane) else { return };
+        if l.fresh.find(seq).is_none() {
+            return;
+        }
+        match outcome {
+            GroupOutcome::Committed => {
+                let accepted = l.fresh.mark_group_stored(seq);
+                l.pending.add_all(accepted);
                 self.settle(lane, seq);
                 self.refuse_again(lane, seq);
             }
-            Some(false) => {
-                l.fresh[at].state = QueuedState::Accepted;
-                l.pending.add(l.fresh[at].message.size());
-                // What was committed behind it is sent only when it is stored, too.
-                l.flush |= l.fresh.iter().any(|i| i.state == QueuedState::Stored);
+            GroupOutcome::WriteBehind => {
+                if let Some(size) = l.fresh.accept(seq) {
+                    l.pending.add(size);
+                }
+                // Messages committed after it are sent only when it is stored, too.
+                l.append.flush |= l.fresh.has_stored();
             }
-            None => {
-                if let Some(item) = l.fresh.remove(at) {
-                    self.memory.remove(item.message.size());
+            GroupOutcome::Rejected => {
+                if let Some(rejected) = l.fresh.remove(seq) {
+                    self.memory.free_one(rejected.message.size());
                 }
             }
         }
         self.unblock(lane);
     }
 
-    /// The rows a group append must write for this lane: what was accepted before `seq`, and the message itself.
+    /// Returns the rows a group append must write for this lane: what was accepted before `seq`, and the message itself.
     pub fn group_rows(&mut self, lane: LaneIx, seq: Seq) -> Vec<Numbered> {
-        self.seal();
-        let Some(l) = self.get(lane) else { return Vec::new() };
-        let mut rows = l.accepted_rows(&self.segments);
-        rows.retain(|row| row.seq < seq);
-        rows.extend(l.fresh.iter().find(|i| i.seq == seq).map(|i| l.numbered(seq, i.message.clone())));
-        rows
+        self.buffers.seal();
+        self.lanes.get(lane).map_or_else(Vec::new, |l| l.group_rows(&self.buffers, seq))
     }
 
-    /// A page of the durable queue: messages in number order, and whether the queue held nothing behind them. `None`: it
-    /// could not be read.
-    pub fn handle_loaded(&mut self, now: Instant, lane: LaneIx, id: u64, page: Option<(Vec<Numbered>, bool)>) {
-        let Some(l) = lane_mut(&mut self.lanes, lane).filter(|l| l.loading == Some(id)) else { return };
-        l.loading = None;
-        let Some((messages, end)) = page else {
-            l.load_after = Some(now + self.config.store_retry);
-            self.reload.insert(lane);
-            return;
-        };
-        let known = l.load_through;
-        // A row beyond what was known to be stored proves that everything known was read.
-        let all = end || messages.last().is_some_and(|m| m.seq > known);
-        let mut read = if all { known } else { l.covered() };
-        for Numbered { seq, message, .. } in messages {
-            if seq <= l.covered() || seq > known {
-                continue;
-            }
-            read = read.max(seq);
-            if l.refusals.contains_key(&seq) {
-                continue;
-            }
-            l.ready_bytes += message.size();
-            l.ready.push_back(QueuedMessage {
-                seq,
-                message,
-                state: QueuedState::Stored,
-                since: now,
-                redelivered: true,
-            });
-        }
-        l.cached = l.covered().max(read);
-        self.enqueue(lane);
-    }
-
-    /// Writes all that only memory holds, for a shutdown.
+    /// Schedules everything that only memory holds to be written, for a shutdown.
     pub fn flush(&mut self) {
-        for l in self.lanes.iter_mut().flatten().filter(|l| l.has_unstored()) {
-            l.flush = true;
-            self.unstored.insert(l.ix);
-            self.committing.insert(l.ix);
+        for (lane, l) in self.lanes.iter_mut().filter(|(_, l)| l.has_unstored()) {
+            l.append.flush = true;
+            self.schedule.set_unstored(lane, true);
+            self.schedule.commit(lane);
         }
     }
 
-    /// Whether something accepted is in memory only.
+    /// Returns whether something accepted is in memory only.
     pub fn has_unstored(&self) -> bool {
-        self.unstored.iter().any(|lane| self.get(*lane).is_some_and(SendLane::has_unstored))
+        self.schedule.unstored().any(|lane| self.lanes.get(lane).is_some_and(SendLane::has_unstored))
     }
 
-    /// The next append that is due and whose lane has none under way.
+    /// Starts the next append that is due.
     pub(super) fn next_append(&mut self) -> Option<OutboundEvent> {
-        while let Some(lane) = self.committing.pop_first() {
-            self.seal();
+        while let Some(lane) = self.schedule.pop_commit() {
+            self.buffers.seal();
             let limit = self.config.append_messages;
-            let Some(l) = lane_mut(&mut self.lanes, lane) else { continue };
-            if l.appending.is_some() || l.append_after.is_some() {
-                continue;
-            }
-            let (messages, synced) = l.take_rows(&self.segments, limit);
+            let Some(l) = self.lanes.get_mut(lane).filter(|l| l.append.is_idle()) else { continue };
+            let (messages, synced) = l.take_rows(&self.buffers, limit);
             let Some(last) = messages.last() else { continue };
-            l.appending = Some(last.seq);
+            l.append.phase = AppendPhase::UnderWay { through: last.seq };
             return Some(OutboundEvent::Append { lane, messages, synced });
         }
         None
     }
 
-    /// When something of the lane is due to be written, or a deadline passes.
+    /// Returns when something of the lane is due to be written, or a deadline passes.
     pub(super) fn append_at(&self, l: &SendLane) -> Option<Instant> {
-        let due = match l.appending {
-            Some(_) => None,
-            None if l.reserved > 0 || l.flush => l.append_after,
-            None => {
-                let due = l.unstored_since(&self.segments).map(|since| since + self.config.write_behind_delay);
-                due.map(|due| l.append_after.map_or(due, |after| due.max(after)))
-            }
+        let retry_at = l.append.retry_at();
+        let due = if l.append.is_under_way() {
+            None
+        } else if l.fresh.has_reserved() || l.append.flush {
+            retry_at
+        } else {
+            let due = l.unstored_since(&self.buffers).map(|since| since + self.config.write_behind_delay);
+            due.map(|due| retry_at.map_or(due, |at| due.max(at)))
         };
-        [due, l.deadline].into_iter().flatten().min()
+        [due, l.fresh.deadline()].into_iter().flatten().min()
     }
 
-    /// Notes the lanes whose messages must be written now.
+    /// Schedules the lanes whose messages must be written now.
     pub(super) fn append_due(&mut self, now: Instant) {
-        let segments = &self.segments;
-        for lane in &self.unstored {
-            let Some(l) = lane_mut(&mut self.lanes, *lane) else { continue };
-            if l.append_after.is_some_and(|at| at > now) {
-                continue;
+        let delay = self.config.write_behind_delay;
+        self.schedule.commit_unstored_if(|lane| {
+            let Some(l) = self.lanes.get_mut(lane) else { return false };
+            let retry_at = l.append.retry_at();
+            if retry_at.is_some_and(|at| at > now) {
+                return false;
             }
-            let old = l.unstored_since(segments).is_some_and(|since| since + self.config.write_behind_delay <= now);
-            if old || l.flush || l.reserved > 0 {
-                l.append_after = None;
-                self.committing.insert(*lane);
+            let old = l.unstored_since(&self.buffers).is_some_and(|since| since + delay <= now);
+            let due = old || l.append.flush || l.fresh.has_reserved();
+            if due && retry_at.is_some() {
+                l.append.phase = AppendPhase::Idle;
             }
-        }
+            due
+        });
     }
 
+    /// Gives up on messages whose deadline has passed.
     pub(super) fn expire(&mut self, now: Instant) {
-        let due = |lane: &LaneIx| self.get(*lane).and_then(|l| l.deadline).is_some_and(|d| d <= now);
-        let lanes: Vec<_> = self.unstored.iter().copied().filter(due).collect();
+        let due = |lane: &LaneIx| self.lanes.get(*lane).and_then(|l| l.fresh.deadline()).is_some_and(|d| d <= now);
+        let lanes: Vec<_> = self.schedule.unstored().filter(due).collect();
         for lane in lanes {
             self.expire_lane(lane, now);
         }
     }
 
-    /// Answers those whose deadline has passed.
     fn expire_lane(&mut self, lane: LaneIx, now: Instant) {
-        let Some(l) = self.get(lane).filter(|l| l.deadline.is_some_and(|d| d <= now)) else { return };
-        let why = if l.append_after.is_some() { Rejection::Store } else { Rejection::Deadline };
+        let Some(l) = self.lanes.get(lane).filter(|l| l.fresh.deadline().is_some_and(|d| d <= now)) else { return };
+        let why = if l.append.retry_at().is_some() { Rejection::Store } else { Rejection::Deadline };
         self.give_up(lane, why, |deadline| deadline <= now);
     }
 
-    /// Answers the waiting messages whose deadline is `due`: rejected and gone if the store never had them; else the
-    /// outcome is unknown, and they stay until it is known.
+    /// Reports the waiting messages whose deadline is `due`. A message that the store was never given is rejected and
+    /// removed. The outcome of any other is unknown, and it stays until the outcome is known.
     fn give_up(&mut self, lane: LaneIx, why: Rejection, due: impl Fn(Instant) -> bool) {
-        let Some(l) = lane_mut(&mut self.lanes, lane) else { return };
-        let mut next: Option<Instant> = None;
-        let mut freed = Volume::default();
+        let Some(l) = self.lanes.get_mut(lane) else { return };
         let events = &mut self.events;
-        l.fresh.retain_mut(|item| {
-            let QueuedState::Reserved { deadline, given, .. } = &mut item.state else { return true };
-            match given {
-                _ if !due(*deadline) => next = Some(next.map_or(*deadline, |d| d.min(*deadline))),
-                StoreHandoff::Reported => {}
-                StoreHandoff::InAppend | StoreHandoff::Unknown => {
-                    *given = StoreHandoff::Reported;
-                    events.push_back(OutboundEvent::Indeterminate { lane, seq: item.seq });
-                }
-                StoreHandoff::NotGiven => {
-                    freed.add(item.message.size());
-                    events.push_back(OutboundEvent::Rejected { lane, seq: item.seq, why });
-                    return false;
-                }
-            }
-            true
+        let freed = l.fresh.expire(due, |seq, rejected| {
+            events.push_back(if rejected {
+                OutboundEvent::Rejected { lane, seq, why }
+            } else {
+                OutboundEvent::Indeterminate { lane, seq }
+            });
         });
-        l.deadline = next;
-        l.reserved -= usize::try_from(freed.messages).expect("counts what memory held");
-        self.memory.remove_all(freed);
+        self.memory.free(freed);
         self.unblock(lane);
     }
 
-    /// Keeps the set of lanes with messages in memory only.
+    /// Updates the set of lanes with messages in memory only.
     pub(super) fn note_unstored(&mut self, lane: LaneIx) {
-        if self.get(lane).is_some_and(|l| l.has_unstored() || l.deadline.is_some()) {
-            self.unstored.insert(lane);
-        } else {
-            self.unstored.remove(&lane);
-        }
+        let unstored = self.lanes.get(lane).is_some_and(|l| l.has_unstored() || l.fresh.deadline().is_some());
+        self.schedule.set_unstored(lane, unstored);
     }
 }

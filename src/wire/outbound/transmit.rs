@@ -1,21 +1,21 @@
-//! The bytes that wait for the connection: the buffer being written, and full ones before it.
+//! [`Transmit`]: bytes that wait for the connection.
 //!
-//! Buffers are used again. Once a burst has made them, neither sending nor transmitting allocates.
+//! Buffers are used again. After the first burst, neither sending nor transmitting allocates.
 
 use bytes::{Bytes, BytesMut};
 use std::collections::VecDeque;
 
-/// A buffer is handed out when it is this full. Larger ones make fewer writes, but fall out of the processor's cache
-/// between encoding and writing.
+/// Size of a full buffer, in bytes. Larger ones need fewer writes, but fall out of the processor's cache between
+/// encoding and writing.
 pub(super) const CHUNK: usize = 64 * 1024;
 
-/// Buffers kept for the next burst: about a lane's window.
+/// Most buffers kept for the next burst: about a lane's window.
 const MAX_SPARE: usize = 128;
 
-/// More than what a frame and a skip before it take besides payload and headers.
+/// Upper bound of the bytes of a frame and a skip before it, without payload and headers.
 const FRAME_OVERHEAD: usize = 64;
 
-/// See the [module](self).
+/// The buffer being written, and the full ones before it.
 #[derive(Debug, Default)]
 pub(super) struct Transmit {
     buffer: BytesMut,
@@ -25,12 +25,12 @@ pub(super) struct Transmit {
 }
 
 impl Transmit {
-    /// Where frames are encoded.
+    /// Returns the buffer that frames are encoded into.
     pub(super) fn buffer(&mut self) -> &mut BytesMut {
         &mut self.buffer
     }
 
-    /// Bytes that wait.
+    /// Returns the number of bytes that wait.
     pub(super) fn len(&self) -> usize {
         self.buffer.len() + self.full_bytes
     }
@@ -44,12 +44,12 @@ impl Transmit {
         !self.buffer.is_empty() && self.buffer.len() + size + FRAME_OVERHEAD > CHUNK
     }
 
-    /// Closes the buffer being written, if there is anything in it, and answers what it holds.
+    /// Closes the buffer being written and returns its bytes, if there are any.
     pub(super) fn seal(&mut self) -> Option<Bytes> {
         if self.buffer.is_empty() {
             return None;
         }
-        // What holds little is copied, so that a message that is kept for long keeps no more memory than it needs.
+        // A buffer with little in it is copied, so that a message that is kept for long keeps no more memory than it needs.
         let bytes = if self.buffer.len() < self.buffer.capacity() / 4 {
             let bytes = Bytes::copy_from_slice(&self.buffer);
             self.buffer.clear();
@@ -63,14 +63,14 @@ impl Transmit {
         Some(bytes)
     }
 
-    /// The oldest closed buffer.
+    /// Takes the oldest closed buffer.
     pub(super) fn pop(&mut self) -> Option<Bytes> {
         let bytes = self.full.pop_front()?;
         self.full_bytes -= bytes.len();
         Some(bytes)
     }
 
-    /// A buffer that may not be needed any more is used again, if nobody else holds it.
+    /// Keeps a buffer to be used again, if nothing else refers to it.
     pub(super) fn recycle(&mut self, bytes: Bytes) {
         if self.spare.len() < MAX_SPARE
             && let Ok(mut buffer) = bytes.try_into_mut()
@@ -81,13 +81,13 @@ impl Transmit {
         }
     }
 
-    /// What waits is gone with the connection.
+    /// Drops the closed buffers: the connection is lost.
     pub(super) fn clear(&mut self) {
         self.full.clear();
         self.full_bytes = 0;
     }
 
-    /// The link is silent: gives back the memory of the last burst.
+    /// Frees the memory of the last burst: the link is idle.
     pub(super) fn shrink(&mut self) {
         self.spare = Vec::new();
         if self.buffer.is_empty() {

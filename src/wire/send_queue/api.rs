@@ -1,6 +1,7 @@
 //! What goes into the queue of a topic and what comes out: sends, offers, outcomes and events.
 
 use crate::types::NodeId;
+use crate::wire::outbound::GroupOutcome;
 use crate::wire::routing::selection::{Blocked, Guarantee};
 use std::time::Instant;
 
@@ -113,8 +114,8 @@ pub enum Event {
     Settle {
         /// The send.
         send: SendId,
-        /// `Some(true)`: committed; `Some(false)`: accepted in memory; `None`: rejected.
-        committed: Option<bool>,
+        /// What became of the message on all lanes.
+        outcome: GroupOutcome,
     },
     /// A send is finished.
     Finished {

@@ -25,6 +25,7 @@ pub use api::{Destination, Event, LookUpId, Offered, OnFull, Outcome, QueuedSend
 pub use tickets::{QueueTicket, Tickets};
 
 use crate::types::NodeId;
+use crate::wire::outbound::GroupOutcome;
 use crate::wire::routing::selection::{Blocked, Guarantee, Target, every, pick, usable};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Instant;
@@ -166,7 +167,8 @@ impl SendQueue {
         if !self.committing.remove(&send) {
             return;
         }
-        self.events.push_back(Event::Settle { send, committed: committed.then_some(true) });
+        let outcome = if committed { GroupOutcome::Committed } else { GroupOutcome::Rejected };
+        self.events.push_back(Event::Settle { send, outcome });
         if self.sends.contains_key(&send) {
             self.first.has_places = false;
             self.finish(send, if committed { Outcome::Accepted } else { Outcome::Failed });
@@ -264,7 +266,7 @@ impl SendQueue {
                 self.events.push_back(Event::Commit(id));
             }
             None if self.first.has_places => {
-                self.settle(id, Some(false));
+                self.settle(id, GroupOutcome::WriteBehind);
                 self.finish(id, Outcome::Accepted);
             }
             None if self.first.taken > 0 => self.finish(id, Outcome::Accepted),
@@ -308,7 +310,7 @@ impl SendQueue {
     fn blocked(&mut self, id: SendId, first: QueuedSend, blocked: Blocked<NodeId>) {
         if matches!(first.shape, Shape::All { .. }) && first.guarantee == Guarantee::AtLeastOnce {
             // All nodes or none: places are not held while one is waited for.
-            self.settle(id, None);
+            self.settle(id, GroupOutcome::Rejected);
             self.first.left = None;
         }
         match blocked {
@@ -343,9 +345,9 @@ impl SendQueue {
         }
     }
 
-    fn settle(&mut self, send: SendId, committed: Option<bool>) {
+    fn settle(&mut self, send: SendId, outcome: GroupOutcome) {
         if std::mem::take(&mut self.first.has_places) {
-            self.events.push_back(Event::Settle { send, committed });
+            self.events.push_back(Event::Settle { send, outcome });
         }
     }
 
@@ -355,7 +357,7 @@ impl SendQueue {
         if is_first {
             // The places of a commit under way are settled when it ends.
             if !self.committing.contains(&id) {
-                self.settle(id, None);
+                self.settle(id, GroupOutcome::Rejected);
             }
             self.first = Progress::new();
         }

@@ -186,7 +186,7 @@ fn a_message_to_all_has_a_place_on_every_lane_or_on_none() {
     let all = bench.send(Shape::All { commits: true }, 100);
     bench.offered(all, 0, Destination::Reserve(node("a")), Offered::Taken);
     bench.offered(all, 0, Destination::Reserve(node("b")), full("b"));
-    assert_eq!(bench.poll(), Some(Event::Settle { send: all, committed: None }));
+    assert_eq!(bench.poll(), Some(Event::Settle { send: all, outcome: GroupOutcome::Rejected }));
     assert_eq!(bench.poll(), Some(Event::AwaitRoom(node("b"))));
     bench.queue.handle_room(&node("b"));
     bench.offered(all, 0, Destination::Reserve(node("a")), Offered::Taken);
@@ -194,7 +194,7 @@ fn a_message_to_all_has_a_place_on_every_lane_or_on_none() {
     assert_eq!(bench.poll(), Some(Event::Commit(all)));
     assert_eq!(bench.poll(), None);
     bench.queue.handle_committed(all, true);
-    assert_eq!(bench.poll(), Some(Event::Settle { send: all, committed: Some(true) }));
+    assert_eq!(bench.poll(), Some(Event::Settle { send: all, outcome: GroupOutcome::Committed }));
     bench.finished(all, Outcome::Accepted);
     assert!(bench.poll().is_none() && bench.queue.is_idle());
 }
@@ -204,7 +204,7 @@ fn a_message_to_all_without_a_commit_is_accepted_when_all_have_it() {
     let mut bench = Bench::new(&["a"]);
     let all = bench.send(Shape::All { commits: false }, 100);
     bench.offered(all, 0, Destination::Reserve(node("a")), Offered::Taken);
-    assert_eq!(bench.poll(), Some(Event::Settle { send: all, committed: Some(false) }));
+    assert_eq!(bench.poll(), Some(Event::Settle { send: all, outcome: GroupOutcome::WriteBehind }));
     bench.finished(all, Outcome::Accepted);
 }
 
@@ -221,7 +221,7 @@ fn a_deadline_during_a_commit_leaves_the_outcome_open_and_the_commit_goes_on() {
     bench.finished(next, Outcome::Accepted);
     assert!(!bench.queue.is_idle(), "the places are still to be settled");
     bench.queue.handle_committed(all, false);
-    assert_eq!(bench.poll(), Some(Event::Settle { send: all, committed: None }));
+    assert_eq!(bench.poll(), Some(Event::Settle { send: all, outcome: GroupOutcome::Rejected }));
     assert!(bench.poll().is_none() && bench.queue.is_idle());
 }
 

@@ -27,7 +27,7 @@ use crate::types::{Cursor, Incarnation, LaneId, Message, MessageId, NodeId, Seq,
 use crate::wire::codec;
 use crate::wire::error::LinkError;
 use crate::wire::frame::Frame;
-use crate::wire::inbound::{Disposition, HandOver, Inbound, InboundEvent, LaneSlot};
+use crate::wire::inbound::{CursorStep, Disposition, HandOver, Inbound, InboundEvent, LaneSlot};
 use actix::prelude::*;
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
@@ -223,7 +223,11 @@ impl Session {
                     attempts,
                     died_ms: wall_ms(),
                 };
-                self.dead_letter(ctx, slot, token, letter, advance.map(|expected| (expected, place)));
+                let advance = match advance {
+                    CursorStep::Stay => None,
+                    CursorStep::Advance { expected } => Some((expected, place)),
+                };
+                self.dead_letter(ctx, slot, token, letter, advance);
             }
             InboundEvent::Overdue { slot, token, attempt } => {
                 let ticket = Ticket { token, attempt };

@@ -15,8 +15,8 @@ use crate::types::{Headers, Incarnation, LaneId, LaneName, MessageId, NodeId, Se
 use crate::wire::error::LinkError;
 use crate::wire::frame::LaneIx;
 use crate::wire::outbound::{
-    AcceptMode, AppendOutcome, Body, LaneRecord, Numbered, OfferError, Outbound, OutboundEvent, PeerLimits, Rejection,
-    Volume,
+    AcceptMode, AppendOutcome, Body, GroupOutcome, LaneRecord, LoadedPage, Numbered, OfferError, Outbound,
+    OutboundEvent, PeerLimits, Rejection, Volume,
 };
 use actix::prelude::{Message, Recipient};
 use bytes::Bytes;
@@ -295,9 +295,9 @@ impl Link {
         self.state.lock().outbound.group_rows(lane, seq)
     }
 
-    pub(crate) fn finish_group(&self, lane: LaneIx, seq: Seq, committed: Option<bool>) {
+    pub(crate) fn finish_group(&self, lane: LaneIx, seq: Seq, outcome: GroupOutcome) {
         let mut state = self.state.lock();
-        state.outbound.finish_group(lane, seq, committed);
+        state.outbound.finish_group(lane, seq, outcome);
         self.schedule(&mut state);
         self.wake(&mut state);
     }
@@ -366,7 +366,7 @@ impl Link {
         state.outbound.handle_append(Instant::now(), lane, outcome);
     }
 
-    pub(crate) fn loaded(&self, lane: LaneIx, id: u64, page: Option<(Vec<Numbered>, bool)>) {
+    pub(crate) fn loaded(&self, lane: LaneIx, id: u64, page: Option<LoadedPage>) {
         self.state.lock().outbound.handle_loaded(Instant::now(), lane, id, page);
     }
 

@@ -11,11 +11,11 @@ use crate::actors::node::{Node, count, random, wall_ms};
 use crate::actors::sending::link::{Drive, Link};
 use crate::actors::storing::ack_tracker::{Acked, AckedBatch, LinkIdle};
 use crate::actors::storing::store::{Commit, Load, store_gone};
-use crate::stores::{DeadLetter, DeadLetterOrigin, PageLimit, StoreError, Stored, Write};
+use crate::stores::{DeadLetter, DeadLetterOrigin, Page, PageLimit, StoreError, Stored, Write};
 use crate::types::{Incarnation, Message as Body, MessageId, Seq};
 use crate::wire::backoff::Backoff;
 use crate::wire::frame::{CloseCode, LaneIx, RefuseCode, Welcome};
-use crate::wire::outbound::{AppendOutcome, Numbered, OutboundEvent, PeerLimits};
+use crate::wire::outbound::{AppendOutcome, LoadedPage, Numbered, OutboundEvent, PeerLimits};
 use actix::prelude::*;
 use refusal::Refusal;
 use std::sync::Arc;
@@ -275,7 +275,7 @@ impl Sender {
             if let Err(error) = &page {
                 actor.node.store_failed(error);
             }
-            actor.link.loaded(lane, id, page.ok().map(|page| (numbered(page.messages), page.end)));
+            actor.link.loaded(lane, id, page.ok().map(loaded_page));
             actor.drive(ctx);
         }));
     }
@@ -288,9 +288,9 @@ pub(crate) fn stored(messages: Vec<Numbered>) -> Vec<Stored> {
     messages.into_iter().map(row).collect()
 }
 
-fn numbered(rows: Vec<Stored>) -> Vec<Numbered> {
+fn loaded_page(page: Page) -> LoadedPage {
     let message = |r: Stored| Numbered { seq: r.seq, incarnation: r.incarnation, message: r.message };
-    rows.into_iter().map(message).collect()
+    LoadedPage { messages: page.messages.into_iter().map(message).collect(), is_last: page.end }
 }
 
 fn append_outcome<T>(result: Result<T, StoreError>) -> (AppendOutcome, Option<StoreError>) {

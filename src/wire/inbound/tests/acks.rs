@@ -118,5 +118,5 @@ fn a_lane_made_again_while_the_store_was_asked_is_answered_for_itself() {
     link.events();
     link.inn.handle_opened(SLOT, None, vec![]);
     assert!(link.said().is_empty(), "the first lane is forgotten");
-    assert_eq!(link.inn.lanes[0].session.as_ref().map(|s| s.ix), Some(LaneIx(8)));
+    assert_eq!(link.inn.lanes[SLOT].view.as_ref().map(|view| view.ix()), Some(LaneIx(8)));
 }

@@ -52,8 +52,8 @@ fn parts_make_one_message_and_an_aborted_one_leaves_no_trace() {
     let messages = link.hand_over();
     assert_eq!(messages.iter().map(|d| d.message.payload.len()).collect::<Vec<_>>(), [150]);
     link.answer(messages[0].token, done());
-    let session = link.inn.lanes[0].session.as_ref().expect("open");
-    assert_eq!(session.consumed, (2, 351));
+    let view = link.inn.lanes[SLOT].view.as_ref().expect("open");
+    assert_eq!(view.window.consumed(), Volume { messages: 2, bytes: 351 });
 }
 
 #[test]
@@ -95,7 +95,7 @@ fn skips_in_a_row_are_held_as_one() {
     for n in 2..100 {
         link.skip(n, n).expect("in order");
     }
-    assert!(link.inn.lanes[0].queue.len() <= 2);
+    assert!(link.inn.lanes[SLOT].queue.iter().count() <= 2);
     link.answer(0, done());
     assert_eq!(link.said(), ["ack 99", "credit 5"]);
 }

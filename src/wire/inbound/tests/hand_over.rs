@@ -1,4 +1,4 @@
-//! Handing over, answers and dead letters.
+//! Handing over, dispositions and dead letters.
 
 use super::*;
 
@@ -66,7 +66,10 @@ fn after_its_attempts_a_message_is_a_dead_letter_and_the_lane_goes_on() {
     link.handed();
     link.answer(0, nack());
     let events = link.events();
-    assert!(matches!(&events[..], [InboundEvent::DeadLetter { attempts: 2, advance: Some(None), .. }]));
+    assert!(matches!(
+        &events[..],
+        [InboundEvent::DeadLetter { attempts: 2, advance: CursorStep::Advance { expected: None }, .. }]
+    ));
     assert_eq!(link.handed(), [2]);
     link.inn.handle_dead_lettered(link.now, SLOT, 0);
     assert_eq!(link.said(), ["ack 1", "credit 5"]);
@@ -85,8 +88,11 @@ fn the_cursor_does_not_fall_behind_one_that_a_dead_letter_moved() {
     link.wait(Duration::from_millis(100));
     link.handed();
     link.answer(1, nack());
-    assert!(matches!(link.events()[..], [InboundEvent::DeadLetter { advance: Some(Some(A)), .. }]));
-    // The letter took its cursor along; its answer was lost, and the repeated advance finds another incarnation.
+    assert!(matches!(
+        link.events()[..],
+        [InboundEvent::DeadLetter { advance: CursorStep::Advance { expected: Some(A) }, .. }]
+    ));
+    // The letter took its cursor along; the confirmation was lost, and the repeated advance finds another incarnation.
     link.inn.handle_advanced(SLOT, Err(Some(at(A, 2))));
     assert_eq!(link.events(), []);
     link.inn.handle_dead_lettered(link.now, SLOT, 1);

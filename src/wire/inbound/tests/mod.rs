@@ -5,6 +5,7 @@ mod arrivals;
 mod hand_over;
 
 use super::*;
+use crate::wire::frame::{Data, DataFlags};
 use std::time::Duration;
 
 const A: Incarnation = Incarnation::new(0xa);
@@ -129,7 +130,7 @@ impl Link {
         self.take(Frame::Data(Data { lane: IX, flags, seq: seq(n), raw_len: 0, headers: &[], payload: &payload }))
     }
 
-    /// A message arrives for a callback. Answers its number if the callback got it at once.
+    /// A message arrives for a callback. Returns its number if the callback got it at once.
     fn pass(&mut self, n: u64, handled: bool) -> Option<u64> {
         let mut passed = None;
         let call = |next: HandOver| {
@@ -169,7 +170,7 @@ impl Link {
     }
 
     fn answer(&mut self, token: u64, answer: Disposition) {
-        let attempt = self.inn.lanes[SLOT.0].entry(token).map_or(0, |entry| entry.handed);
+        let attempt = self.inn.lanes[SLOT].queue.get_mut(token).map_or(0, |entry| entry.handed);
         self.inn.handle_disposition(self.now, SLOT, token, attempt, answer, || u64::MAX);
     }
 

@@ -142,7 +142,7 @@ fn a_refused_message_that_a_group_append_brings_back_is_removed_again() {
     assert_eq!(link.out.group_rows(link.lane, group).len(), 2, "the append takes the first along");
     assert_eq!(link.refuse(1).len(), 1);
     link.out.handle_refused(link.lane, seq(1));
-    link.out.finish_group(link.lane, group, Some(true));
+    link.out.finish_group(link.lane, group, GroupOutcome::Committed);
     let again = link.events();
     assert!(matches!(&again[..], [OutboundEvent::Refused { seq: s, .. }] if *s == seq(1)), "{again:?}");
     assert!(link.said().is_empty(), "its row may be there");
@@ -157,7 +157,7 @@ fn a_refusal_that_a_group_append_meets_halfway_is_repeated() {
     link.said();
     let group = link.group();
     link.refuse(1);
-    link.out.finish_group(link.lane, group, Some(true));
+    link.out.finish_group(link.lane, group, GroupOutcome::Committed);
     link.out.handle_refused(link.lane, seq(1));
     assert_eq!(link.events().len(), 1, "its row may have come after the removal");
     link.out.handle_refused(link.lane, seq(1));

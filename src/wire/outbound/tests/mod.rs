@@ -4,8 +4,9 @@ mod link;
 mod queue;
 
 use super::*;
-use crate::types::Payload;
-use crate::wire::frame::DataFlags;
+use crate::types::{Headers, Message, Payload};
+use crate::wire::codec;
+use crate::wire::frame::{DataFlags, RefuseCode, ResumeAt};
 use std::time::Duration;
 
 const A: Incarnation = Incarnation::new(0xa);

@@ -57,11 +57,16 @@ fn a_restarted_sender_loads_its_queue_page_by_page() {
     assert!(link.said().is_empty());
     let Some(OutboundEvent::Load { id, after, .. }) = link.out.poll_event() else { panic!("loads") };
     assert_eq!(after, Seq::ZERO);
-    link.out.handle_loaded(link.now, link.lane, id, Some((vec![stored(1), stored(2)], false)));
+    link.out.handle_loaded(
+        link.now,
+        link.lane,
+        id,
+        Some(LoadedPage { messages: vec![stored(1), stored(2)], is_last: false }),
+    );
     assert_eq!(link.said(), ["1sr", "2sr"]);
     let Some(OutboundEvent::Load { id, after, .. }) = link.out.poll_event() else { panic!("loads on") };
     assert_eq!(after, seq(2));
-    link.out.handle_loaded(link.now, link.lane, id, Some((vec![stored(3)], true)));
+    link.out.handle_loaded(link.now, link.lane, id, Some(LoadedPage { messages: vec![stored(3)], is_last: true }));
     assert_eq!(link.said(), ["3sr"]);
     assert_eq!(link.events(), []);
 }
@@ -71,7 +76,7 @@ fn a_page_of_nothing_but_newer_rows_ends_the_load() {
     let mut link = Link::open(record(4, 0, 3), 0, MANY);
     link.said();
     let Some(OutboundEvent::Load { id, .. }) = link.out.poll_event() else { panic!("loads") };
-    link.out.handle_loaded(link.now, link.lane, id, Some((vec![stored(9)], false)));
+    link.out.handle_loaded(link.now, link.lane, id, Some(LoadedPage { messages: vec![stored(9)], is_last: false }));
     assert!(link.said().is_empty());
     assert_eq!(link.events(), []);
 }
@@ -135,9 +140,9 @@ fn a_rejected_group_lets_go_what_was_committed_behind_it() {
     let mut link = Link::new();
     let first = link.group();
     let second = link.group();
-    link.out.finish_group(link.lane, second, Some(true));
+    link.out.finish_group(link.lane, second, GroupOutcome::Committed);
     assert!(link.said().is_empty(), "order: the first is not decided");
-    link.out.finish_group(link.lane, first, None);
+    link.out.finish_group(link.lane, first, GroupOutcome::Rejected);
     assert_eq!(link.said(), ["skip 1-1", "2s"]);
 }
 
@@ -148,7 +153,7 @@ fn an_append_does_not_pass_a_group_that_is_under_way_and_the_timer_rests() {
     link.committed();
     link.now += MAX_DELAY;
     assert!(link.rests());
-    link.out.finish_group(link.lane, group, Some(false));
+    link.out.finish_group(link.lane, group, GroupOutcome::WriteBehind);
     assert_eq!(link.append(), [1, 2]);
 }
 
@@ -160,7 +165,7 @@ fn a_group_writes_what_was_accepted_before_it() {
     let group = link.group();
     let rows: Vec<_> = link.out.group_rows(link.lane, group).iter().map(|row| row.seq.get()).collect();
     assert_eq!(rows, [1, 2]);
-    link.out.finish_group(link.lane, group, Some(true));
+    link.out.finish_group(link.lane, group, GroupOutcome::Committed);
     assert_eq!(link.out.memory(), Volume::default());
     assert_eq!(link.said(), ["2s"]);
 }
