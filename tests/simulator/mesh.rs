@@ -30,7 +30,7 @@ pub(crate) enum Step {
     /// A look-up reaches the store.
     Read { id: LookUpId, topics: Vec<Topic> },
     /// Its answer reaches the node.
-    LookedUp { id: LookUpId, entries: Option<Vec<CatalogueEntry>> },
+    LookedUp { id: LookUpId, topics: Vec<Topic>, entries: Option<Vec<CatalogueEntry>> },
     /// The catalogue has changed.
     Refresh,
     /// The lease is renewed.
@@ -87,6 +87,14 @@ impl Target for SimTarget {
     }
 }
 
+/// The last word of a peer on a link about a topic.
+#[derive(Debug, Clone, Copy)]
+struct Heard {
+    serves: bool,
+    /// The last look-up that began before.
+    after: Option<LookUpId>,
+}
+
 /// What a process knows of topics.
 pub(crate) struct Mesh {
     pub(crate) routing: Routing,
@@ -99,10 +107,13 @@ pub(crate) struct Mesh {
     pub(crate) is_settled: bool,
     pub(crate) acks_armed: Option<Duration>,
     /// The last word of a peer on a link about a topic.
-    heard: BTreeMap<(TopicNo, usize), bool>,
+    heard: BTreeMap<(TopicNo, usize), Heard>,
     /// What the last look-up said of each topic.
     read: BTreeMap<TopicNo, CatalogueEntry>,
     last_read: Option<LookUpId>,
+    last_begun: Option<LookUpId>,
+    /// The look-up that said what is known of each topic.
+    found: BTreeMap<TopicNo, LookUpId>,
     pub(crate) next_order: u64,
 }
 
@@ -119,6 +130,8 @@ impl Mesh {
             heard: BTreeMap::new(),
             read: BTreeMap::new(),
             last_read: None,
+            last_begun: None,
+            found: BTreeMap::new(),
             next_order: 0,
         }
     }
@@ -137,7 +150,7 @@ impl World {
     pub(crate) fn step(&mut self, node: usize, step: Step) {
         match step {
             Step::Read { id, topics } => self.read_catalogue(node, id, &topics),
-            Step::LookedUp { id, entries } => self.looked_up(node, id, entries),
+            Step::LookedUp { id, topics, entries } => self.looked_up(node, id, &topics, entries),
             Step::Refresh => {
                 if let Some(mesh) = self.mesh(node) {
                     mesh.routing.refresh();
@@ -261,43 +274,48 @@ impl World {
             self.hits.hit(Hit::LookUpFailed);
             None
         } else {
-            let topics: Vec<_> = topics.iter().filter_map(|topic| self.topic_no(topic)).collect();
-            Some(topics.into_iter().map(|topic| self.entry(node, topic)).collect())
+            let read: Vec<_> = topics.iter().filter_map(|topic| self.topic_no(topic)).collect();
+            Some(read.into_iter().map(|topic| self.entry(node, topic)).collect())
         };
         let wait = if self.rng.chance(100) { self.rng.millis(5, 100) } else { self.rng.micros(10, 1000) };
-        self.step_later(node, wait, Step::LookedUp { id, entries });
+        self.step_later(node, wait, Step::LookedUp { id, topics: topics.to_vec(), entries });
     }
 
-    fn looked_up(&mut self, node: usize, id: LookUpId, entries: Option<Vec<CatalogueEntry>>) {
+    fn looked_up(&mut self, node: usize, id: LookUpId, topics: &[Topic], entries: Option<Vec<CatalogueEntry>>) {
         trace!(self, "node {node}: look-up {id:?} says {entries:?}");
         let Some(mesh) = self.mesh(node) else { return };
         let is_late = mesh.last_read.is_some_and(|last| last > id);
         mesh.last_read = mesh.last_read.max(Some(id));
-        mesh.routing.handle_look_up(id, entries);
+        mesh.routing.handle_look_up(id, entries.clone());
+        let topics = topics.iter().filter_map(|topic| self.topic_no(topic));
+        let read: Vec<_> = if entries.is_some() { topics.collect() } else { Vec::new() };
         if is_late {
             self.hits.hit(Hit::LookUpLate);
         }
-        self.note_entries(node);
+        self.note_entries(node, id, &read);
         self.drive_routing(node);
     }
 
-    /// Notes what routing took from the catalogue.
-    fn note_entries(&mut self, node: usize) {
-        for topic in 0..self.plan.topics.len() {
-            let name = self.plan.topics[topic].clone();
-            let Some(entry) = self.mesh(node).and_then(|mesh| mesh.routing.entry(&name).cloned()) else { continue };
-            for route in entry.routes.iter().filter(|r| !entry.tombstones.contains(&r.node)) {
-                let peer = self.node_no(&route.node);
-                let shares_store = self.plan.store_of[peer] == self.plan.store_of[node];
-                if let Some(mesh) =
-                    self.mesh(node).filter(|mesh| shares_store && mesh.heard.get(&(topic, peer)) == Some(&false))
-                {
-                    mesh.heard.remove(&(topic, peer));
-                }
-            }
-            if let Some(mesh) = self.mesh(node) {
-                mesh.read.insert(topic, entry);
-            }
+    /// Notes what a look-up said of these topics, unless a later one did before.
+    fn note_entries(&mut self, node: usize, id: LookUpId, topics: &[TopicNo]) {
+        let stores = self.plan.store_of.clone();
+        let names = self.plan.names.clone();
+        for topic in topics {
+            let name = self.plan.topics[*topic].clone();
+            let Some(mesh) = self.mesh(node).filter(|mesh| mesh.found.get(topic).is_none_or(|found| *found < id))
+            else {
+                continue;
+            };
+            // What was forgotten meanwhile is looked up again.
+            let Some(entry) = mesh.routing.entry(&name).cloned() else { continue };
+            mesh.found.insert(*topic, id);
+            mesh.heard.retain(|(of, peer), heard| {
+                let name = &names[*peer];
+                let listed = entry.routes.iter().any(|route| route.node == *name) && !entry.tombstones.contains(name);
+                let is_newer = stores[*peer] == stores[node] && heard.after < Some(id);
+                heard.serves || of != topic || !listed || !is_newer
+            });
+            mesh.read.insert(*topic, entry);
         }
     }
 
@@ -319,7 +337,7 @@ impl World {
         let (name, store) = (self.plan.names[peer].clone(), self.plan.store_of[node]);
         self.hits.hit(if serves { Hit::PeerServes } else { Hit::PeerWithdraws });
         let Some(mesh) = self.mesh(node) else { return };
-        mesh.heard.insert((no, peer), serves);
+        mesh.heard.insert((no, peer), Heard { serves, after: mesh.last_begun });
         mesh.routing.handle_serves(&name, topic, serves);
         if self.plan.store_of[peer] != store {
             if serves {
@@ -352,6 +370,9 @@ impl World {
             match event {
                 Event::LookUp { id, topics } => {
                     self.hits.hit(Hit::LookUp);
+                    if let Some(mesh) = self.mesh(node) {
+                        mesh.last_begun = Some(id);
+                    }
                     let wait = self.rng.micros(10, 1000);
                     self.step_later(node, wait, Step::Read { id, topics });
                 }
@@ -392,7 +413,7 @@ impl World {
 
     fn is_gone(mesh: &Mesh, topic: TopicNo, peer: usize, name: &NodeId) -> bool {
         match mesh.heard.get(&(topic, peer)) {
-            Some(serves) => !serves,
+            Some(heard) => !heard.serves,
             None => mesh.read.get(&topic).is_some_and(|entry| entry.tombstones.contains(name)),
         }
     }
@@ -409,7 +430,7 @@ impl World {
         let is_live =
             |peer: usize| state(&names[peer]) == Some(true) && !Self::is_gone(mesh, topic, peer, &names[peer]);
         let better = (0..names.len()).find(|peer| *peer != target.peer && is_live(*peer));
-        let served = !shares_store && mesh.heard.get(&(topic, target.peer)) == Some(&true);
+        let served = !shares_store && mesh.heard.get(&(topic, target.peer)).is_some_and(|heard| heard.serves);
         let expired = state(&target.node) == Some(false) && !served;
         if target.state == RouteState::Expired {
             self.hits.hit(Hit::ExpiredUsed);
@@ -435,7 +456,8 @@ impl World {
             *t == topic && *peer != node && live && !buried && self.lane_to(node, *peer, *t).is_some()
         });
         let Some(((_, peer), _)) = served.map(|(key, row)| (*key, *row)) else { return };
-        let withdrew = self.mesh(node).is_some_and(|mesh| mesh.heard.get(&(topic, peer)) == Some(&false));
+        let withdrew =
+            self.mesh(node).is_some_and(|mesh| mesh.heard.get(&(topic, peer)).is_some_and(|heard| !heard.serves));
         if !withdrew {
             self.checker.fail(3, format!("node {node}: no route for topic {topic}, which {peer} serves"));
         }

@@ -628,6 +628,7 @@ impl World {
     fn group_ended(&mut self, id: u64, outcome: Outcome) {
         let Some(node) = self.groups.get(&id).map(|g| g.node) else { return };
         let newest = self.groups.iter().filter(|(_, g)| g.node == node).all(|(other, _)| *other <= id);
+        let newest = newest && !self.commits_sends(node);
         let Some(group) = self.groups.get_mut(&id) else { return };
         let committed = match outcome {
             Outcome::Done(_) => Some(true),

@@ -448,6 +448,11 @@ impl World {
         }
     }
 
+    /// Whether messages to all nodes of a topic are being committed.
+    pub(crate) fn commits_sends(&mut self, node: usize) -> bool {
+        self.mesh(node).is_some_and(|mesh| mesh.topics.iter().any(|sends| !sends.groups.is_empty()))
+    }
+
     fn commit_send(&mut self, node: usize, topic: TopicNo, send: SendId) {
         let process = self.process_no(node);
         let places =
