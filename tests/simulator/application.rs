@@ -9,11 +9,11 @@ use crate::world::{Coming, LaneNo, World};
 use liner::wire::outbound::{AcceptMode, Body, GroupOutcome, OfferError};
 use liner::{Payload, Seq};
 
-/// A send that is planned.
-struct Draft {
-    id: u64,
-    len: usize,
-    headers: bool,
+/// What is to be sent.
+pub(crate) struct Draft {
+    pub(crate) id: u64,
+    pub(crate) len: usize,
+    pub(crate) headers: bool,
 }
 
 impl World {
@@ -40,9 +40,15 @@ impl World {
         if self.rng.chance(self.plan.resubscribe) {
             return self.resubscribe(node);
         }
-        match self.rng.below(10) {
+        match self.rng.below(14) {
             0 => self.send_direct(node, lane),
             1 => self.send_group(node, &mine),
+            2..6 => {
+                let burst = if self.rng.chance(150) { self.rng.between(2, 8) } else { 1 };
+                for _ in 0..burst {
+                    self.publish(node);
+                }
+            }
             _ => {
                 let burst = if self.rng.chance(100) { self.rng.between(2, 12) } else { 1 };
                 for _ in 0..burst {
@@ -52,7 +58,7 @@ impl World {
         }
     }
 
-    fn draft(&mut self, smallest: usize) -> Draft {
+    pub(crate) fn draft(&mut self, smallest: usize) -> Draft {
         let id = self.next_id;
         self.next_id += 1;
         let len = match self.rng.below(20) {
@@ -115,7 +121,7 @@ impl World {
         }
     }
 
-    fn arm_soon(&mut self, node: usize, peer: usize) {
+    pub(crate) fn arm_soon(&mut self, node: usize, peer: usize) {
         let process = self.process_no(node);
         let wait = self.rng.micros(0, 400);
         self.after(wait, Coming::Drive { node, process, peer });
@@ -238,6 +244,7 @@ impl World {
         self.hits.hit(Hit::ForgottenLane);
         trace!(self, "node {node}: forgets lane {lane}");
         self.checker.forget(lane);
+        self.forget_route(node, lane);
         self.submit(Request { node, process, op: Op::Forget { lane, key }, reply: ReplyTo::Forget { peer } });
     }
 }

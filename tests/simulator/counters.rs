@@ -24,6 +24,13 @@ hits! {
     Accepted, Rejected, RejectedDeadline, RejectedStore, Indeterminate, Full, Room, LaneFull, Unreachable, Dropped,
     Append, AppendSynced, AppendOfSeveral, Load, LoadOfNothing, LoadBehindPage, Acked, Refused, RefusedWithBody,
     RefusedFromQueue, LostWriteBehind,
+    // Routing and the queue of a topic.
+    LookUp, LookUpFailed, LookUpLate, CatalogueChanged, Tombstone, PeerServes, PeerWithdraws, ExpiredUsed, ReleasedUsed,
+    SentAtOnce, Queued, TooManyWaiting, SendLookUp, SendNotOpened, SendOpenedLate, SendAwaitsRoom, SendBlockedByRoom,
+    SendAllAccepted, SendAllReleased, SendAccepted, SendNoRoute, SendQueueFull, SendDeadline, SendIndeterminate,
+    SendFailed, SendRefused,
+    // Acks.
+    Trim, TrimOfSeveral, Settled, LinksIdle,
     // The wire.
     FrameResume, FrameResumeSeveralSpans, FrameResumePredecessor, FrameResumeWithoutSpans, FrameResumeAt,
     FrameResumeAtNothing, FrameResumeAtNoCredit, FrameData, FrameDataStrict, FrameDataRedelivered, FrameDirect,

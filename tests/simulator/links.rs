@@ -1,6 +1,7 @@
 //! Connecting, reading and writing, as the sender's and the session's loops do it.
 
 use crate::counters::Hit;
+use crate::mesh::own_topic;
 use crate::network::{Conn, ConnNo, MAX_FRAME, feed};
 use crate::trace;
 use crate::world::{Coming, ProcessNo, World};
@@ -56,7 +57,7 @@ impl World {
             features: 0,
             from: self.plan.names[node].clone(),
             to: self.plan.names[peer].clone(),
-            topic: self.plan.topics[0].clone(),
+            topic: own_topic(node),
             addr: String::new(),
             store: StoreId::new(self.plan.store_of[node] as u64),
             epoch,
@@ -101,6 +102,7 @@ impl World {
         p.attempt += 1;
         p.out.handle_disconnected(now);
         let wait = p.backoff.next_delay(random);
+        self.link_lost(node, peer);
         trace!(self, "node {node} to {peer}: lost connection {conn}");
         self.close(conn, 0);
         self.after(wait, Coming::Dial { node, process, peer });
@@ -336,6 +338,7 @@ impl World {
                     p.accepted = Some(conn);
                     p.inn.handle_connected(now);
                 }
+                self.met(node, peer);
                 let welcome = self.welcome(node);
                 self.write_frame(conn, 1, &Frame::Welcome(welcome));
             }
@@ -344,6 +347,7 @@ impl World {
                 let limits = PeerLimits { max_frame: welcome.max_frame, max_message: welcome.max_message };
                 p.backoff.reset();
                 p.out.handle_connected(now, limits);
+                self.met(node, peer);
                 trace!(self, "node {node} to {peer}: connection {conn} is up");
             }
             (_, other) => return Err(format!("{other:?} instead of a greeting")),
@@ -356,7 +360,7 @@ impl World {
             version: 1,
             features: 0,
             node: self.plan.names[node].clone(),
-            topic: self.plan.topics[0].clone(),
+            topic: own_topic(node),
             addr: String::new(),
             store: StoreId::new(self.plan.store_of[node] as u64),
             epoch: Epoch::new(self.nodes[node].epoch),

@@ -11,14 +11,17 @@
 //! LINER_SIM_SEED=42 cargo test --test simulator -- --nocapture    one run, with its trace
 //! ```
 
+mod acks;
 mod application;
 mod checker;
 mod counters;
 mod faults;
 mod links;
+mod mesh;
 mod network;
 mod node;
 mod rng;
+mod sends;
 mod store;
 mod subscribers;
 mod world;

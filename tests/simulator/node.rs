@@ -3,6 +3,7 @@
 
 use crate::checker::{Mode, Told};
 use crate::counters::Hit;
+use crate::mesh::{Mesh, Step};
 use crate::network::ConnNo;
 use crate::store::{Done, Key, Op, Outcome, ReplyTo, Request};
 use crate::trace;
@@ -38,6 +39,7 @@ pub(crate) struct Process {
     pub(crate) peers: Vec<Option<Peer>>,
     pub(crate) handlers: BTreeMap<Topic, SubscriberSpec>,
     pub(crate) stopping: bool,
+    pub(crate) mesh: Mesh,
 }
 
 /// Everything between this node and one other.
@@ -70,8 +72,6 @@ pub(crate) struct LaneSide {
     pub(crate) opening: bool,
     /// The store has not forgotten it yet: it must not be opened again.
     pub(crate) forgetting: bool,
-    trim: Option<Seq>,
-    trimming: bool,
 }
 
 /// A message with the subscriber.
@@ -101,16 +101,7 @@ pub(crate) struct Group {
 
 impl LaneSide {
     fn new(no: LaneNo) -> Self {
-        LaneSide {
-            no,
-            ix: None,
-            key: None,
-            incarnation: None,
-            opening: false,
-            forgetting: false,
-            trim: None,
-            trimming: false,
-        }
+        LaneSide { no, ix: None, key: None, incarnation: None, opening: false, forgetting: false }
     }
 
     /// The lane was forgotten.
@@ -162,9 +153,11 @@ impl World {
             InboundConfig { max_message: self.plan.max_message[node], record_attempts, ..self.plan.inbound.clone() };
         let peers = (0..self.plan.nodes).map(|peer| (peer != node).then(|| self.new_peer(node, peer, &config)));
         let peers = peers.collect();
-        let process = Process { number, epoch, peers, handlers: BTreeMap::new(), stopping: false };
+        let mesh = Mesh::new(&self.plan.names[node], self.plan.topics.len());
+        let process = Process { number, epoch, peers, handlers: BTreeMap::new(), stopping: false, mesh };
         self.nodes[node].process = Some(process);
         trace!(self, "node {node}: process {number} starts, recording {record_attempts}");
+        self.step_later(node, Duration::ZERO, Step::Renew);
         for topic in self.plan.topics.clone() {
             if self.healed || self.rng.chance(700) {
                 self.subscribe(node, topic);
@@ -217,6 +210,7 @@ impl World {
             peer.out.flush();
         }
         trace!(self, "node {node}: stops");
+        self.wait_idle(node);
         let wait = self.rng.millis(50, 400);
         self.after(wait, Coming::StopDeadline { node, process: number });
         for peer in 0..self.plan.nodes {
@@ -228,13 +222,18 @@ impl World {
     fn try_to_end(&mut self, node: usize) {
         let Some(process) = self.nodes[node].process.as_ref().filter(|p| p.stopping) else { return };
         let number = process.number;
-        let busy =
-            process.peers.iter().flatten().any(|p| {
-                p.out.has_unstored() || !p.inn.is_settled() || p.lanes.iter().any(|l| l.trimming || l.opening)
-            });
+        let busy = process
+            .peers
+            .iter()
+            .flatten()
+            .any(|p| p.out.has_unstored() || !p.inn.is_settled() || p.lanes.iter().any(|l| l.opening));
         let store = &self.stores[self.plan.store_of[node]];
-        if busy || store.queue.iter().any(|r| r.process == number) {
+        let waits = process.mesh.topics.iter().any(|sends| !sends.is_idle());
+        if busy || waits || store.queue.iter().any(|r| r.process == number) || !self.is_settled(node) {
             return;
+        }
+        for topic in self.plan.topics.clone() {
+            self.unpublish_route(node, &topic, false);
         }
         trace!(self, "node {node}: ends cleanly");
         self.hits.hit(Hit::CleanStop);
@@ -424,16 +423,19 @@ impl World {
                 if let Some(p) = self.peer(node, peer) {
                     p.starved = false;
                 }
+                self.has_room(node, peer);
             }
             OutboundEvent::Silent => {
                 self.hits.hit(Hit::Silent);
                 self.lose_dialled(node, peer);
             }
-            OutboundEvent::PeerSubscribed(_) | OutboundEvent::PeerUnsubscribed(_) | OutboundEvent::PeerClosed(..) => {}
+            OutboundEvent::PeerSubscribed(topic) => self.serves(node, peer, &topic, true),
+            OutboundEvent::PeerUnsubscribed(topic) => self.serves(node, peer, &topic, false),
+            OutboundEvent::PeerClosed(..) => {}
         }
     }
 
-    fn keyed(&mut self, node: usize, peer: usize, lane: LaneIx) -> Option<(LaneNo, Key)> {
+    pub(crate) fn keyed(&mut self, node: usize, peer: usize, lane: LaneIx) -> Option<(LaneNo, Key)> {
         let side = self.peer(node, peer)?.side_of(lane)?;
         Some((side.no, side.key?))
     }
@@ -493,52 +495,15 @@ impl World {
                 self.hits.hit(Hit::Silent);
                 self.lose_accepted(node, peer);
             }
-            InboundEvent::PeerSubscribed(_) | InboundEvent::PeerUnsubscribed(_) | InboundEvent::PeerClosed(..) => {}
+            InboundEvent::PeerSubscribed(topic) => self.serves(node, peer, &topic, true),
+            InboundEvent::PeerUnsubscribed(topic) => self.serves(node, peer, &topic, false),
+            InboundEvent::PeerClosed(..) => {}
         }
     }
 
     fn lane_of_slot(&mut self, node: usize, peer: usize, slot: LaneSlot) -> Option<LaneNo> {
         let lane = self.peer(node, peer)?.inn.lane(slot).clone();
         self.lane_of.get(&lane).copied()
-    }
-
-    // ---- trims ----
-
-    fn acked(&mut self, node: usize, peer: usize, lane: LaneIx, through: Seq, has_rows: bool) {
-        self.hits.hit(Hit::Acked);
-        let Some(side) = self.peer(node, peer).and_then(|p| p.side_of(lane)) else { return };
-        side.trim = side.trim.max(Some(through));
-        let no = side.no;
-        if !std::mem::replace(&mut side.trimming, true) {
-            self.trim_later(node, peer, no, has_rows);
-        }
-    }
-
-    fn trim_later(&mut self, node: usize, peer: usize, lane: LaneNo, has_rows: bool) {
-        let process = self.process_no(node);
-        let wait = self.rng.millis(0, if has_rows { 15 } else { 1000 });
-        self.after(wait, Coming::Trim { node, process, peer, lane });
-    }
-
-    pub(crate) fn trim(&mut self, node: usize, process: ProcessNo, peer: usize, lane: LaneNo) {
-        if !self.is_running(node, process) {
-            return;
-        }
-        let Some(side) = self.peer(node, peer).and_then(|p| p.side(lane)) else { return };
-        let (Some(key), Some(through)) = (side.key, side.trim.take()) else { return };
-        self.request(node, Op::Trim { lane, key, through }, ReplyTo::Trim { peer });
-    }
-
-    fn trimmed(&mut self, node: usize, peer: usize, lane: LaneNo, key: Key, failed: Option<Seq>) {
-        let Some(side) = self.peer(node, peer).and_then(|p| p.side(lane)).filter(|s| s.key == Some(key)) else {
-            return;
-        };
-        side.trim = side.trim.max(failed);
-        if side.trim.is_some() {
-            self.trim_later(node, peer, lane, true);
-        } else {
-            side.trimming = false;
-        }
     }
 
     // ---- results of the medium ----
@@ -594,9 +559,6 @@ impl World {
 
     /// What may simply be repeated is, after a while.
     fn again(&mut self, request: Request) {
-        if let (Op::Trim { lane, key, through }, ReplyTo::Trim { peer }) = (&request.op, &request.reply) {
-            return self.trimmed(request.node, *peer, *lane, *key, Some(*through));
-        }
         let wait = self.rng.millis(1, 20);
         self.after(wait, Coming::Submit { request: Box::new(request) });
     }
@@ -616,11 +578,16 @@ impl World {
                     self.checker.opened(no, *incarnation);
                 }
                 self.peer(node, *peer)?.out.open_lane(ix, record);
+                self.lane_opened(node, no);
                 Some(*peer)
             }
-            (ReplyTo::Trim { peer }, Op::Trim { lane, key, .. }, _) => {
-                self.trimmed(node, *peer, *lane, *key, None);
-                Some(*peer)
+            (ReplyTo::Trim, ..) => {
+                self.trimmed(node);
+                Some((node + 1) % self.plan.nodes)
+            }
+            (ReplyTo::Commit { topic, send }, ..) => {
+                self.send_committed(node, *topic, *send);
+                Some((node + 1) % self.plan.nodes)
             }
             (ReplyTo::Refuse { peer, lane }, Op::Refuse { seq, .. }, _) => {
                 self.peer(node, *peer)?.out.handle_refused(*lane, *seq);
@@ -663,6 +630,7 @@ impl World {
     fn group_ended(&mut self, id: u64, outcome: Outcome) {
         let Some(node) = self.groups.get(&id).map(|g| g.node) else { return };
         let newest = self.groups.iter().filter(|(_, g)| g.node == node).all(|(other, _)| *other <= id);
+        let newest = newest && !self.commits_sends(node);
         let Some(group) = self.groups.get_mut(&id) else { return };
         let outcome = match outcome {
             Outcome::Done(_) => GroupOutcome::Committed,

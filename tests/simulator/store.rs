@@ -43,7 +43,7 @@ pub(crate) enum Op {
     Open { lane: LaneNo, incarnation: Incarnation },
     Append { rows: Vec<(LaneNo, Key, Vec<Numbered>)> },
     Load { lane: LaneNo, key: Key, after: Seq, limit: Volume },
-    Trim { lane: LaneNo, key: Key, through: Seq },
+    Trim { floors: Vec<(LaneNo, Key, Seq)> },
     Refuse { lane: LaneNo, key: Key, seq: Seq, incarnation: Incarnation, body: Option<Message> },
     Clear { lane: LaneNo, key: Key },
     Forget { lane: LaneNo, key: Key },
@@ -76,18 +76,53 @@ pub(crate) enum Outcome {
 /// Where the result goes.
 #[derive(Debug, Clone)]
 pub(crate) enum ReplyTo {
-    Open { peer: usize },
-    Append { peer: usize, lane: liner::wire::frame::LaneIx },
+    Open {
+        peer: usize,
+    },
+    Append {
+        peer: usize,
+        lane: liner::wire::frame::LaneIx,
+    },
     Group(u64),
-    Load { peer: usize, lane: liner::wire::frame::LaneIx, id: u64 },
-    Trim { peer: usize },
-    Refuse { peer: usize, lane: liner::wire::frame::LaneIx },
-    Clear { peer: usize },
-    Forget { peer: usize },
-    Receive { peer: usize, slot: liner::wire::inbound::LaneSlot },
-    Advance { peer: usize, slot: liner::wire::inbound::LaneSlot },
-    Attempt { peer: usize, slot: liner::wire::inbound::LaneSlot, token: u64 },
-    Letter { peer: usize, slot: liner::wire::inbound::LaneSlot, token: u64 },
+    Load {
+        peer: usize,
+        lane: liner::wire::frame::LaneIx,
+        id: u64,
+    },
+    Trim,
+    /// The append of a send to all nodes of a topic.
+    Commit {
+        topic: usize,
+        send: liner::wire::send_queue::SendId,
+    },
+    Refuse {
+        peer: usize,
+        lane: liner::wire::frame::LaneIx,
+    },
+    Clear {
+        peer: usize,
+    },
+    Forget {
+        peer: usize,
+    },
+    Receive {
+        peer: usize,
+        slot: liner::wire::inbound::LaneSlot,
+    },
+    Advance {
+        peer: usize,
+        slot: liner::wire::inbound::LaneSlot,
+    },
+    Attempt {
+        peer: usize,
+        slot: liner::wire::inbound::LaneSlot,
+        token: u64,
+    },
+    Letter {
+        peer: usize,
+        slot: liner::wire::inbound::LaneSlot,
+        token: u64,
+    },
 }
 
 /// An operation on its way.
@@ -135,7 +170,10 @@ impl Store {
                 (Done::Plain, vec![])
             }
             Op::Load { lane, key, after, limit } => (self.load(*lane, *key, *after, *limit), vec![]),
-            Op::Trim { lane, key, through } => self.trim(*lane, *key, *through),
+            Op::Trim { floors } => {
+                let trim = |(lane, key, through): &(LaneNo, Key, Seq)| self.trim(*lane, *key, *through);
+                (Done::Plain, floors.iter().filter_map(trim).collect())
+            }
             Op::Refuse { lane, key, seq, incarnation, body } => {
                 let row = self.sending(*lane, *key).and_then(|l| l.rows.remove(seq));
                 let body = body.as_ref().or(row.as_ref().map(|r| &r.message));
@@ -232,14 +270,14 @@ impl Store {
         Done::Page(page, end)
     }
 
-    fn trim(&mut self, lane: LaneNo, key: Key, through: Seq) -> (Done, Vec<Effect>) {
-        let Some(l) = self.sending(lane, key) else { return (Done::Plain, vec![]) };
+    fn trim(&mut self, lane: LaneNo, key: Key, through: Seq) -> Option<Effect> {
+        let l = self.sending(lane, key)?;
         let kept = l.rows.split_off(&through.next());
         let gone = std::mem::replace(&mut l.rows, kept);
         l.acked = l.acked.max(through);
         l.prune();
         let gone = gone.into_iter().map(|(seq, row)| (row.incarnation, seq)).collect();
-        (Done::Plain, vec![Effect::RowsTrimmed(lane, gone)])
+        Some(Effect::RowsTrimmed(lane, gone))
     }
 
     fn advance(

@@ -28,6 +28,7 @@ impl World {
         process.handlers.insert(topic.clone(), handler);
         self.hits.hit(Hit::Subscribed);
         trace!(self, "node {node}: subscribes to {topic:?} with {handler:?}");
+        self.publish_route(node, &topic);
         for peer in 0..self.plan.nodes {
             let Some(p) = self.peer(node, peer) else { continue };
             p.inn.subscribe(topic.clone(), handler);
@@ -44,6 +45,7 @@ impl World {
         }
         self.hits.hit(Hit::Unsubscribed);
         trace!(self, "node {node}: unsubscribes from {topic:?}");
+        self.unpublish_route(node, topic, true);
         let (now, random) = (self.instant(), self.rng.next());
         for peer in 0..self.plan.nodes {
             let Some(p) = self.peer(node, peer) else { continue };

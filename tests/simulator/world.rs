@@ -3,6 +3,7 @@
 use crate::checker::{Checker, Told};
 use crate::counters::{Counters, Hit};
 use crate::faults::{MAX_DELAY, Plan, STORE_RETRY};
+use crate::mesh::{Catalogue, Step};
 use crate::network::{Conn, ConnNo};
 use crate::node::{Group, Node, Process};
 use crate::rng::Rng;
@@ -43,11 +44,10 @@ pub(crate) enum Coming {
     Submit {
         request: Box<Request>,
     },
-    Trim {
+    Mesh {
         node: usize,
         process: ProcessNo,
-        peer: usize,
-        lane: LaneNo,
+        step: Step,
     },
     Deliver {
         conn: ConnNo,
@@ -108,6 +108,7 @@ pub(crate) struct World {
     pub(crate) plan: Plan,
     pub(crate) nodes: Vec<Node>,
     pub(crate) stores: Vec<Store>,
+    pub(crate) catalogues: Vec<Catalogue>,
     pub(crate) conns: Vec<Conn>,
     pub(crate) checker: Checker,
     pub(crate) groups: BTreeMap<u64, Group>,
@@ -149,6 +150,7 @@ impl World {
             hits: Counters::new(),
             nodes: (0..plan.nodes).map(|_| Node::default()).collect(),
             stores: (0..stores).map(|_| Store::default()).collect(),
+            catalogues: (0..stores).map(|_| Catalogue::default()).collect(),
             conns: Vec::new(),
             checker: Checker::new(plan.lanes.len()),
             groups: BTreeMap::new(),
@@ -172,6 +174,7 @@ impl World {
             let plan = format!("{:#?}", world.plan);
             trace!(world, "{plan}");
         }
+        world.plant_seeds();
         for node in 0..world.plan.nodes {
             let wait = world.rng.millis(0, 30);
             world.after(wait, Coming::Start { node });
@@ -216,7 +219,11 @@ impl World {
             Coming::Execute { store } => self.execute(store),
             Coming::Reply { request, outcome } => self.reply(*request, outcome),
             Coming::Submit { request } => self.submit(*request),
-            Coming::Trim { node, process, peer, lane } => self.trim(node, process, peer, lane),
+            Coming::Mesh { node, process, step } => {
+                if self.is_running(node, process) {
+                    self.step(node, step);
+                }
+            }
             Coming::Deliver { conn, end } => self.deliver(conn, end),
             Coming::Dialled { node, process, peer, attempt } => self.dialled(node, process, peer, attempt),
             Coming::DialTimeout { node, process, peer, attempt } => self.dial_timeout(node, process, peer, attempt),
@@ -462,6 +469,9 @@ impl World {
         }
         for (at, node) in self.nodes.iter().enumerate() {
             let Some(process) = &node.process else { return Some(format!("node {at} is not up")) };
+            if let Some(topic) = process.mesh.topics.iter().position(|sends| !sends.is_idle()) {
+                return Some(format!("node {at}: sends to topic {topic} wait"));
+            }
             for (no, peer) in process.peers.iter().enumerate() {
                 let Some(peer) = peer else { continue };
                 let why = if peer.out.has_work() {

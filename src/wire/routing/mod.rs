@@ -221,12 +221,12 @@ impl Routing {
 
     /// A peer said that it serves a topic, or that it does not any more.
     pub fn handle_serves(&mut self, node: &NodeId, topic: &Topic, serves: bool) {
-        let shares_store = self.shares_store(node);
+        let (shares_store, last) = (self.shares_store(node), self.last_look_up);
         let state = self.topic(topic);
         if serves {
             state.served_by(node, shares_store);
         } else {
-            state.withdrawn_by(node);
+            state.withdrawn_by(node, last);
         }
         self.changed.insert(topic.clone());
     }

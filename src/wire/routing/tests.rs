@@ -142,6 +142,20 @@ fn what_a_peer_on_the_same_store_says_does_not_outlive_its_row() {
 }
 
 #[test]
+fn a_look_up_that_began_before_a_peer_withdrew_does_not_bring_it_back() {
+    let mut bench = Bench::new();
+    bench.routing.handle_met(&node("peer"), &topic("own"), "peer:1", true);
+    bench.read(entry(&[("peer", true)], &[]));
+    bench.routing.look_up(&topic("t"));
+    bench.poll();
+    bench.routing.handle_serves(&node("peer"), &topic("t"), false);
+    bench.answer(Some(entry(&[("peer", true)], &[])));
+    assert_eq!(bench.targets(), []);
+    bench.read(entry(&[("peer", true)], &[]));
+    assert_eq!(bench.names(), ["peer"], "it subscribed again");
+}
+
+#[test]
 fn look_ups_asked_for_together_are_one_and_never_older_than_their_caller() {
     let mut bench = Bench::new();
     let first = bench.routing.look_up(&topic("t"));

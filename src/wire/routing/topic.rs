@@ -42,8 +42,8 @@ pub(super) struct TopicRoutes {
     found: LookUpId,
     /// Nodes with stores of their own that said in a handshake, or on a link, that they serve it.
     learnt: BTreeSet<NodeId>,
-    /// Nodes that said that they do not any more.
-    withdrawn: BTreeSet<NodeId>,
+    /// Nodes that said that they do not any more, with the last look-up that began before they did.
+    withdrawn: BTreeMap<NodeId, LookUpId>,
     /// Nodes with a lane for it.
     lanes: BTreeSet<NodeId>,
     look_ups: LookUps,
@@ -99,10 +99,11 @@ impl TopicRoutes {
         }
         self.found = id;
         let is_new = !self.was_read || self.entry != entry;
-        // The row of a node on the same store is newer than what a link said before it was written again. Other nodes are
+        // A row of a node on the same store that was read after it withdrew was written again. Other nodes are
         // listed as seeds only, which say nothing new.
         for route in entry.routes.iter().filter(|route| shares_store(&route.node)) {
-            if !entry.tombstones.contains(&route.node) {
+            let is_newer = self.withdrawn.get(&route.node).is_some_and(|before| *before < id);
+            if is_newer && !entry.tombstones.contains(&route.node) {
                 self.withdrawn.remove(&route.node);
             }
         }
@@ -124,9 +125,9 @@ impl TopicRoutes {
     }
 
     /// A node said that it does not serve the topic any more.
-    pub(super) fn withdrawn_by(&mut self, node: &NodeId) {
+    pub(super) fn withdrawn_by(&mut self, node: &NodeId, last: LookUpId) {
         self.learnt.remove(node);
-        self.withdrawn.insert(node.clone());
+        self.withdrawn.insert(node.clone(), last);
     }
 
     /// Notes the lane to a node. Returns whether it was not known.
@@ -154,7 +155,7 @@ impl TopicRoutes {
     pub(super) fn targets(&self, own: &NodeId) -> Vec<(NodeId, RouteState)> {
         // What a link said is newer than the tombstone that an earlier word of the link left in the store.
         let buried = |n: &NodeId| self.entry.tombstones.contains(n) && !self.learnt.contains(n);
-        let gone = |n: &NodeId| n == own || self.withdrawn.contains(n) || buried(n);
+        let gone = |n: &NodeId| n == own || self.withdrawn.contains_key(n) || buried(n);
         let mut states: BTreeMap<&NodeId, RouteState> = BTreeMap::new();
         for route in &self.entry.routes {
             states.insert(&route.node, if route.live { RouteState::Live } else { RouteState::Expired });
