@@ -1,4 +1,4 @@
-//! `liner` inside an actix application: its actors send and receive mesh messages beside their own, and hold recipients,
+//! `liner` inside an actix application: its actors send and receive mesh messages next to their own, and hold recipients,
 //! not the mesh itself. Runs in the application's own actix system.
 //!
 //! `cargo run --release --example actix_app`
@@ -13,7 +13,7 @@ use std::error::Error;
 use std::time::Duration;
 use tokio::sync::mpsc::{self, UnboundedSender};
 
-/// A message of the application: somebody buys something. The answer is the order's number in the mesh.
+/// A message of the application: somebody buys something. The reply is the order's number in the mesh.
 #[derive(Message)]
 #[rtype(result = "Result<String, SendError>")]
 struct Buy {
@@ -48,7 +48,7 @@ impl Handler<Buy> for Shop {
     }
 }
 
-/// Keeps the stock. It answers the application, handles orders from the mesh, and hears of its links.
+/// Keeps the stock. It replies to the application, handles orders from the mesh, and watches its links.
 struct Warehouse {
     stock: HashMap<String, u32>,
     shipped: UnboundedSender<String>,

@@ -21,7 +21,7 @@ type Heard = (String, String, String);
 const NAMES: [&str; 4] = ["ann", "bob", "cid", "eve"];
 const LINES: usize = 5;
 
-/// A node with a topic of its own, which nobody uses here, and the topic it shares with the others.
+/// A node with its own topic, which is not used here, and the topic it shares with the others.
 async fn join(name: &'static str, store: &Store, heard: UnboundedSender<Heard>) -> Result<Addr<LinerSystem>, Failure> {
     let config = store.config(name, &format!("{name}-private")).durability(Durability::WriteBehind);
     let system = LinerSystem::spawn(config).await?;

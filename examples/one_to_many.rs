@@ -16,7 +16,7 @@ use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 type Failure = Box<dyn Error>;
 type News = (String, String);
 
-/// A node that subscribes to the news besides its own topic.
+/// A node that subscribes to the news in addition to its own topic.
 async fn reader(name: &'static str, store: &Store, seen: UnboundedSender<News>) -> Result<Addr<LinerSystem>, Failure> {
     let system = LinerSystem::spawn(store.config(name, "readers")).await?;
     let subscribe = Subscribe::callback("news", move |news| {

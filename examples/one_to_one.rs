@@ -1,5 +1,5 @@
-//! A question and its answer between two nodes: an actor that receives, `reply_to`, headers, and an ack that waits for the
-//! answer to be accepted.
+//! A request and its reply between two nodes: an actor that receives, `reply_to`, headers, and an ack that waits until the
+//! reply is accepted.
 //!
 //! `cargo run --release --example one_to_one`
 
@@ -12,7 +12,7 @@ use std::error::Error;
 use std::time::Duration;
 use tokio::sync::mpsc;
 
-/// Squares numbers. A question counts as handled when its answer is stored: whatever crashes, there is an answer.
+/// Squares numbers. A request counts as handled when its reply is stored, so a reply comes whatever crashes.
 struct Calculator {
     system: Addr<LinerSystem>,
 }

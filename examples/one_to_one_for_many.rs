@@ -19,7 +19,7 @@ use tokio::sync::mpsc;
 const WORKERS: usize = 3;
 const TASKS: usize = 30;
 
-/// Hears of links that come up.
+/// Watches links that come up.
 struct Watcher {
     up: mpsc::UnboundedSender<()>,
 }
@@ -33,7 +33,7 @@ impl Handler<MeshEvent> for Watcher {
 
     fn handle(&mut self, event: MeshEvent, _: &mut Self::Context) {
         if matches!(event, MeshEvent::PeerUp { .. }) {
-            // Once all links are up, nobody listens any more.
+            // Once all links are up, the receiver is dropped.
             let _ = self.up.send(());
         }
     }

@@ -1,5 +1,5 @@
-//! A producer that sends in batches, a consumer that takes them in batches, and the message nobody can handle: it is tried
-//! again, becomes a dead letter, and is replayed once the consumer has been mended.
+//! A producer that sends in batches, a consumer that receives in batches, and a message that cannot be handled: it is
+//! redelivered, becomes a dead letter, and is replayed once the consumer is repaired.
 //!
 //! `cargo run --release --example producer_consumer`
 

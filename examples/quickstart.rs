@@ -11,7 +11,7 @@ use std::error::Error;
 use std::time::Duration;
 use tokio::sync::mpsc;
 
-/// Prints what it gets. Its answer is the ack.
+/// Prints its deliveries. Its reply is the ack.
 struct Billing {
     seen: mpsc::UnboundedSender<String>,
 }

@@ -29,7 +29,7 @@ impl Events {
         Events(events)
     }
 
-    /// Waits for the first event that matches, and answers it.
+    /// Waits for the first event that matches, and returns it.
     pub(crate) async fn wait(&mut self, what: &str, matches: impl Fn(&MeshEvent) -> bool) -> MeshEvent {
         let found = async {
             loop {

@@ -1,4 +1,4 @@
-//! A subscriber that records what it gets and answers by a script.
+//! A subscriber that records its deliveries and replies by a script.
 
 use super::{Node, soon};
 use actix::prelude::*;
@@ -11,7 +11,7 @@ pub(crate) enum Reply {
     Ok,
     Nack(Nack),
     Panic,
-    /// No answer until [`Inbox::release`].
+    /// Withholds the reply until [`Inbox::release`].
     Hold,
 }
 
@@ -55,7 +55,7 @@ pub(crate) struct Inbox {
 }
 
 impl Inbox {
-    /// Answers Ok.
+    /// Replies with `Ok`.
     pub(crate) fn new() -> Self {
         Self::scripted(|_| Reply::Ok)
     }
@@ -112,7 +112,7 @@ impl Inbox {
         self.held.lock().expect("not poisoned").len()
     }
 
-    /// Answers all that are held, in order.
+    /// Replies to all deliveries that are held, in order.
     pub(crate) fn release(&self, answer: &Result<(), Nack>) {
         for held in self.held.lock().expect("not poisoned").drain(..) {
             let _ = held.send(answer.clone());

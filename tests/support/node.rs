@@ -45,7 +45,7 @@ impl Node {
         until("the threads end", || async { !addr.connected() }).await;
     }
 
-    /// Sends a message of the interface and awaits the answer.
+    /// Sends a message of the interface and awaits the reply.
     pub(crate) async fn call<M>(&self, message: M) -> M::Result
     where
         M: Message + Send + 'static,
@@ -66,7 +66,7 @@ impl Node {
         assert_eq!(receipts.len(), texts.len());
     }
 
-    /// That a send is refused because nobody serves the topic.
+    /// Asserts that a send is refused because nobody serves the topic.
     pub(crate) async fn has_no_route(&self, topic: &str) {
         let gone = self.call(SendTo::new(topic, "to nobody")).await;
         assert!(matches!(gone, Err(SendError::NoRoute(_))), "{gone:?}");

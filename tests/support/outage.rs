@@ -32,7 +32,7 @@ impl<S: Send + 'static> World<S> {
         self.server.as_mut().expect("no outage has it")
     }
 
-    /// Sends one message after the other while the outage lasts, and twenty before and behind it.
+    /// Sends one message after the other while the outage lasts, and twenty before and after it.
     pub(crate) async fn during(&mut self, outage: impl FnOnce(&mut S) + Send + 'static) {
         self.send(20).await;
         let mut server = self.server.take().expect("no outage has it");

@@ -85,7 +85,7 @@ impl Proxy {
         self.flow.send_replace(Flow::Forward);
     }
 
-    /// Waits until more than `n` connections were taken, and answers how many.
+    /// Waits until more than `n` connections were taken, and returns how many.
     pub(crate) async fn taken_more_than(&self, n: u64) -> u64 {
         let mut taken = self.taken.clone();
         *super::soon("a connection", taken.wait_for(|taken| *taken > n)).await.expect("the proxy lives")
