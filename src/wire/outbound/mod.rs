@@ -152,7 +152,7 @@ impl Outbound {
 
     /// Returns whether [`Outbound::poll_transmit`] may have something to return.
     pub fn has_transmit(&self) -> bool {
-        self.is_up() && !(self.buffers.is_empty() && !self.schedule.has_turn())
+        self.is_up() && (!self.buffers.is_empty() || self.schedule.has_turn())
     }
 
     /// Returns whether the transmit buffer is full. Senders that can wait should pause until
