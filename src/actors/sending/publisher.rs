@@ -1,4 +1,4 @@
-//! Publisher: the fast path to one topic.
+//! Publisher: sends to one topic without a message to an actor.
 
 use crate::actors::messages::{Options, Outgoing, Receipt};
 use crate::actors::node::Node;
@@ -125,7 +125,7 @@ impl Publisher {
         }
     }
 
-    /// The slow path: the topic's queue, behind whatever waits there already.
+    /// Adds the message to the topic's queue, after those that wait there already.
     fn queue(&self, headers: &Headers, payload: &[u8]) -> Progress {
         let ticket = match self.table.take_ticket(&self.node) {
             Ok(ticket) => ticket,

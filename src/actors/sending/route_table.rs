@@ -1,4 +1,5 @@
-//! Where a topic's messages can go, as everybody who sends sees it: a snapshot per topic, read without a lock.
+//! RouteTable: the targets of one topic, shared by everybody who sends to it. It is a snapshot that is replaced as a whole
+//! and read without a lock.
 
 use crate::actors::messages::{MeshEvent, Options, Receipt};
 use crate::actors::node::Node;
@@ -54,7 +55,7 @@ pub(crate) struct RouteTable {
 /// A message that was offered.
 pub(crate) enum Offered {
     Accepted(Receipt),
-    /// The waiter hears of the commit.
+    /// The waiter gets the receipt after the commit.
     Committing,
 }
 
@@ -124,7 +125,7 @@ pub(crate) fn guarantee(mode: Mode) -> Guarantee {
 }
 
 impl Target {
-    // What it answers is large, and mostly looked at at once.
+    // Its result is large, and mostly used at once.
     #[inline(always)]
     pub(crate) fn offer(&self, offer: &mut Offer<'_>) -> Result<Offered, OfferError> {
         let (headers, body) = (offer.headers, offer.body);
@@ -169,7 +170,7 @@ impl Offer<'_> {
     }
 }
 
-/// When the write loop of a link hears that there is something to transmit.
+/// When the write loop of a link is notified that there is something to transmit.
 pub(crate) enum Wake<'a> {
     Now,
     /// The caller wakes these, after a while: waking another thread costs more than sending a message.
@@ -185,7 +186,7 @@ impl Wake<'_> {
     }
 }
 
-/// What came of trying the fast path.
+/// The result of [`try_send`].
 pub(crate) enum TrySend {
     Done(Result<Receipt, SendError>),
     Committing(oneshot::Receiver<Result<Receipt, SendError>>),

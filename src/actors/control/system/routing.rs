@@ -1,4 +1,4 @@
-//! Routing: what the system hears of peers and topics goes into the routing machine, and what that wants done is done.
+//! Routing: news of peers and topics goes into the routing machine, and its events are carried out.
 
 use super::*;
 use crate::actors::sending::queue::{LaneOpened, LookUp};

@@ -1,30 +1,29 @@
-//! How the system takes messages to send.
+//! Taking messages to send, and replying to those who wait for their receipts.
 
 use super::*;
 use std::time::Instant;
 
-/// Messages taken from the mailbox before links are woken and replies are given.
+/// Messages taken from the mailbox before links are woken and replies are sent.
 const FLUSH_EVERY: usize = 64;
 
-/// What a [`SendTo`] is answered.
+/// The result of a [`SendTo`].
 type SendResult = Result<Receipt, SendError>;
 
-/// Those who wait for the replies to their sends. To wake another thread costs more than to take a message, so they are
-/// given together.
+/// The replies to sends. Waking another thread costs more than taking a message, so they are sent together.
 #[derive(Default)]
 pub(super) struct Replies {
-    /// Known, and not given yet.
+    /// Known, and not sent yet.
     known: RefCell<Vec<(OneshotSender<SendResult>, SendResult)>>,
-    late: RefCell<FuturesUnordered<Late>>,
+    delayed: RefCell<FuturesUnordered<DelayedReply>>,
 }
 
-/// A reply that is not known yet: given when it is.
-struct Late {
+/// A reply that is not known yet. It is sent as soon as it is.
+struct DelayedReply {
     answer: oneshot::Receiver<SendResult>,
     reply: Option<OneshotSender<SendResult>>,
 }
 
-impl Late {
+impl DelayedReply {
     fn give(&mut self, result: SendResult) {
         if let Some(reply) = self.reply.take() {
             let _ = reply.send(result);
@@ -32,7 +31,7 @@ impl Late {
     }
 }
 
-impl Future for Late {
+impl Future for DelayedReply {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<()> {
@@ -41,7 +40,7 @@ impl Future for Late {
 }
 
 impl Replies {
-    fn give_known(&self) {
+    fn send_known(&self) {
         for (reply, result) in self.known.borrow_mut().drain(..) {
             let _ = reply.send(result);
         }
@@ -49,15 +48,15 @@ impl Replies {
 
     /// The system ends: what is not known by now will not be.
     pub(super) fn close(&self) {
-        for mut late in self.late.take() {
-            let result = late.answer.try_recv().ok().flatten();
-            late.give(result.unwrap_or_else(SendResult::closed));
+        for mut delayed in self.delayed.take() {
+            let result = delayed.answer.try_recv().ok().flatten();
+            delayed.give(result.unwrap_or_else(SendResult::closed));
         }
     }
 }
 
-/// Wakes the links that have something to transmit, and gives the replies. A future of the actor, and as such polled
-/// whenever its mailbox is empty.
+/// Wakes the links that have something to transmit, and sends the replies. It is a future of the actor, and as such polled
+/// whenever the mailbox is empty.
 pub(crate) struct Flush;
 
 impl ActorFuture<LinerSystem> for Flush {
@@ -71,7 +70,7 @@ impl ActorFuture<LinerSystem> for Flush {
     ) -> Poll<()> {
         system.unflushed = 0;
         system.flush();
-        while let Poll::Ready(Some(())) = system.replies.late.borrow_mut().poll_next_unpin(cx) {}
+        while let Poll::Ready(Some(())) = system.replies.delayed.borrow_mut().poll_next_unpin(cx) {}
         Poll::Pending
     }
 }
@@ -82,7 +81,7 @@ impl LinerSystem {
         if topic == self.node.topic { Err(SendError::SelfTopic(topic)) } else { Ok(topic) }
     }
 
-    /// Puts something into a topic's queue.
+    /// Adds a send to the queue of its topic.
     fn queue(
         &mut self,
         ctx: &Context<Self>,
@@ -124,26 +123,26 @@ impl LinerSystem {
         self.topics.waiting_sends()
     }
 
-    pub(super) fn send_to(&mut self, ctx: &mut Context<Self>, send: SendTo) -> Answer<SendResult> {
+    pub(super) fn send_to(&mut self, ctx: &mut Context<Self>, send: SendTo) -> Reply<SendResult> {
         self.flush_now_and_then();
         let SendTo { topic, outgoing, options } = send;
         let table = match self.last_table.take() {
             Some(table) if topic.as_ref().is_ok_and(|topic| *topic == table.topic) => table,
             _ => match self.check_topic(topic) {
                 Ok(topic) => self.table(ctx, &topic),
-                Err(error) => return Answer::Now(Err(error)),
+                Err(error) => return Reply::Now(Err(error)),
             },
         };
         let payload = match Payload::new(outgoing.payload) {
             Ok(payload) => payload,
-            Err(error) => return Answer::Now(Err(error.into())),
+            Err(error) => return Reply::Now(Err(error.into())),
         };
         let body = Body::Shared(&payload);
         let answer =
             match try_send(&self.node, &table, &outgoing.headers, body, options, Wake::Later(&mut self.to_wake)) {
-                TrySend::Done(result) => Answer::Now(result),
-                TrySend::Ahead(receipt, _) => Answer::Now(Ok(receipt)),
-                TrySend::Committing(commit) => Answer::Later(commit),
+                TrySend::Done(result) => Reply::Now(result),
+                TrySend::Ahead(receipt, _) => Reply::Now(Ok(receipt)),
+                TrySend::Committing(commit) => Reply::Later(commit),
                 TrySend::Blocked => {
                     let outgoing = Outgoing { headers: outgoing.headers, payload: payload.into_bytes() };
                     self.later(ctx, &table, options, |reply| SendRequest::One(outgoing, reply))
@@ -165,7 +164,7 @@ impl LinerSystem {
         for link in self.to_wake.drain(..) {
             link.flow.wake();
         }
-        self.replies.give_known();
+        self.replies.send_known();
     }
 
     pub(super) fn later<T>(
@@ -174,25 +173,25 @@ impl LinerSystem {
         table: &Arc<RouteTable>,
         options: Options,
         request: impl FnOnce(oneshot::Sender<Result<T, SendError>>) -> SendRequest,
-    ) -> Answer<Result<T, SendError>> {
+    ) -> Reply<Result<T, SendError>> {
         let (reply, answer) = oneshot::channel();
         match self.queue(ctx, table, request(reply), options) {
-            Ok(()) => Answer::Later(answer),
-            Err(error) => Answer::Now(Err(error)),
+            Ok(()) => Reply::Later(answer),
+            Err(error) => Reply::Now(Err(error)),
         }
     }
 }
 
-/// A reply that is there, or will be. As public as the handlers whose result it is.
+/// A reply that is known, or will be. As public as the handlers whose result it is.
 #[allow(unreachable_pub)]
-pub enum Answer<T> {
-    /// It is there.
+pub enum Reply<T> {
+    /// It is known.
     Now(T),
     /// It will be.
     Later(oneshot::Receiver<T>),
 }
 
-/// What to reply when the system ended before there was an answer.
+/// The reply when the system ended before there was a result.
 pub(super) trait Closed {
     fn closed() -> Self;
 }
@@ -209,7 +208,7 @@ impl<T> Closed for Result<T, SendBatchError> {
     }
 }
 
-impl<A, M> MessageResponse<A, M> for Answer<M::Result>
+impl<A, M> MessageResponse<A, M> for Reply<M::Result>
 where
     A: Actor,
     M: Message,
@@ -218,36 +217,36 @@ where
     fn handle(self, _: &mut A::Context, reply: Option<OneshotSender<M::Result>>) {
         let Some(reply) = reply else { return };
         match self {
-            Answer::Now(result) => drop(reply.send(result)),
-            Answer::Later(result) => drop(actix_rt::spawn(result.map(|result| {
+            Reply::Now(result) => drop(reply.send(result)),
+            Reply::Later(result) => drop(actix_rt::spawn(result.map(|result| {
                 let _ = reply.send(result.unwrap_or_else(|_| M::Result::closed()));
             }))),
         }
     }
 }
 
-/// The answer to a [`SendTo`], to be given together with others.
+/// The reply to a [`SendTo`], sent together with others.
 #[allow(unreachable_pub)]
-pub struct Gathered {
-    answer: Answer<SendResult>,
+pub struct CoalescedReply {
+    answer: Reply<SendResult>,
     replies: Rc<Replies>,
 }
 
-impl MessageResponse<LinerSystem, SendTo> for Gathered {
+impl MessageResponse<LinerSystem, SendTo> for CoalescedReply {
     fn handle(self, _: &mut Context<LinerSystem>, reply: Option<OneshotSender<SendResult>>) {
         let Some(reply) = reply else { return };
         match self.answer {
-            Answer::Now(result) => self.replies.known.borrow_mut().push((reply, result)),
-            Answer::Later(answer) => self.replies.late.borrow_mut().push(Late { answer, reply: Some(reply) }),
+            Reply::Now(result) => self.replies.known.borrow_mut().push((reply, result)),
+            Reply::Later(answer) => self.replies.delayed.borrow_mut().push(DelayedReply { answer, reply: Some(reply) }),
         }
     }
 }
 
 impl Handler<SendTo> for LinerSystem {
-    type Result = Gathered;
+    type Result = CoalescedReply;
 
     fn handle(&mut self, send: SendTo, ctx: &mut Self::Context) -> Self::Result {
-        Gathered { answer: self.send_to(ctx, send), replies: self.replies.clone() }
+        CoalescedReply { answer: self.send_to(ctx, send), replies: self.replies.clone() }
     }
 }
 
@@ -264,7 +263,7 @@ impl Handler<Enqueue> for LinerSystem {
 }
 
 impl Handler<SendAll> for LinerSystem {
-    type Result = Answer<Result<Vec<Receipt>, SendError>>;
+    type Result = Reply<Result<Vec<Receipt>, SendError>>;
 
     fn handle(&mut self, SendAll { topic, outgoing, options }: SendAll, ctx: &mut Self::Context) -> Self::Result {
         match self.check_topic(topic) {
@@ -272,23 +271,23 @@ impl Handler<SendAll> for LinerSystem {
                 let table = self.table(ctx, &topic);
                 self.later(ctx, &table, options, |reply| SendRequest::All(outgoing, reply))
             }
-            Err(error) => Answer::Now(Err(error)),
+            Err(error) => Reply::Now(Err(error)),
         }
     }
 }
 
 impl Handler<SendBatch> for LinerSystem {
-    type Result = Answer<Result<Vec<Receipt>, SendBatchError>>;
+    type Result = Reply<Result<Vec<Receipt>, SendBatchError>>;
 
     fn handle(&mut self, SendBatch { topic, messages, options }: SendBatch, ctx: &mut Self::Context) -> Self::Result {
-        let refuse = |error| Answer::Now(Err(SendBatchError { accepted: Vec::new(), error }));
+        let refuse = |error| Reply::Now(Err(SendBatchError { accepted: Vec::new(), error }));
         let table = match self.check_topic(topic) {
             Ok(topic) => self.table(ctx, &topic),
             Err(error) => return refuse(error),
         };
         let (reply, answer) = oneshot::channel();
         match self.queue(ctx, &table, SendRequest::Batch(messages, reply), options) {
-            Ok(()) => Answer::Later(answer),
+            Ok(()) => Reply::Later(answer),
             Err(error) => refuse(error),
         }
     }
@@ -324,12 +323,12 @@ mod tests {
     #[test]
     fn nobody_waits_for_a_system_that_ended() {
         let replies = Replies::default();
-        let late = || {
+        let delayed = || {
             let ((answer, waits), (reply, heard)) = (oneshot::channel(), replying::channel());
-            replies.late.borrow_mut().push(Late { answer: waits, reply: Some(reply) });
+            replies.delayed.borrow_mut().push(DelayedReply { answer: waits, reply: Some(reply) });
             (answer, heard)
         };
-        let ((answer, mut answered), (_pending, mut pending)) = (late(), late());
+        let ((answer, mut answered), (_pending, mut pending)) = (delayed(), delayed());
         answer.send(Err(SendError::Deadline)).expect("is waited for");
         replies.close();
         assert!(matches!(answered.try_recv(), Ok(Err(SendError::Deadline))));

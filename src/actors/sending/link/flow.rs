@@ -1,4 +1,4 @@
-//! Who wakes a link's write loop, and who waits for it.
+//! Flow: wakes the write loop of a link, and lets senders wait for the connection.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::Notify;

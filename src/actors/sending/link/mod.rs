@@ -1,11 +1,11 @@
-//! The shared end of a link: the sending machine behind one short lock, and those who wait for its answers.
+//! The shared end of a link: the sending machine under one short lock, and those who wait for commits.
 //!
 //! Whoever sends takes the lock for the time it takes to encode a message into the transmit buffer. The write loop takes
 //! it to swap that buffer. Nothing is awaited, and no store is asked, under it.
 
+mod connection;
+mod contents;
 mod flow;
-mod look;
-mod transport;
 
 use crate::actors::messages::Receipt;
 use crate::actors::node::{Node, count};
@@ -39,7 +39,7 @@ pub(crate) type Waiter = oneshot::Sender<Result<Receipt, SendError>>;
 
 /// What an offer leaves to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct After {
+pub(crate) struct AfterOffer {
     /// The write loop does not know that there is something to transmit: the caller has to call [`Flow::wake`].
     pub(crate) wake: bool,
     /// The connection is slower than those who send: see [`Flow::progress`].
@@ -59,7 +59,7 @@ struct LaneEnd {
     waiters: VecDeque<(Seq, Waiter)>,
 }
 
-struct State {
+struct LinkState {
     outbound: Outbound,
     lanes: Vec<LaneEnd>,
     /// A `Drive` is on its way.
@@ -80,7 +80,7 @@ struct State {
 pub(crate) struct Link {
     pub(crate) peer: NodeId,
     node: Arc<Node>,
-    state: Mutex<State>,
+    state: Mutex<LinkState>,
     up: AtomicBool,
     /// Where the peer can be dialled, as far as known.
     addrs: Mutex<Vec<String>>,
@@ -93,7 +93,7 @@ pub(crate) struct Link {
 
 impl Link {
     pub(crate) fn new(peer: NodeId, node: Arc<Node>) -> Self {
-        let state = State {
+        let state = LinkState {
             outbound: Outbound::new(node.outbound()),
             lanes: Vec::new(),
             scheduled: false,
@@ -130,7 +130,7 @@ impl Link {
         self.addrs.lock().clone()
     }
 
-    /// Answers whether they changed.
+    /// Returns whether they changed.
     pub(crate) fn set_addrs(&self, addrs: Vec<String>) -> bool {
         let mut current = self.addrs.lock();
         let changed = *current != addrs;
@@ -207,14 +207,14 @@ impl Link {
     // ---- sending ----
 
     #[inline]
-    fn receipt(state: &State, lane: LaneIx, seq: Seq) -> Receipt {
+    fn receipt(state: &LinkState, lane: LaneIx, seq: Seq) -> Receipt {
         let end = &state.lanes[lane.0 as usize];
         let incarnation = if seq == Seq::ZERO { NO_INCARNATION } else { end.incarnation };
         Receipt { id: MessageId { lane: end.id.clone(), incarnation, seq } }
     }
 
-    /// Offers an at-least-once message. With [`AcceptMode::Stored`], `waiter` hears of the commit; otherwise the receipt is
-    /// good at once. Then do what is left to do.
+    /// Offers an at-least-once message. With [`AcceptMode::Stored`], `waiter` gets the receipt after the commit; otherwise
+    /// the receipt is valid at once.
     pub(crate) fn offer(
         &self,
         lane: LaneIx,
@@ -222,7 +222,7 @@ impl Link {
         body: Body<'_>,
         promise: AcceptMode,
         waiter: &mut Option<Waiter>,
-    ) -> Result<(Receipt, After), OfferError> {
+    ) -> Result<(Receipt, AfterOffer), OfferError> {
         let mut state = self.state.lock();
         let seq = state.outbound.offer(Instant::now, lane, headers, body, promise)?;
         if let AcceptMode::Stored { .. } = promise
@@ -242,7 +242,7 @@ impl Link {
         lane: LaneIx,
         headers: &Headers,
         body: Body<'_>,
-    ) -> Result<(Receipt, After), OfferError> {
+    ) -> Result<(Receipt, AfterOffer), OfferError> {
         let mut state = self.state.lock();
         match state.outbound.offer_direct(lane, headers, body) {
             Ok(()) => {}
@@ -253,30 +253,37 @@ impl Link {
     }
 
     #[inline]
-    fn taken(&self, state: &mut State, lane: LaneIx, seq: Seq, headers: &Headers, body: Body<'_>) -> (Receipt, After) {
+    fn taken(
+        &self,
+        state: &mut LinkState,
+        lane: LaneIx,
+        seq: Seq,
+        headers: &Headers,
+        body: Body<'_>,
+    ) -> (Receipt, AfterOffer) {
         state.uncounted.add(headers.encoded().len() + body.bytes().len());
         let ahead = state.outbound.is_congested();
         if ahead {
             self.flow.fall_behind();
         }
-        (Self::receipt(state, lane, seq), After { wake: Self::is_wake_due(state), ahead })
+        (Self::receipt(state, lane, seq), AfterOffer { wake: Self::is_wake_due(state), ahead })
     }
 
     /// Whether the caller is the one that has to wake the write loop.
-    fn is_wake_due(state: &mut State) -> bool {
+    fn is_wake_due(state: &mut LinkState) -> bool {
         let due = state.is_idle && state.outbound.has_transmit();
         state.is_idle &= !due;
         due
     }
 
     /// Wakes the write loop if there is something it does not know of.
-    fn wake(&self, state: &mut State) {
+    fn wake(&self, state: &mut LinkState) {
         if Self::is_wake_due(state) {
             self.flow.wake();
         }
     }
 
-    fn count(&self, state: &mut State) {
+    fn count(&self, state: &mut LinkState) {
         let Volume { messages, bytes } = std::mem::take(&mut state.uncounted);
         if messages > 0 {
             count(&self.node.counters.accepted, messages);
@@ -284,7 +291,7 @@ impl Link {
         }
     }
 
-    fn note_progress(&self, state: &State) {
+    fn note_progress(&self, state: &LinkState) {
         if state.outbound.has_caught_up() {
             self.flow.caught_up();
         }
@@ -302,7 +309,7 @@ impl Link {
         self.wake(&mut state);
     }
 
-    fn schedule(&self, state: &mut State) {
+    fn schedule(&self, state: &mut LinkState) {
         if !std::mem::replace(&mut state.scheduled, true)
             && let Some(sender) = &state.sender
         {
@@ -337,13 +344,13 @@ impl Link {
         (events, state.outbound.poll_timeout())
     }
 
-    fn accepted(state: &mut State, lane: LaneIx, through: Seq) {
+    fn accepted(state: &mut LinkState, lane: LaneIx, through: Seq) {
         while let Some((seq, waiter)) = state.lanes[lane.0 as usize].waiters.pop_front_if(|(seq, _)| *seq <= through) {
             let _ = waiter.send(Ok(Self::receipt(state, lane, seq)));
         }
     }
 
-    fn rejected(state: &mut State, lane: LaneIx, seq: Seq, why: Rejection) {
+    fn rejected(state: &mut LinkState, lane: LaneIx, seq: Seq, why: Rejection) {
         let error = match (why, &state.store_error) {
             (Rejection::Store, Some(error)) => SendError::Store(error.clone()),
             (Rejection::Store | Rejection::Deadline, _) => SendError::Deadline,
@@ -351,7 +358,7 @@ impl Link {
         Self::answer(state, lane, seq, error);
     }
 
-    fn answer(state: &mut State, lane: LaneIx, seq: Seq, error: SendError) {
+    fn answer(state: &mut LinkState, lane: LaneIx, seq: Seq, error: SendError) {
         let waiters = &mut state.lanes[lane.0 as usize].waiters;
         if let Ok(at) = waiters.binary_search_by_key(&seq, |(seq, _)| *seq)
             && let Some((_, waiter)) = waiters.remove(at)

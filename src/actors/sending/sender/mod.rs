@@ -1,7 +1,7 @@
 //! Sender: one per peer. It dials, backs off and dials again, carries bytes between the connection and the link's
 //! machine, and carries out what the machine asks for.
 
-mod refusal;
+mod refused_message;
 
 use crate::actors::connection::{Connection, ConnectionError, dial, read_loop, write_loop};
 use crate::actors::messages::MeshEvent;
@@ -17,7 +17,7 @@ use crate::wire::backoff::Backoff;
 use crate::wire::frame::{CloseCode, LaneIx, RefuseCode, Welcome};
 use crate::wire::outbound::{AppendOutcome, LoadedPage, Numbered, OutboundEvent, PeerLimits};
 use actix::prelude::*;
-use refusal::Refusal;
+use refused_message::RefusedMessage;
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::task::JoinHandle;
@@ -50,7 +50,7 @@ pub(crate) struct SenderPeers {
     pub(crate) system: Recipient<PeerNews>,
 }
 
-enum State {
+enum SenderState {
     /// Waits for the next attempt, or for an address.
     Waiting,
     Dialing,
@@ -66,7 +66,7 @@ pub(crate) struct Sender {
     node: Arc<Node>,
     link: Arc<Link>,
     peers: SenderPeers,
-    state: State,
+    state: SenderState,
     backoff: Backoff,
     redial: Option<SpawnHandle>,
     timer: Timer,
@@ -82,7 +82,7 @@ impl Sender {
             node,
             link,
             peers,
-            state: State::Waiting,
+            state: SenderState::Waiting,
             backoff,
             redial: None,
             timer: Timer::default(),
@@ -93,7 +93,7 @@ impl Sender {
     // ---- the connection ----
 
     fn dial(&mut self, ctx: &mut Context<Self>) {
-        if !matches!(self.state, State::Waiting) {
+        if !matches!(self.state, SenderState::Waiting) {
             return;
         }
         if let Some(redial) = self.redial.take() {
@@ -103,12 +103,12 @@ impl Sender {
         if addrs.is_empty() {
             return;
         }
-        self.state = State::Dialing;
+        self.state = SenderState::Dialing;
         self.link.dialing();
         let (node, peer) = (self.node.clone(), self.link.peer.clone());
         let attempt = async move { dial(&node, &peer, &addrs).await };
         ctx.spawn(attempt.into_actor(self).map(|result, actor, ctx| match result {
-            _ if matches!(actor.state, State::Stopped) => {}
+            _ if matches!(actor.state, SenderState::Stopped) => {}
             Ok((connection, welcome)) => actor.connected(ctx, connection, welcome),
             Err(error) => actor.dial_failed(ctx, error),
         }));
@@ -130,7 +130,7 @@ impl Sender {
     }
 
     fn wait(&mut self, ctx: &mut Context<Self>) {
-        self.state = State::Waiting;
+        self.state = SenderState::Waiting;
         let delay = self.backoff.next_delay(random());
         self.redial = Some(ctx.run_later(delay, |actor, ctx| {
             actor.redial = None;
@@ -161,7 +161,7 @@ impl Sender {
             let error = write_loop(writer, || link.poll_transmit(), done, || link.flow.transmit()).await;
             addr.do_send(Ended { generation, reason: error.to_string() });
         };
-        self.state = State::Connected { tasks: [actix_rt::spawn(read), actix_rt::spawn(write)] };
+        self.state = SenderState::Connected { tasks: [actix_rt::spawn(read), actix_rt::spawn(write)] };
         let peer = self.link.peer.clone();
         tracing::info!(node = %self.node.id, %peer, "link up");
         self.node.event(MeshEvent::PeerUp { peer: peer.clone() });
@@ -171,7 +171,7 @@ impl Sender {
     }
 
     fn disconnect(&mut self, ctx: &mut Context<Self>, reason: &str) {
-        let State::Connected { tasks } = &self.state else { return };
+        let SenderState::Connected { tasks } = &self.state else { return };
         for task in tasks {
             task.abort();
         }
@@ -229,7 +229,7 @@ impl Sender {
                 return self.link.lane(lane).0.map(|lane| Acked { lane, through, has_rows });
             }
             OutboundEvent::Refused { lane, seq, incarnation, message, code, text } => {
-                self.refused(ctx, lane, Refusal { seq, incarnation, message, code, text });
+                self.refused(ctx, lane, RefusedMessage { seq, incarnation, message, code, text });
             }
             OutboundEvent::PeerSubscribed(topic) => {
                 self.peers.system.do_send(PeerNews::Serves { node: peer, topic, serves: true });
@@ -313,11 +313,11 @@ impl Actor for Sender {
 
 impl Supervised for Sender {
     fn restarting(&mut self, _: &mut Self::Context) {
-        if let State::Connected { tasks } = &self.state {
+        if let SenderState::Connected { tasks } = &self.state {
             tasks.iter().for_each(JoinHandle::abort);
             self.link.disconnected();
         }
-        self.state = State::Waiting;
+        self.state = SenderState::Waiting;
         self.timer.fired();
         self.redial = None;
     }
@@ -356,7 +356,7 @@ impl Handler<Stop> for Sender {
     /// A supervised actor is restarted whenever it ends while it has an address. So it rests, and ends when the last
     /// address is gone.
     fn handle(&mut self, _: Stop, ctx: &mut Self::Context) {
-        if let State::Connected { tasks } = &self.state {
+        if let SenderState::Connected { tasks } = &self.state {
             tasks.iter().for_each(JoinHandle::abort);
             self.link.disconnected();
         }
@@ -365,7 +365,7 @@ impl Handler<Stop> for Sender {
         }
         self.timer.stop(ctx);
         self.generation += 1;
-        self.state = State::Stopped;
+        self.state = SenderState::Stopped;
         self.link.attach(None);
     }
 }

@@ -1,9 +1,9 @@
-//! What the receiver will never take becomes a dead letter here.
+//! RefusedMessage: a message that the receiver will never take becomes a dead letter in the sender's store.
 
 use super::*;
 
 /// What a receiver said when it refused a message.
-pub(super) struct Refusal {
+pub(super) struct RefusedMessage {
     pub(super) seq: Seq,
     pub(super) incarnation: Incarnation,
     pub(super) message: Option<Body>,
@@ -13,7 +13,7 @@ pub(super) struct Refusal {
 
 impl Sender {
     /// Keeps a refused message as a dead letter. Its body may have to be read first.
-    pub(super) fn refused(&mut self, ctx: &mut Context<Self>, lane: LaneIx, refusal: Refusal) {
+    pub(super) fn refused(&mut self, ctx: &mut Context<Self>, lane: LaneIx, refusal: RefusedMessage) {
         let (Some(key), id) = self.link.lane(lane) else { return };
         if refusal.message.is_none() {
             let limit = PageLimit { messages: 1, bytes: usize::MAX };
@@ -23,7 +23,7 @@ impl Sender {
                     let found = page.messages.into_iter().find(|m| m.seq == refusal.seq);
                     match found {
                         Some(found) => {
-                            actor.refused(ctx, lane, Refusal { message: Some(found.message), ..refusal });
+                            actor.refused(ctx, lane, RefusedMessage { message: Some(found.message), ..refusal });
                         }
                         // Cleared meanwhile: there is nothing to keep.
                         None => actor.settle_refused(ctx, lane, refusal.seq),

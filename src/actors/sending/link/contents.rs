@@ -1,4 +1,4 @@
-//! Looking into a link: what it holds, and whether it is at rest.
+//! The contents of a link: what it holds in memory, and whether anything waits for acks.
 
 use super::*;
 

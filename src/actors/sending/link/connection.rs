@@ -54,7 +54,7 @@ impl Link {
         bytes
     }
 
-    /// What [`Link::poll_transmit`] answered was written.
+    /// The bytes that [`Link::poll_transmit`] returned were written.
     pub(crate) fn transmitted(&self, bytes: Bytes) {
         self.state.lock().outbound.handle_transmitted(bytes);
     }
