@@ -1,6 +1,10 @@
 //! The rules of the tree that a compiler does not check: who may name whom, how large things may be, and what no source
 //! contains. `ARCHITECTURE.md` says why.
 
+#[path = "structure/imports.rs"]
+mod imports;
+
+use imports::{Crate, cycle, layers};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -20,6 +24,40 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("wire", &["types", "wire"]),
     ("stores", &["types", "stores"]),
 ];
+
+/// The crates whose imports are looked at.
+const CRATES: &[&str] =
+    &["src", "ffi/src", "benches/versus/src", "benches/versus/work/src", "benches/versus/broker/src"];
+
+/// Within the actors: what each module may import of the others. Sending and receiving are siblings that do not know
+/// each other.
+const ACTORS_MAY_IMPORT: &[(&str, &[&str])] = &[
+    ("messages", &[]),
+    ("node", &["messages"]),
+    ("connection", &["node"]),
+    ("storing", &["messages", "node"]),
+    ("sending", &["messages", "node", "connection", "storing"]),
+    ("receiving", &["messages", "node", "connection", "storing"]),
+    ("control", &["messages", "node", "connection", "storing", "sending", "receiving"]),
+];
+
+/// Within the stores: backends do not know each other.
+const STORES_MAY_IMPORT: &[(&str, &[&str])] = &[
+    ("contract", &[]),
+    ("shared", &["contract"]),
+    ("legacy", &["contract", "shared"]),
+    ("server", &["contract", "shared"]),
+    ("memory", &["contract", "shared"]),
+    ("sqlite", &["contract", "shared", "legacy"]),
+    ("postgres", &["contract", "shared", "legacy", "server"]),
+    ("redis", &["contract", "shared", "legacy", "server"]),
+];
+
+/// Direct children of `src/actors` and of `src/stores`: a reader keeps about so many in mind.
+const MAX_MODULES: usize = 8;
+
+/// Dependencies between the modules of `src/actors`.
+const MAX_DEPENDENCIES: usize = 20;
 
 /// Where there are sources.
 const EVERYWHERE: &[&str] = &["src", "tests", "examples", "benches", "ffi"];
@@ -202,6 +240,60 @@ fn parts_name_only_those_below_them() {
         broken.extend(strangers.map(|name| format!("{}: {part} names {name}", source.path)));
     }
     nothing(&broken, "types, config and error stand below wire and stores, which do not know each other");
+}
+
+/// The crate whose sources lie in `dir`.
+fn read_crate(dir: &str) -> Crate {
+    let found = sources(&[dir]);
+    let below = |source: &Source| source.path[dir.len() + 1..].to_owned();
+    let read: Vec<_> = found.iter().filter(|s| !s.is_tests()).map(|s| (below(s), s.production())).collect();
+    Crate::new(read.iter().map(|(path, code)| (path.as_str(), *code)))
+}
+
+/// Checks the imports between the children of `folder` against `allowed`.
+fn children_import_only_what_they_may(folder: &str, allowed: &[(&str, &[&str])]) {
+    let graph = read_crate("src").graph(&[folder]);
+    let known: Vec<_> = graph.keys().map(String::as_str).collect();
+    let mut expected: Vec<_> = allowed.iter().map(|(module, _)| *module).collect();
+    expected.sort_unstable();
+    assert_eq!(known, expected, "every module of src/{folder} has its rule");
+    let mut broken = Vec::new();
+    for (module, may) in allowed {
+        let strangers = graph[*module].iter().filter(|name| !may.contains(&name.as_str()));
+        broken.extend(strangers.map(|name| format!("src/{folder}/{module} imports {name}")));
+    }
+    nothing(&broken, "the modules of a folder import only those below them");
+    let dependencies: usize = graph.values().map(|names| names.len()).sum();
+    println!("src/{folder}: {} modules, {dependencies} dependencies, {} layers", graph.len(), layers(&graph));
+    assert!(graph.len() <= MAX_MODULES, "src/{folder} has {} modules, at most {MAX_MODULES}", graph.len());
+    assert!(
+        folder != "actors" || dependencies <= MAX_DEPENDENCIES,
+        "{dependencies} dependencies in src/{folder}, at most {MAX_DEPENDENCIES}"
+    );
+}
+
+#[test]
+fn actors_import_only_those_below_them() {
+    children_import_only_what_they_may("actors", ACTORS_MAY_IMPORT);
+}
+
+#[test]
+fn stores_import_only_those_below_them() {
+    children_import_only_what_they_may("stores", STORES_MAY_IMPORT);
+}
+
+#[test]
+fn no_imports_go_in_circles() {
+    let mut broken = Vec::new();
+    for dir in CRATES {
+        let read = read_crate(dir);
+        for folder in read.folders() {
+            let names: Vec<_> = folder.iter().map(String::as_str).collect();
+            let found = cycle(&read.graph(&names));
+            broken.extend(found.map(|names| format!("{dir}/{}: {}", folder.join("/"), names.join(" → "))));
+        }
+    }
+    nothing(&broken, "modules of one folder do not import each other in circles");
 }
 
 #[test]
