@@ -2,7 +2,7 @@
 
 use crate::config::ConfigError;
 use crate::stores::{OpenError, StoreError};
-use crate::types::{EmptyPayload, HeadersError, NameError, NodeId, Topic};
+use crate::types::{EmptyPayload, HeadersError, NameError, NodeId, Receipt, Topic};
 use std::io;
 
 /// Error of [`LinerSystem::spawn`](crate::LinerSystem::spawn).
@@ -101,7 +101,7 @@ impl SendError {
 #[non_exhaustive]
 pub struct SendBatchError {
     /// The receipts of the messages before the one that failed. They will be delivered.
-    pub accepted: Vec<crate::Receipt>,
+    pub accepted: Vec<Receipt>,
     /// The error of the next message.
     #[source]
     pub error: SendError,

@@ -89,8 +89,8 @@ pub use actors::messages::{
     Address, BatchNack, BatchReply, ClearAddresses, ClearStoredMessages, Delivery, DeliveryBatch, ForgetLane,
     ForgetPeer, Forgotten, GetAddresses, GetPublisher, IntoTopic, LanePending, LinkStats, ListAddresses,
     ListDeadLetters, MeshEvent, Nack, NodeAddresses, ObserveEvents, PendingByLane, PendingCount, PurgeDeadLetters,
-    Receipt, Receive, RefreshAddresses, ReplayDeadLetters, Replayed, SendAll, SendBatch, SendTo, Shutdown,
-    ShutdownReport, Stats, StatsReport, Subscribe, Subscription, Unsubscribe, WatchEvents, WatchTopic,
+    Receive, RefreshAddresses, ReplayDeadLetters, Replayed, SendAll, SendBatch, SendTo, Shutdown, ShutdownReport,
+    Stats, StatsReport, Subscribe, Subscription, Unsubscribe, WatchEvents, WatchTopic,
 };
 pub use actors::{LinerSystem, Publisher, SendFuture};
 pub use config::{Config, ConfigError, Durability, Limits, Mode, OnFull, Timing};
@@ -101,7 +101,7 @@ pub use stores::{
 };
 pub use types::{
     Cursor, EmptyPayload, Epoch, Headers, HeadersBuilder, HeadersError, Incarnation, LaneId, LaneName, MAX_HEADERS,
-    MAX_NAME, Message, MessageId, NameError, NodeId, Payload, RESERVED_PREFIX, Seq, StoreId, Topic,
+    MAX_NAME, Message, MessageId, NameError, NodeId, Payload, RESERVED_PREFIX, Receipt, Seq, StoreId, Topic,
 };
 
 /// Runs the examples of the README.

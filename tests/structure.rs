@@ -19,8 +19,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("types", &["types"]),
     // A store in memory is configured by its handle.
     ("config", &["types", "stores"]),
-    // The error of a batch carries the receipts of its first part.
-    ("error", &["types", "config", "stores", "Receipt"]),
+    ("error", &["types", "config", "stores"]),
     ("wire", &["types", "wire"]),
     ("stores", &["types", "stores"]),
 ];

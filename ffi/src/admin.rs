@@ -1,7 +1,7 @@
 //! Looking into a client and administering it. Most of it needs the store only, and works whether or not the client runs.
 
-use crate::core::Core;
-use crate::desk::current_client;
+use crate::callback_thread::current_client;
+use crate::client_state::Core;
 use crate::error::{ErrorCode, Failure};
 use crate::wait::{ask, wait, wait_for};
 use liner::Epoch;

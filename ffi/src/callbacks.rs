@@ -1,6 +1,6 @@
 //! The callbacks of one client: who takes its messages and its events.
 
-use crate::desk::current_client;
+use crate::callback_thread::current_client;
 use liner::{Delivery, Nack};
 use parking_lot::{Condvar, Mutex};
 use std::panic::{AssertUnwindSafe, catch_unwind};

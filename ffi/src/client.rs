@@ -1,7 +1,7 @@
 //! The interface for Rust programs without actors: methods that block and answer `bool`, as the C interface does.
 
 use crate::callbacks::Status;
-use crate::core::Core;
+use crate::client_state::Core;
 use crate::error::{ErrorCode, Failure};
 use crate::open::{Identity, Place, open};
 use crate::sending::How;

@@ -1,10 +1,10 @@
 //! Which client a handle stands for. A handle is a number that looks like a pointer: it is looked up, never followed, and no
 //! number is given out twice.
 
+use crate::c_strings::c_string;
 use crate::callbacks::Receive;
-use crate::core::Core;
+use crate::client_state::Core;
 use crate::error::{ErrorCode, Failure};
-use crate::kept::c_string;
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use std::collections::{BTreeSet, HashMap};

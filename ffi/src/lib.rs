@@ -1,38 +1,39 @@
 //! liner for programs without actors: in C and C++ (`include/liner.h`), in Python, and in Rust.
 //!
-//! The library is `libliner_broker`. Rust programs have two types that say the same: [`Client`], whose constructors answer
-//! `None`, and [`Liner`], whose constructors panic.
+//! The library is `libliner_broker`. Rust programs have two types with the same methods: the constructors of [`Client`]
+//! return `None` on failure, those of [`Liner`] panic.
 //!
 //! ```text
-//! abi/        the functions of liner.h: pointers are checked here, and nowhere else followed
-//! handles     which client a handle stands for                client, liner   the same for Rust
-//! core        one client: who it is, whether it runs          open, sending, admin   what it does
-//! running     what a running client has                       publishers  the way of a message out
-//! desk        the thread that calls callbacks                 callbacks, status, waits
+//! abi/             the functions of liner.h; the only place that checks and follows pointers
+//! handles          the client of each handle                      client, liner_type   the interface for Rust
+//! client_state     one client: its identity, whether it runs      open, sending, admin   its operations
+//! running_client   the parts of a running client                  publishers   publishers by topic
+//! callback_queue   the thread that calls callbacks                callbacks, status, deadlock
 //! ```
 //!
-//! A message goes out on the thread that sends it. One that comes in is left at the client's desk by the thread that drives
-//! the connection, and handed over by the client's callback thread, which may block as long as it likes.
+//! A message is sent on the thread of the caller. A received message is put into the client's callback queue by the thread
+//! that drives the connection, and passed to the callback by the client's callback thread, which may block.
 
 mod abi;
 mod admin;
+mod c_strings;
+mod callback_queue;
+mod callback_thread;
 mod callbacks;
 mod client;
-mod core;
-mod desk;
+mod client_state;
+mod deadlock;
 mod error;
 mod handles;
-mod kept;
 mod liner_type;
 mod log;
 mod open;
 mod publishers;
-mod running;
+mod running_client;
 mod sending;
 mod settings;
 mod status;
 mod wait;
-mod waits;
 
 pub use abi::*;
 pub use client::{Client, ReceiveCallback, StatusCallback};

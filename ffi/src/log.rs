@@ -95,7 +95,7 @@ fn serve(lines: &Receiver<String>) {
 /// is called inside one.
 pub(crate) fn set(callback: Option<Arc<LogCallback>>) -> bool {
     // A thread that calls callbacks does not wait either: a log callback may be waiting for it.
-    let inside = INSIDE.get() > 0 || crate::desk::current_client().is_some();
+    let inside = INSIDE.get() > 0 || crate::callback_thread::current_client().is_some();
     let mut sink = SINK.lock();
     sink.callback = callback;
     let mut ended = None;

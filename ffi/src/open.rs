@@ -1,7 +1,7 @@
 //! Creating a client: names are checked, its store is opened, the peers it is told of are written there.
 
 use crate::admin::leave;
-use crate::core::Core;
+use crate::client_state::Core;
 use crate::error::{ErrorCode, Failure};
 use crate::wait::wait;
 use liner::stores::SharedStore;

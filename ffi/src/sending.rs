@@ -1,6 +1,6 @@
 //! What a client sends, and the topics it has to do with.
 
-use crate::core::{Core, level};
+use crate::client_state::{Core, level};
 use crate::error::{ErrorCode, Failure};
 use crate::settings;
 use crate::status::{LNR_SENDER_BUSY, event};
@@ -59,7 +59,7 @@ impl Core {
                     return Ok(());
                 }
                 if self.callbacks.has_status() {
-                    running.desk.tell(event(LNR_SENDER_BUSY, topic, "", &failure.message));
+                    running.queue.tell(event(LNR_SENDER_BUSY, topic, "", &failure.message));
                 }
                 Err(failure)
             }

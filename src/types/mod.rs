@@ -5,9 +5,11 @@
 
 mod headers;
 mod names;
+mod receipt;
 
 pub use headers::{Headers, HeadersBuilder, HeadersError, MAX_HEADERS};
 pub use names::{LaneId, LaneName, MAX_NAME, NameError, NodeId, RESERVED_PREFIX, Topic};
+pub use receipt::Receipt;
 
 use bytes::Bytes;
 use std::fmt;

@@ -60,11 +60,13 @@ impl Crate {
         for _ in 0..8 {
             let depth = (0..=path.len()).rev().find(|n| self.modules.contains_key(&path[..*n])).unwrap_or(0);
             let (module, rest) = path.split_at(depth);
-            let Some(name) = rest.first() else { return module.to_vec() };
+            let Some(name) = rest.first().filter(|name| *name != "*") else { return module.to_vec() };
             let exports = self.exports.get(module).map(Vec::as_slice).unwrap_or_default();
             let named = exports.iter().find(|(exported, _)| exported == name).map(|(_, target)| target.clone());
+            // Which of several globs a name comes through does not show.
             let glob = || {
-                let (_, target) = exports.iter().find(|(exported, _)| exported == "*")?;
+                let globs: Vec<_> = exports.iter().filter(|(exported, _)| exported == "*").collect();
+                let [(_, target)] = globs.as_slice() else { return None };
                 Some(target[..target.len() - 1].iter().chain(rest).cloned().collect())
             };
             match named.or_else(glob) {

@@ -1,11 +1,10 @@
 //! The processes of one measurement, and the conversation with them. See `versus_work::role` for the lines.
 
-use crate::measure::Broker;
 use crate::rows::Program;
 use std::collections::VecDeque;
 use std::env::current_exe;
 use std::io::{BufRead, BufReader, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
@@ -14,6 +13,9 @@ use versus_work::Failure;
 
 /// How long any step may take. A receiver gives up earlier, and says what is missing.
 const PATIENCE: Duration = Duration::from_secs(90);
+
+/// The program of the rows that need one of their own, or why it could not be built.
+pub type Broker = Result<PathBuf, String>;
 
 /// What the processes of a measurement have in common.
 pub struct Stage<'a> {

@@ -94,7 +94,7 @@ fn million(options: &Options) -> Facts {
     ])
 }
 
-fn stage<'a>(row: &'a str, dir: &'a std::path::Path, broker: &'a crate::measure::Broker) -> Stage<'a> {
+fn stage<'a>(row: &'a str, dir: &'a std::path::Path, broker: &'a crate::children::Broker) -> Stage<'a> {
     Stage { row, program: Program::Own, dir, server: None, broker }
 }
 

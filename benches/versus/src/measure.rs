@@ -3,10 +3,9 @@
 //! A burst lasts from the sender's clock before the first send to whichever is later: the receiver has checked the last
 //! message, or the sender knows that nothing of it is kept any more. All use one clock, CLOCK_MONOTONIC.
 
-use crate::children::{Children, Stage};
+use crate::children::{Broker, Children, Stage};
 use crate::rows::Row;
 use crate::server::Server;
-use std::path::PathBuf;
 use versus_work::Failure;
 
 /// Messages of the warm-up: links, lanes and statements are there, and buffers have grown.
@@ -46,9 +45,6 @@ impl Sample {
         self.peak = self.peak.max(other.peak);
     }
 }
-
-/// The program of the rows that have one of their own.
-pub type Broker = Result<PathBuf, String>;
 
 pub fn measure(task: &Task, broker: &Broker) -> Result<Sample, Failure> {
     let dir = tempfile::tempdir()?;

@@ -1,7 +1,8 @@
 //! What is measured in which order: every round goes through all rows, every other one backwards, so that a machine that
 //! becomes slower or faster does so for all.
 
-use crate::measure::{Broker, Sample, Task, measure};
+use crate::children::Broker;
+use crate::measure::{Sample, Task, measure};
 use crate::options::Options;
 use crate::results::{Key, Results};
 use crate::rows::{Program, Promise, ROWS, Row};

@@ -2,7 +2,7 @@
 
 use super::topics::number;
 use super::*;
-use crate::kept::c_string;
+use crate::c_strings::c_string;
 use liner::{DeadLetter, DeadLetterId, DeadLetterOrigin};
 use std::ffi::c_longlong;
 

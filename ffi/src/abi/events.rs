@@ -1,8 +1,8 @@
 //! The callbacks for events and for log lines.
 
 use super::*;
+use crate::c_strings::c_string;
 use crate::callbacks::Status;
-use crate::kept::c_string;
 use crate::log::{self, LogCallback};
 
 /// `lnr_status_cb`.

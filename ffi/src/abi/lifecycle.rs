@@ -1,8 +1,8 @@
 //! Creating, running, ending; errors; addresses of the client itself.
 
 use super::*;
+use crate::c_strings;
 use crate::handles::{add, remove};
-use crate::kept;
 use crate::open::{Identity, Place, open};
 use std::ptr;
 
@@ -32,7 +32,7 @@ unsafe fn new_client<'a>(
     guarded(ptr::null_mut(), || {
         crate::log::capture();
         let created: Result<Handle, Failure> = create();
-        kept::set_creation(created.as_ref().err().cloned());
+        c_strings::set_creation(created.as_ref().err().cloned());
         created.unwrap_or_else(|failure| {
             crate::log::line(&format!("no client: {}", failure.message));
             ptr::null_mut()
@@ -138,7 +138,7 @@ pub extern "C" fn lnr_delete_client(client: Handle) -> Bool {
 #[unsafe(no_mangle)]
 pub extern "C" fn lnr_last_error_code(client: Handle) -> c_int {
     if client.is_null() {
-        return guarded(0, || kept::creation().map_or(0, |failure| failure.code.as_i32()));
+        return guarded(0, || c_strings::creation().map_or(0, |failure| failure.code.as_i32()));
     }
     read(client, 0, |entry| entry.code())
 }
@@ -147,9 +147,11 @@ pub extern "C" fn lnr_last_error_code(client: Handle) -> c_int {
 #[unsafe(no_mangle)]
 pub extern "C" fn lnr_last_error_message(client: Handle) -> *const c_char {
     if client.is_null() {
-        return guarded(ptr::null(), || kept::creation().map_or(ptr::null(), |failure| kept::error(&failure.message)));
+        return guarded(ptr::null(), || {
+            c_strings::creation().map_or(ptr::null(), |failure| c_strings::error(&failure.message))
+        });
     }
-    read(client, ptr::null(), |entry| kept::error(&entry.message()))
+    read(client, ptr::null(), |entry| c_strings::error(&entry.message()))
 }
 
 /// See `liner.h`.
@@ -203,5 +205,5 @@ pub extern "C" fn lnr_published_addr(client: Handle) -> *const c_char {
 /// See `liner.h`.
 #[unsafe(no_mangle)]
 pub extern "C" fn lnr_stats_json(client: Handle) -> *const c_char {
-    call(client, ptr::null(), |entry| Ok(kept::report(&entry.core.stats()?)))
+    call(client, ptr::null(), |entry| Ok(c_strings::report(&entry.core.stats()?)))
 }

@@ -1,9 +1,9 @@
 //! Receiving: running with a callback, deliveries as C reads them, and nacks.
 
 use super::*;
+use crate::c_strings::c_string;
 use crate::callbacks::Receive;
 use crate::handles::MakeReceive;
-use crate::kept::c_string;
 use liner::{Delivery, LaneId, Nack};
 use std::ffi::{CString, c_longlong};
 use std::time::Duration;

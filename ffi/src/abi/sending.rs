@@ -1,7 +1,7 @@
 //! Sending, and headers as C writes and reads them.
 
 use super::*;
-use crate::core::level;
+use crate::client_state::level;
 use crate::sending::How;
 use liner::Headers;
 

@@ -1,7 +1,7 @@
 //! Topics, addresses and what waits.
 
 use super::*;
-use crate::kept::c_string;
+use crate::c_strings::c_string;
 use std::ffi::c_longlong;
 
 /// `lnr_addr_cb`.

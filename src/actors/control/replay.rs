@@ -1,7 +1,8 @@
 //! Trying dead letters again.
 
-use crate::actors::messages::{BatchReply, Delivery, DeliveryBatch, Nack, Replayed, Sink};
+use crate::actors::messages::{Delivery, Replayed, Sink};
 use crate::actors::node::Node;
+use crate::actors::receiving::subscriber::call::deliver_once;
 use crate::actors::sending::link::Link;
 use crate::actors::sending::queue::{LaneOpened, open_lane};
 use crate::actors::sending::sender::stored;
@@ -13,8 +14,6 @@ use crate::types::{LaneId, Topic};
 use crate::wire::frame::LaneIx;
 use crate::wire::outbound::{AcceptMode, Body, GroupOutcome};
 use actix::prelude::*;
-use futures::channel::oneshot;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 /// Letters read at a time.
@@ -85,7 +84,7 @@ impl Replay {
             headers: letter.message.headers,
             payload: letter.message.payload,
         };
-        if !handled(&sink, delivery).await {
+        if !deliver_once(&sink, delivery).await {
             return Ok(false);
         }
         self.commit(vec![Write::RemoveDeadLetter(id)]).await?;
@@ -108,21 +107,5 @@ impl Replay {
         link.finish_group(lane, seq, if result.is_ok() { GroupOutcome::Committed } else { GroupOutcome::Rejected });
         result?;
         Ok(true)
-    }
-}
-
-async fn handled(sink: &Sink, delivery: Delivery) -> bool {
-    match sink {
-        Sink::Callback(callback) => {
-            let called = catch_unwind(AssertUnwindSafe(|| callback(&delivery)));
-            called.unwrap_or_else(|_| Err(Nack::new("the callback panicked"))).is_ok()
-        }
-        Sink::Handoff(handoff) => {
-            let (reply, answer) = oneshot::channel();
-            let handed = catch_unwind(AssertUnwindSafe(|| handoff(vec![delivery], BatchReply(reply))));
-            handed.is_ok() && answer.await.is_ok_and(|answer| answer.handled > 0)
-        }
-        Sink::Actor(recipient) => matches!(recipient.send(delivery).await, Ok(Ok(()))),
-        Sink::Batch(recipient) => matches!(recipient.send(DeliveryBatch(vec![delivery])).await, Ok(Ok(()))),
     }
 }

@@ -16,7 +16,7 @@ pub use admin::{ClearStoredMessages, ForgetLane, ForgetPeer, Forgotten, Shutdown
 pub use dead_letters::{ListDeadLetters, PurgeDeadLetters, ReplayDeadLetters, Replayed};
 pub use delivery::{BatchNack, Delivery, DeliveryBatch, Nack};
 pub use events::{MeshEvent, ObserveEvents, WatchEvents};
-pub use send::{GetPublisher, IntoTopic, Receipt, SendAll, SendBatch, SendTo};
+pub use send::{GetPublisher, IntoTopic, SendAll, SendBatch, SendTo};
 pub(crate) use send::{Options, Outgoing};
 pub use stats::{LanePending, LinkStats, PendingByLane, PendingCount, Stats, StatsReport};
 pub(crate) use subscribe::{BatchAnswer, Callback, Handoff, Sink, SubscriptionGuard};

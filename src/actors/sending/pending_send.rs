@@ -1,6 +1,6 @@
 //! A send in the queue of its topic: its messages, what was taken of them, and who waits for the result.
 
-use crate::actors::messages::{Outgoing, Receipt};
+use crate::actors::messages::Outgoing;
 use crate::actors::node::{Node, count};
 use crate::actors::sending::link::Link;
 use crate::actors::sending::route_table::{Offer, Offered, RouteTable, Target, Wake, find};
@@ -8,7 +8,7 @@ use crate::actors::sending::sender::stored;
 use crate::config::{Durability, Mode};
 use crate::error::{SendBatchError, SendError};
 use crate::stores::Write;
-use crate::types::Message;
+use crate::types::{Message, Receipt};
 use crate::wire::frame::LaneIx;
 use crate::wire::outbound::{AcceptMode, Body, GroupOutcome};
 use crate::wire::routing::selection::Blocked;

@@ -1,13 +1,13 @@
 //! Publisher: sends to one topic without a message to an actor.
 
-use crate::actors::messages::{Options, Outgoing, Receipt};
+use crate::actors::messages::{Options, Outgoing};
 use crate::actors::node::Node;
 use crate::actors::sending::pending_send::SendRequest;
 use crate::actors::sending::queue::{Arrival, Enqueue};
 use crate::actors::sending::route_table::{RouteTable, TrySend, Wake, try_send};
 use crate::config::OnFull;
 use crate::error::SendError;
-use crate::types::{Headers, Topic};
+use crate::types::{Headers, Receipt, Topic};
 use crate::wire::outbound::Body;
 use actix::Recipient;
 use bytes::Bytes;

@@ -1,12 +1,12 @@
 //! RouteTable: the targets of one topic, shared by everybody who sends to it. It is a snapshot that is replaced as a whole
 //! and read without a lock.
 
-use crate::actors::messages::{MeshEvent, Options, Receipt};
+use crate::actors::messages::{MeshEvent, Options};
 use crate::actors::node::Node;
 use crate::actors::sending::link::{Link, Waiter};
 use crate::config::{Durability, Mode};
 use crate::error::SendError;
-use crate::types::{EmptyPayload, Headers, NodeId, Topic};
+use crate::types::{EmptyPayload, Headers, NodeId, Receipt, Topic};
 use crate::wire::frame::LaneIx;
 use crate::wire::outbound::{AcceptMode, Body, OfferError};
 use crate::wire::routing::RouteState;

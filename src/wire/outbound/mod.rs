@@ -31,6 +31,7 @@ mod numbering;
 mod progress;
 mod queued;
 mod refusals;
+mod refuse;
 mod schedule;
 mod segments;
 #[cfg(test)]

@@ -1,13 +1,8 @@
 //! Messages that the receiver will never take. The lane stops at them until each is a dead letter.
 
-use super::queued::QueuedState;
-use super::{LaneIx, Outbound, OutboundEvent};
 use crate::types::Seq;
 use crate::wire::frame::RefuseCode;
 use std::collections::BTreeMap;
-
-/// Reason of a refusal that is repeated. The dead letter that exists already has the true one.
-const BROUGHT_BACK: &str = "its row was written again";
 
 /// Where a refused message stands.
 #[derive(Debug, Clone, Copy)]
@@ -55,21 +50,21 @@ impl Refusals {
         self.messages.contains_key(&seq)
     }
 
-    fn insert(&mut self, seq: Seq, code: RefuseCode, size: Option<usize>) {
+    pub(super) fn insert(&mut self, seq: Seq, code: RefuseCode, size: Option<usize>) {
         self.open += usize::from(!self.is_open(seq));
         let phase = RefusalPhase::Open { size, repeat: false };
         self.messages.insert(seq, RefusedMessage { code, phase });
     }
 
     /// The removal of the message's row must be repeated. Returns the reason, if so.
-    fn take_repeat(&mut self, seq: Seq) -> Option<RefuseCode> {
+    pub(super) fn take_repeat(&mut self, seq: Seq) -> Option<RefuseCode> {
         let refused = self.messages.get_mut(&seq)?;
         let RefusalPhase::Open { repeat, .. } = &mut refused.phase else { return None };
         std::mem::take(repeat).then_some(refused.code)
     }
 
     /// The dead letter is kept. Returns what the message counts as pending, or `None` if it is not open.
-    fn close(&mut self, seq: Seq) -> Option<Option<usize>> {
+    pub(super) fn close(&mut self, seq: Seq) -> Option<Option<usize>> {
         let refused = self.messages.get_mut(&seq)?;
         let RefusalPhase::Open { size, .. } = refused.phase else { return None };
         refused.phase = RefusalPhase::Closed;
@@ -78,7 +73,7 @@ impl Refusals {
     }
 
     /// A group append before `seq` was committed. Open refusals will be repeated; the others are returned.
-    fn bring_back(&mut self, seq: Seq) -> Vec<(Seq, RefuseCode)> {
+    pub(super) fn bring_back(&mut self, seq: Seq) -> Vec<(Seq, RefuseCode)> {
         let mut closed = Vec::new();
         for (refused, message) in self.messages.range_mut(..seq) {
             match &mut message.phase {
@@ -102,47 +97,5 @@ impl Refusals {
         for message in self.messages.values_mut() {
             message.phase = RefusalPhase::Closed;
         }
-    }
-}
-
-impl Outbound {
-    /// Stops a lane at a message that the receiver will never take. `size` is what it counts as pending, if anything.
-    pub(super) fn refuse(&mut self, lane: LaneIx, seq: Seq, size: Option<usize>, code: RefuseCode, text: String) {
-        let Some(l) = self.lanes.get_mut(lane) else { return };
-        l.refusals.insert(seq, code, size);
-        self.report_refusal(lane, seq, code, text);
-    }
-
-    fn report_refusal(&mut self, lane: LaneIx, seq: Seq, code: RefuseCode, text: String) {
-        let Some(l) = self.lanes.get(lane) else { return };
-        let fresh = l.fresh.find(seq).filter(|m| m.state != QueuedState::Stored);
-        let message = fresh.map(|m| m.message.clone());
-        let incarnation = l.numbering.incarnation(seq);
-        self.events.push_back(OutboundEvent::Refused { lane, seq, incarnation, message, code, text });
-    }
-
-    /// Refuses messages again whose rows a group append up to `seq` may have brought back.
-    pub(super) fn refuse_again(&mut self, lane: LaneIx, seq: Seq) {
-        let Some(l) = self.lanes.get_mut(lane) else { return };
-        for (refused, code) in l.refusals.bring_back(seq) {
-            self.refuse(lane, refused, None, code, BROUGHT_BACK.to_owned());
-        }
-    }
-
-    /// Handles that a refused message was kept as a dead letter and its row was deleted. The lane continues after it.
-    pub fn handle_refused(&mut self, lane: LaneIx, seq: Seq) {
-        let Some(l) = self.lanes.get_mut(lane) else { return };
-        if let Some(code) = l.refusals.take_repeat(seq) {
-            return self.report_refusal(lane, seq, code, BROUGHT_BACK.to_owned());
-        }
-        let Some(size) = l.refusals.close(seq) else { return };
-        if let Some(size) = size {
-            l.pending.remove(size);
-        }
-        if let Some(refused) = l.fresh.remove(seq) {
-            self.memory.free_one(refused.message.size());
-        }
-        l.ready.pop_front_if(|m| m.seq == seq);
-        self.unblock(lane);
     }
 }

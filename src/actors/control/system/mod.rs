@@ -8,8 +8,8 @@ pub(crate) use routing::CatalogueChanged;
 
 use crate::actors::control::threads::Threads;
 use crate::actors::messages::{
-    GetPublisher, MeshEvent, ObserveEvents, Options, Outgoing, Receipt, Receive, SendAll, SendBatch, SendTo, Sink,
-    Subscribe, Subscription, SubscriptionGuard, Unsubscribe, WatchEvents,
+    GetPublisher, MeshEvent, ObserveEvents, Options, Outgoing, Receive, SendAll, SendBatch, SendTo, Sink, Subscribe,
+    Subscription, SubscriptionGuard, Unsubscribe, WatchEvents,
 };
 use crate::actors::node::Node;
 use crate::actors::node::peer_news::PeerNews;
@@ -27,7 +27,7 @@ use crate::actors::storing::link_thread::LinkThread;
 use crate::actors::storing::store::{OpenOutbox, StoreActor};
 use crate::error::{SendBatchError, SendError, SubscribeError};
 use crate::stores::StoreError;
-use crate::types::{NameError, NodeId, Payload, Topic};
+use crate::types::{NameError, NodeId, Payload, Receipt, Topic};
 use crate::wire::inbound::SubscriberSpec;
 use crate::wire::outbound::Body;
 use actix::dev::{MessageResponse, OneshotSender};

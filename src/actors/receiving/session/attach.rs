@@ -12,7 +12,7 @@ impl Session {
             self.inbound.announce(topic.clone(), false);
         }
         let generation = self.generation;
-        let outlet = Rc::new(Outlet::default());
+        let outlet = Rc::new(WriteSlot::default());
         self.outlet = Some(outlet.clone());
         let (reader, writer) = stream.into_split();
         let addr = ctx.address();

@@ -68,7 +68,7 @@ pub(super) struct Ended {
 
 /// What goes to the write loop: one buffer at a time, so that acks gather in the machine while the socket is busy.
 #[derive(Default)]
-pub(super) struct Outlet {
+pub(super) struct WriteSlot {
     pub(super) bytes: RefCell<Option<Bytes>>,
     pub(super) ready: Notify,
     /// The session had more.

@@ -11,16 +11,17 @@ mod persist;
 
 pub(crate) use messages::{Announce, Attach, Close, Drain, SetHandler};
 
-use hand_over::{Handed, Retired, Taker};
-use messages::{Arrived, Ended, Outlet, Writable};
+use hand_over::{PendingBatch, RetiredSubscriber, Subscriber};
+use messages::{Arrived, Ended, Writable, WriteSlot};
 
 use crate::actors::connection::{Connection, ConnectionError, read_loop, write_loop};
 use crate::actors::messages::{MeshEvent, Sink};
 use crate::actors::node::peer_news::PeerNews;
 use crate::actors::node::timer::Timer;
 use crate::actors::node::{Node, count, random, wall_ms};
-use crate::actors::receiving::subscriber::answers::{Answered, Answers, Ticket};
-use crate::actors::receiving::subscriber::feed::{Fed, Feed, FeedId};
+use crate::actors::receiving::subscriber::exchange::{FeederId, FeederReport};
+use crate::actors::receiving::subscriber::handle::SubscriberHandle;
+use crate::actors::receiving::subscriber::replies::{CoalescedReply, DeliveryTag, PendingReplies};
 use crate::actors::storing::store::{Commit, OpenInbox};
 use crate::stores::{DeadLetter, DeadLetterOrigin, LaneKey, Write};
 use crate::types::{Cursor, Incarnation, LaneId, Message, MessageId, NodeId, Seq, Topic};
@@ -53,18 +54,18 @@ pub(crate) struct Session {
     peer: NodeId,
     peers: SessionPeers,
     inbound: Inbound,
-    takers: HashMap<Topic, Taker>,
+    subscribers: HashMap<Topic, Subscriber>,
     keys: HashMap<LaneSlot, LaneKey>,
     /// Topics this node unsubscribed from that the peer has lanes for: it is told on every connection.
     withdrawn: HashSet<Topic>,
-    answers: Answers,
+    answers: PendingReplies,
     /// Messages on their way to mailboxes.
-    handed: Vec<Handed>,
+    handed: Vec<PendingBatch>,
     /// Former subscribers.
-    retired: HashMap<FeedId, Retired>,
+    retired: HashMap<FeederId, RetiredSubscriber>,
     /// How many a lane had at a time when last it had some.
     typical: usize,
-    outlet: Option<Rc<Outlet>>,
+    outlet: Option<Rc<WriteSlot>>,
     tasks: Vec<JoinHandle<()>>,
     generation: u64,
     timer: Timer,
@@ -74,8 +75,8 @@ pub(crate) struct Session {
     /// Whether a connection is up, for the listener.
     connected: Arc<AtomicBool>,
     /// Where feeders report to: this session.
-    fed: Recipient<Fed>,
-    next_feed: FeedId,
+    fed: Recipient<FeederReport>,
+    next_feed: FeederId,
     duplicates: u64,
     dropped: u64,
     untried: (u64, u64),
@@ -104,7 +105,7 @@ impl Session {
         peers: SessionPeers,
         handlers: &[SetHandler],
         connected: Arc<AtomicBool>,
-        fed: Recipient<Fed>,
+        fed: Recipient<FeederReport>,
     ) -> Self {
         let inbound = Inbound::new(node.inbound(), node.id.clone(), peer.clone());
         let mut session = Session {
@@ -112,10 +113,10 @@ impl Session {
             peer,
             peers,
             inbound,
-            takers: HashMap::new(),
+            subscribers: HashMap::new(),
             keys: HashMap::new(),
             withdrawn: HashSet::new(),
-            answers: Answers::default(),
+            answers: PendingReplies::default(),
             handed: Vec::new(),
             retired: HashMap::new(),
             typical: 0,
@@ -127,7 +128,7 @@ impl Session {
             closing: None,
             connected,
             fed,
-            next_feed: FeedId(0),
+            next_feed: FeederId(0),
             duplicates: 0,
             dropped: 0,
             untried: (0, 0),
@@ -143,13 +144,13 @@ impl Session {
         match handler {
             Some((spec, sink)) => {
                 self.next_feed.0 += 1;
-                let taker = Taker::new(sink, spec.in_flight, self.next_feed, self.fed.clone());
-                let before = self.takers.insert(topic.clone(), taker);
+                let subscriber = Subscriber::new(sink, spec.in_flight, self.next_feed, self.fed.clone());
+                let before = self.subscribers.insert(topic.clone(), subscriber);
                 self.retire(&topic, before);
                 self.inbound.subscribe(topic, spec);
             }
             None => {
-                let before = self.takers.remove(&topic);
+                let before = self.subscribers.remove(&topic);
                 self.retire(&topic, before);
                 self.inbound.unsubscribe(&topic);
             }
@@ -230,11 +231,11 @@ impl Session {
                 self.dead_letter(ctx, slot, token, letter, advance);
             }
             InboundEvent::Overdue { slot, token, attempt } => {
-                let ticket = Ticket { token, attempt };
+                let tag = DeliveryTag { token, attempt };
                 count(&self.node.counters.nacked, 1);
-                self.answers.forget(slot, ticket);
-                if let Some(Taker::Actor(feed)) = self.takers.get(self.inbound.lane(slot).topic()) {
-                    feed.forget(slot, ticket);
+                self.answers.forget(slot, tag);
+                if let Some(Subscriber::Actor(feed)) = self.subscribers.get(self.inbound.lane(slot).topic()) {
+                    feed.forget(slot, tag);
                 }
             }
             InboundEvent::LaneRestarted(lane) => self.node.event(MeshEvent::LaneRestarted { lane }),
@@ -263,12 +264,12 @@ impl Actor for Session {
     }
 
     fn stopped(&mut self, _: &mut Self::Context) {
-        self.feeds().for_each(Feed::abandon);
+        self.feeds().for_each(SubscriberHandle::abandon);
     }
 }
 
-impl StreamHandler<Vec<Answered>> for Session {
-    fn handle(&mut self, answered: Vec<Answered>, ctx: &mut Self::Context) {
+impl StreamHandler<Vec<CoalescedReply>> for Session {
+    fn handle(&mut self, answered: Vec<CoalescedReply>, ctx: &mut Self::Context) {
         let now = Instant::now();
         for answered in answered {
             self.answered(now, answered);
@@ -279,11 +280,11 @@ impl StreamHandler<Vec<Answered>> for Session {
     fn finished(&mut self, _: &mut Self::Context) {}
 }
 
-impl Handler<Fed> for Session {
+impl Handler<FeederReport> for Session {
     type Result = ();
 
-    fn handle(&mut self, fed: Fed, ctx: &mut Self::Context) {
-        self.take_fed(Instant::now(), fed);
+    fn handle(&mut self, fed: FeederReport, ctx: &mut Self::Context) {
+        self.take_report(Instant::now(), fed);
         self.drive(ctx);
     }
 }
@@ -357,7 +358,7 @@ impl Handler<Drain> for Session {
         let (waiter, drained) = futures::channel::oneshot::channel();
         self.drained.push(waiter);
         self.inbound.drain();
-        self.feeds().for_each(Feed::give_back);
+        self.feeds().for_each(SubscriberHandle::give_back);
         self.drive(ctx);
         Box::pin(async move {
             let _ = drained.await;

@@ -8,13 +8,15 @@
 //! Nobody says which thread that is. It shows when the subscriber answers, and until then the session feeds it directly.
 //!
 //! ```text
-//!   Session ──Order::Deliver──▶ Feeder: ready ──▶ mailbox ──▶ owed ──Fed──▶ Session
+//!   Session ──FeederCommand::Deliver──▶ Feeder: ready ──▶ mailbox ──▶ owed ──FeederReport──▶ Session
 //! ```
 
 use crate::actors::messages::Delivery;
-use crate::actors::receiving::subscriber::answers::{Answered, Answers};
-use crate::actors::receiving::subscriber::feed::{Farewell, Fed, Order, Parcel, Stage, is_failure, untried};
+use crate::actors::receiving::subscriber::exchange::{
+    EndGuard, FeederCommand, FeederReport, FeederStage, OutgoingDelivery, is_failure, untried,
+};
 use crate::actors::receiving::subscriber::mailbox::Mailbox;
+use crate::actors::receiving::subscriber::replies::{CoalescedReply, PendingReplies};
 use crate::wire::inbound::LaneSlot;
 use actix::prelude::*;
 use futures::channel::mpsc;
@@ -28,7 +30,7 @@ use std::vec;
 /// Messages put into a mailbox at a time, which is how many one holds without further ado unless its actor says otherwise.
 const MAILFUL: usize = 16;
 
-/// Answers that a feeder keeps to itself while it has more to put into the mailbox: waking the session costs more than
+/// PendingReplies that a feeder keeps to itself while it has more to put into the mailbox: waking the session costs more than
 /// handling a message.
 const REPORTED: usize = 256;
 
@@ -36,7 +38,7 @@ const REPORTED: usize = 256;
 #[derive(Default)]
 struct Ready {
     /// Not in the mailbox yet.
-    batches: VecDeque<vec::IntoIter<Parcel>>,
+    batches: VecDeque<vec::IntoIter<OutgoingDelivery>>,
     /// Failures that were reported.
     failures: u64,
 }
@@ -46,58 +48,58 @@ pub(crate) struct Feeder {
     in_flight: usize,
     mailbox: Mailbox<Delivery>,
     /// Ends when the subscription does.
-    orders: mpsc::UnboundedReceiver<Order>,
+    orders: mpsc::UnboundedReceiver<FeederCommand>,
     is_retired: bool,
     lanes: HashMap<LaneSlot, Ready>,
-    owed: Answers,
+    owed: PendingReplies,
     /// What the session does not know yet, and messages in it.
-    answered: Vec<Answered>,
+    answered: Vec<CoalescedReply>,
     messages: usize,
-    stage: Stage,
+    stage: FeederStage,
     /// Spoken when all else is gone.
-    farewell: Farewell,
+    end_guard: EndGuard,
 }
 
 impl Feeder {
     pub(crate) fn new(
         in_flight: usize,
         subscriber: Recipient<Delivery>,
-        orders: mpsc::UnboundedReceiver<Order>,
-        farewell: Farewell,
+        orders: mpsc::UnboundedReceiver<FeederCommand>,
+        end_guard: EndGuard,
     ) -> Self {
-        let (mailbox, owed) = (Mailbox::new(subscriber), Answers::default());
-        let (is_retired, stage, lanes, answered) = (false, Stage::Feeding, HashMap::new(), Vec::new());
-        Feeder { in_flight, mailbox, orders, is_retired, lanes, owed, answered, messages: 0, stage, farewell }
+        let (mailbox, owed) = (Mailbox::new(subscriber), PendingReplies::default());
+        let (is_retired, stage, lanes, answered) = (false, FeederStage::Feeding, HashMap::new(), Vec::new());
+        Feeder { in_flight, mailbox, orders, is_retired, lanes, owed, answered, messages: 0, stage, end_guard }
     }
 
-    fn take(&mut self, order: Order) {
+    fn take(&mut self, order: FeederCommand) {
         match order {
-            Order::Deliver(mut batch) => {
+            FeederCommand::Deliver(mut batch) => {
                 let ready = self.lanes.entry(batch.slot).or_default();
-                let parcels = std::mem::take(&mut batch.parcels);
+                let outgoing = std::mem::take(&mut batch.outgoing);
                 if batch.failures == ready.failures {
-                    ready.batches.push_back(parcels.into_iter());
+                    ready.batches.push_back(outgoing.into_iter());
                 } else {
-                    self.answered.extend(parcels.iter().map(|parcel| untried(batch.slot, parcel)));
+                    self.answered.extend(outgoing.iter().map(|delivery| untried(batch.slot, delivery)));
                 }
             }
-            Order::Forget(slot, ticket) => {
-                self.owed.forget(slot, ticket);
+            FeederCommand::Forget(slot, tag) => {
+                self.owed.forget(slot, tag);
                 let ready = self.lanes.get_mut(&slot).into_iter().flat_map(|lane| &mut lane.batches);
                 for batch in ready {
-                    let others = batch.by_ref().filter(|parcel| parcel.ticket() != ticket);
+                    let others = batch.by_ref().filter(|delivery| delivery.tag() != tag);
                     *batch = others.collect::<Vec<_>>().into_iter();
                 }
             }
-            Order::GiveBack => self.give_all_back(),
-            Order::Abandon => {
+            FeederCommand::GiveBack => self.give_all_back(),
+            FeederCommand::Abandon => {
                 self.lanes.clear();
-                self.owed = Answers::default();
+                self.owed = PendingReplies::default();
             }
         }
     }
 
-    /// Puts what is ready into the mailbox, as far as it may have it, a little at a time. Answers whether there is more.
+    /// Puts what is ready into the mailbox, as far as it may have it, a little at a time. PendingReplies whether there is more.
     fn fill(&mut self) -> bool {
         if !self.mailbox.connected() {
             self.give_all_back();
@@ -111,9 +113,9 @@ impl Feeder {
                 && let Some(batch) = ready.batches.front_mut()
             {
                 match batch.next() {
-                    Some(parcel) => {
-                        let ticket = parcel.ticket();
-                        self.owed.await_one(*slot, ticket, self.mailbox.send(parcel.delivery, None));
+                    Some(delivery) => {
+                        let tag = delivery.tag();
+                        self.owed.expect_reply(*slot, tag, self.mailbox.send(delivery.delivery, None));
                         room -= 1;
                     }
                     None => drop(ready.batches.pop_front()),
@@ -128,7 +130,7 @@ impl Feeder {
     fn give_back(&mut self, slot: LaneSlot) {
         let Some(ready) = self.lanes.get_mut(&slot) else { return };
         let batches = std::mem::take(&mut ready.batches);
-        self.answered.extend(batches.into_iter().flatten().map(|parcel| untried(slot, &parcel)));
+        self.answered.extend(batches.into_iter().flatten().map(|delivery| untried(slot, &delivery)));
     }
 
     fn give_all_back(&mut self) {
@@ -138,15 +140,15 @@ impl Feeder {
 
     fn report(&mut self) {
         self.messages = 0;
-        let stage = std::mem::replace(&mut self.stage, Stage::Feeding);
-        if !self.answered.is_empty() || stage != Stage::Feeding {
+        let stage = std::mem::replace(&mut self.stage, FeederStage::Feeding);
+        if !self.answered.is_empty() || stage != FeederStage::Feeding {
             let answered = std::mem::take(&mut self.answered);
-            self.farewell.session.do_send(Fed { feed: self.farewell.feed, answered, stage });
+            self.end_guard.session.do_send(FeederReport { feed: self.end_guard.feed, answered, stage });
         }
     }
 
     /// The subscriber has answered.
-    fn note(&mut self, answered: Vec<Answered>) {
+    fn note(&mut self, answered: Vec<CoalescedReply>) {
         let failed: Vec<_> = answered.iter().filter(|a| is_failure(&a.answer)).map(|a| a.slot).collect();
         for answered in answered {
             self.messages += answered.messages();
@@ -171,7 +173,7 @@ impl Future for Feeder {
                 None => {
                     self.is_retired = true;
                     self.give_all_back();
-                    self.stage = Stage::GivenBack;
+                    self.stage = FeederStage::GivenBack;
                 }
             }
         }
@@ -186,7 +188,7 @@ impl Future for Feeder {
             // When the subscriber has had its turn.
             cx.waker().wake_by_ref();
         }
-        let is_over = self.is_retired && (self.owed.is_empty() || !self.farewell.session.connected());
+        let is_over = self.is_retired && (self.owed.is_empty() || !self.end_guard.session.connected());
         if is_over { Poll::Ready(()) } else { Poll::Pending }
     }
 }

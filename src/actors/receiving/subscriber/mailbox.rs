@@ -1,6 +1,6 @@
 //! A subscriber's mailbox: putting messages into it, and waiting for the answers.
 
-use crate::actors::receiving::subscriber::feed::Home;
+use crate::actors::receiving::subscriber::arbiter_probe::ArbiterProbe;
 use actix::dev::RecipientRequest;
 use actix::prelude::{MailboxError, Message, Recipient};
 use futures::ready;
@@ -16,20 +16,20 @@ use std::task::{Context, Poll};
 /// A handle that met a full mailbox is parked until the subscriber has taken what it brought, and a request made with it
 /// before then is never woken. So each message has a handle of its own, which is used again once the answer is there, and
 /// the memory of the request with it. What bounds the mailbox is `in_flight`.
-pub(crate) struct Mailbox<M: Message + Send>(Rc<Slips<M>>)
+pub(crate) struct Mailbox<M: Message + Send>(Rc<MailboxSlots<M>>)
 where
     M::Result: Send;
 
-struct Slips<M: Message + Send>
+struct MailboxSlots<M: Message + Send>
 where
     M::Result: Send,
 {
     first: Recipient<M>,
-    idle: RefCell<Vec<Slip<M>>>,
+    idle: RefCell<Vec<RequestSlot<M>>>,
 }
 
 /// One way into a mailbox, and the answer that comes back.
-struct Slip<M: Message + Send>
+struct RequestSlot<M: Message + Send>
 where
     M::Result: Send,
 {
@@ -42,7 +42,7 @@ where
     M::Result: Send,
 {
     pub(crate) fn new(first: Recipient<M>) -> Self {
-        Mailbox(Rc::new(Slips { first, idle: RefCell::default() }))
+        Mailbox(Rc::new(MailboxSlots { first, idle: RefCell::default() }))
     }
 
     /// A handle on it for another thread.
@@ -54,13 +54,13 @@ where
         self.0.first.connected()
     }
 
-    /// Puts a message into the mailbox. `home` is given where the subscriber's thread is looked for.
-    pub(crate) fn send(&self, message: M, home: Option<Arc<Home>>) -> Request<M> {
+    /// Puts a message into the mailbox. `probe` is given where the subscriber's thread is looked for.
+    pub(crate) fn send(&self, message: M, probe: Option<Arc<ArbiterProbe>>) -> MailboxRequest<M> {
         let idle = self.0.idle.borrow_mut().pop();
-        let mut slip = idle.unwrap_or_else(|| Slip { handle: self.0.first.clone(), answer: Box::pin(None) });
-        let request = slip.handle.send(message);
-        slip.answer.as_mut().set(Some(request));
-        Request { slip: Some(slip), mailbox: self.clone(), home }
+        let mut slot = idle.unwrap_or_else(|| RequestSlot { handle: self.0.first.clone(), answer: Box::pin(None) });
+        let request = slot.handle.send(message);
+        slot.answer.as_mut().set(Some(request));
+        MailboxRequest { slot: Some(slot), mailbox: self.clone(), probe }
     }
 }
 
@@ -74,31 +74,31 @@ where
 }
 
 /// A message on its way to a subscriber and back.
-pub(crate) struct Request<M: Message + Send>
+pub(crate) struct MailboxRequest<M: Message + Send>
 where
     M::Result: Send,
 {
     /// Gone with the answer.
-    slip: Option<Slip<M>>,
+    slot: Option<RequestSlot<M>>,
     mailbox: Mailbox<M>,
-    home: Option<Arc<Home>>,
+    probe: Option<Arc<ArbiterProbe>>,
 }
 
-impl<M: Message + Send + 'static> Request<M>
+impl<M: Message + Send + 'static> MailboxRequest<M>
 where
     M::Result: Send,
 {
     /// The answer, once.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<M::Result, MailboxError>> {
-        let finder = self.home.as_ref().and_then(|home| home.finder(cx.waker()));
-        let mut context = Context::from_waker(finder.as_ref().unwrap_or(cx.waker()));
-        let Some(request) = self.slip.as_mut().and_then(|slip| slip.answer.as_mut().as_pin_mut()) else {
+        let waker = self.probe.as_ref().and_then(|probe| probe.waker(cx.waker()));
+        let mut context = Context::from_waker(waker.as_ref().unwrap_or(cx.waker()));
+        let Some(request) = self.slot.as_mut().and_then(|slot| slot.answer.as_mut().as_pin_mut()) else {
             return Poll::Ready(Err(MailboxError::Closed));
         };
         let result = ready!(request.poll(&mut context));
-        if let Some(mut slip) = self.slip.take() {
-            slip.answer.as_mut().set(None);
-            self.mailbox.0.idle.borrow_mut().push(slip);
+        if let Some(mut slot) = self.slot.take() {
+            slot.answer.as_mut().set(None);
+            self.mailbox.0.idle.borrow_mut().push(slot);
         }
         Poll::Ready(result)
     }

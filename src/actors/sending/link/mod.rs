@@ -7,11 +7,10 @@ mod connection;
 mod contents;
 mod flow;
 
-use crate::actors::messages::Receipt;
 use crate::actors::node::{Node, count};
 use crate::error::SendError;
 use crate::stores::{LaneKey, OutboxLane, StoreError};
-use crate::types::{Headers, Incarnation, LaneId, LaneName, MessageId, NodeId, Seq, Topic};
+use crate::types::{Headers, Incarnation, LaneId, LaneName, MessageId, NodeId, Receipt, Seq, Topic};
 use crate::wire::error::LinkError;
 use crate::wire::frame::LaneIx;
 use crate::wire::outbound::{

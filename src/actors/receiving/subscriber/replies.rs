@@ -1,10 +1,10 @@
-//! Answers that subscribers owe: one queue per lane, awaited in the order of hand-over.
+//! PendingReplies that subscribers owe: one queue per lane, awaited in the order of hand-over.
 //!
-//! Order loses nothing. An ack is cumulative, so an early answer behind a late one could not be used; and after a nack
+//! FeederCommand loses nothing. An ack is cumulative, so an early answer behind a late one could not be used; and after a nack
 //! those already handed over are answered first anyway.
 
 use crate::actors::messages::{BatchAnswer, BatchNack, Delivery, DeliveryBatch, Nack};
-use crate::actors::receiving::subscriber::mailbox::{Mailbox, Request};
+use crate::actors::receiving::subscriber::mailbox::{Mailbox, MailboxRequest};
 use crate::wire::inbound::{Disposition, LaneSlot};
 use actix::prelude::MailboxError;
 use futures::channel::oneshot;
@@ -27,32 +27,32 @@ const GATHER_TIME: Duration = Duration::from_millis(1);
 
 /// Names one hand-over of a message of a lane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Ticket {
+pub(crate) struct DeliveryTag {
     pub(crate) token: u64,
     pub(crate) attempt: u32,
 }
 
 /// What one message, or one batch, is waiting for.
-enum Owed {
-    One(Ticket, Request<Delivery>),
+enum PendingReply {
+    One(DeliveryTag, MailboxRequest<Delivery>),
     /// A message that is overdue is `None`.
-    Many(Vec<Option<Ticket>>, Request<DeliveryBatch>),
-    Handoff(Vec<Option<Ticket>>, oneshot::Receiver<BatchAnswer>),
-    /// Answered ahead of its turn.
-    Early(Vec<Answered>),
+    Many(Vec<Option<DeliveryTag>>, MailboxRequest<DeliveryBatch>),
+    Handoff(Vec<Option<DeliveryTag>>, oneshot::Receiver<BatchAnswer>),
+    /// CoalescedReply ahead of its turn.
+    Early(Vec<CoalescedReply>),
 }
 
 /// What the subscriber owes for one lane, in the order of hand-over.
 #[derive(Default)]
-struct Lane {
-    owed: VecDeque<Owed>,
-    /// Answers that were there together when last there were any: about as many are worth waiting for the next time.
+struct LaneReplies {
+    owed: VecDeque<PendingReply>,
+    /// PendingReplies that were there together when last there were any: about as many are worth waiting for the next time.
     gathered: usize,
 }
 
 #[derive(Default)]
-struct Queues {
-    lanes: BTreeMap<LaneSlot, Lane>,
+struct ReplyQueues {
+    lanes: BTreeMap<LaneSlot, LaneReplies>,
     waker: Option<Waker>,
     /// Ends the gathering of answers.
     gathering: Option<Pin<Box<Sleep>>>,
@@ -60,32 +60,32 @@ struct Queues {
 
 /// The answers owed to a session, or to a feeder. Clones share them.
 #[derive(Clone, Default)]
-pub(crate) struct Answers(Rc<RefCell<Queues>>);
+pub(crate) struct PendingReplies(Rc<RefCell<ReplyQueues>>);
 
 /// The answer to a message, or to several in a row that were handled at the same attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Answered {
+pub(crate) struct CoalescedReply {
     pub(crate) slot: LaneSlot,
     pub(crate) tokens: Range<u64>,
     pub(crate) attempt: u32,
     pub(crate) answer: Disposition,
 }
 
-impl Answered {
+impl CoalescedReply {
     /// The answer to one hand-over.
-    pub(crate) fn one(slot: LaneSlot, Ticket { token, attempt }: Ticket, answer: Disposition) -> Self {
-        Answered { slot, tokens: token..token + 1, attempt, answer }
+    pub(crate) fn one(slot: LaneSlot, DeliveryTag { token, attempt }: DeliveryTag, answer: Disposition) -> Self {
+        CoalescedReply { slot, tokens: token..token + 1, attempt, answer }
     }
 
     /// Adds it to others.
-    pub(crate) fn join(self, others: &mut Vec<Answered>) {
+    pub(crate) fn join(self, others: &mut Vec<CoalescedReply>) {
         match others.last_mut() {
             Some(last) if last.is_followed_by(&self) => last.tokens.end = self.tokens.end,
             _ => others.push(self),
         }
     }
 
-    fn is_followed_by(&self, next: &Answered) -> bool {
+    fn is_followed_by(&self, next: &CoalescedReply) -> bool {
         let done = self.answer == Disposition::Done && next.answer == Disposition::Done;
         done && (self.slot, self.attempt, self.tokens.end) == (next.slot, next.attempt, next.tokens.start)
     }
@@ -96,34 +96,39 @@ impl Answered {
     }
 }
 
-impl Answers {
+impl PendingReplies {
     /// A message was put into a mailbox.
-    pub(crate) fn await_one(&self, slot: LaneSlot, ticket: Ticket, request: Request<Delivery>) {
-        self.push(slot, Owed::One(ticket, request));
+    pub(crate) fn expect_reply(&self, slot: LaneSlot, tag: DeliveryTag, request: MailboxRequest<Delivery>) {
+        self.push(slot, PendingReply::One(tag, request));
     }
 
     /// Hands a batch over.
     pub(crate) fn send_many(
         &self,
         slot: LaneSlot,
-        tickets: Vec<Ticket>,
+        tags: Vec<DeliveryTag>,
         mailbox: &Mailbox<DeliveryBatch>,
         deliveries: Vec<Delivery>,
     ) {
-        let tickets = tickets.into_iter().map(Some).collect();
-        self.push(slot, Owed::Many(tickets, mailbox.send(DeliveryBatch(deliveries), None)));
+        let tags = tags.into_iter().map(Some).collect();
+        self.push(slot, PendingReply::Many(tags, mailbox.send(DeliveryBatch(deliveries), None)));
     }
 
     /// A batch was handed off.
-    pub(crate) fn await_batch(&self, slot: LaneSlot, tickets: Vec<Ticket>, answer: oneshot::Receiver<BatchAnswer>) {
-        self.push(slot, Owed::Handoff(tickets.into_iter().map(Some).collect(), answer));
+    pub(crate) fn expect_batch_reply(
+        &self,
+        slot: LaneSlot,
+        tags: Vec<DeliveryTag>,
+        answer: oneshot::Receiver<BatchAnswer>,
+    ) {
+        self.push(slot, PendingReply::Handoff(tags.into_iter().map(Some).collect(), answer));
     }
 
     /// Nothing is owed for this message any more: it must not hold up those behind it.
-    pub(crate) fn forget(&self, slot: LaneSlot, ticket: Ticket) {
+    pub(crate) fn forget(&self, slot: LaneSlot, tag: DeliveryTag) {
         let mut queues = self.0.borrow_mut();
         if let Some(lane) = queues.lanes.get_mut(&slot) {
-            lane.forget(ticket);
+            lane.forget(tag);
         }
         // The one that was to wake the owner may be gone.
         queues.wake();
@@ -140,7 +145,7 @@ impl Answers {
     }
 
     /// Gives up on what is owed: whatever has no answer yet has failed.
-    pub(crate) fn abandon(&self) -> Vec<Answered> {
+    pub(crate) fn abandon(&self) -> Vec<CoalescedReply> {
         let lanes = std::mem::take(&mut self.0.borrow_mut().lanes);
         let mut answered = Vec::new();
         for (slot, lane) in lanes {
@@ -149,7 +154,7 @@ impl Answers {
         answered
     }
 
-    fn push(&self, slot: LaneSlot, owed: Owed) {
+    fn push(&self, slot: LaneSlot, owed: PendingReply) {
         let mut queues = self.0.borrow_mut();
         let lane = queues.lanes.entry(slot).or_default();
         lane.owed.push_back(owed);
@@ -159,7 +164,7 @@ impl Answers {
     }
 }
 
-impl Queues {
+impl ReplyQueues {
     fn wake(&mut self) {
         if let Some(waker) = self.waker.take() {
             waker.wake();
@@ -167,9 +172,9 @@ impl Queues {
     }
 }
 
-impl Stream for Answers {
+impl Stream for PendingReplies {
     /// Everything that was answered at once.
-    type Item = Vec<Answered>;
+    type Item = Vec<CoalescedReply>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let mut queues = self.0.borrow_mut();
@@ -195,23 +200,29 @@ impl Stream for Answers {
     }
 }
 
-impl Lane {
-    fn forget(&mut self, ticket: Ticket) {
+impl LaneReplies {
+    fn forget(&mut self, tag: DeliveryTag) {
         self.owed.retain_mut(|owed| match owed {
-            Owed::One(of, _) => *of != ticket,
-            Owed::Many(of, _) | Owed::Handoff(of, _) => {
-                let mut part = of.iter_mut().filter(|of| **of == Some(ticket));
+            PendingReply::One(of, _) => *of != tag,
+            PendingReply::Many(of, _) | PendingReply::Handoff(of, _) => {
+                let mut part = of.iter_mut().filter(|of| **of == Some(tag));
                 part.next().map(Option::take);
                 of.iter().any(Option::is_some)
             }
             // Whoever gets the answer sees that it is to an earlier attempt.
-            Owed::Early(_) => true,
+            PendingReply::Early(_) => true,
         });
     }
 
-    /// Takes what is there, and has the owner woken when the next answers are. Answers whether that may be later than
+    /// Takes what is there, and has the owner woken when the next answers are. PendingReplies whether that may be later than
     /// the first of them.
-    fn poll(&mut self, slot: LaneSlot, cx: &mut Context<'_>, timed_out: bool, answered: &mut Vec<Answered>) -> bool {
+    fn poll(
+        &mut self,
+        slot: LaneSlot,
+        cx: &mut Context<'_>,
+        timed_out: bool,
+        answered: &mut Vec<CoalescedReply>,
+    ) -> bool {
         loop {
             let before = self.owed.len();
             let mut quiet = Context::from_waker(noop_waker_ref());
@@ -233,42 +244,42 @@ impl Lane {
                 }
                 awaited /= 2;
             }
-            if !matches!(self.owed[awaited], Owed::Early(_)) {
+            if !matches!(self.owed[awaited], PendingReply::Early(_)) {
                 return awaited > 0;
             }
         }
     }
 }
 
-impl Owed {
+impl PendingReply {
     /// Whether the answer is there; if so it is added.
-    fn poll(&mut self, slot: LaneSlot, cx: &mut Context<'_>, answered: &mut Vec<Answered>) -> bool {
+    fn poll(&mut self, slot: LaneSlot, cx: &mut Context<'_>, answered: &mut Vec<CoalescedReply>) -> bool {
         match self {
-            Owed::One(ticket, request) => match request.poll(cx) {
+            PendingReply::One(tag, request) => match request.poll(cx) {
                 Poll::Pending => false,
                 Poll::Ready(result) => {
                     let answer = answer(result.unwrap_or_else(|e| Err(unanswered(e))));
-                    Answered::one(slot, *ticket, answer).join(answered);
+                    CoalescedReply::one(slot, *tag, answer).join(answered);
                     true
                 }
             },
-            Owed::Many(tickets, request) => match request.poll(cx) {
+            PendingReply::Many(tags, request) => match request.poll(cx) {
                 Poll::Pending => false,
                 Poll::Ready(result) => {
                     let result = result.unwrap_or_else(|e| Err(BatchNack { at: 0, nack: unanswered(e) }));
-                    parts(slot, tickets, &result.into(), answered);
+                    parts(slot, tags, &result.into(), answered);
                     true
                 }
             },
-            Owed::Handoff(tickets, answer) => match answer.poll_unpin(cx) {
+            PendingReply::Handoff(tags, answer) => match answer.poll_unpin(cx) {
                 Poll::Pending => false,
                 Poll::Ready(result) => {
                     let dropped = |_| BatchAnswer { handled: 0, nack: Some(Nack::new("the batch was dropped")) };
-                    parts(slot, tickets, &result.unwrap_or_else(dropped), answered);
+                    parts(slot, tags, &result.unwrap_or_else(dropped), answered);
                     true
                 }
             },
-            Owed::Early(early) => {
+            PendingReply::Early(early) => {
                 answered.append(early);
                 true
             }
@@ -276,19 +287,19 @@ impl Owed {
     }
 
     /// Adds its answer, which will not come if it is not there yet.
-    fn abandon(mut self, slot: LaneSlot, answered: &mut Vec<Answered>) {
+    fn abandon(mut self, slot: LaneSlot, answered: &mut Vec<CoalescedReply>) {
         if self.poll(slot, &mut Context::from_waker(noop_waker_ref()), answered) {
             return;
         }
         match &self {
-            Owed::One(ticket, _) => {
-                Answered::one(slot, *ticket, answer(Err(unanswered(MailboxError::Closed)))).join(answered);
+            PendingReply::One(tag, _) => {
+                CoalescedReply::one(slot, *tag, answer(Err(unanswered(MailboxError::Closed)))).join(answered);
             }
-            Owed::Many(tickets, _) | Owed::Handoff(tickets, _) => {
+            PendingReply::Many(tags, _) | PendingReply::Handoff(tags, _) => {
                 let nack = Some(unanswered(MailboxError::Closed));
-                parts(slot, tickets, &BatchAnswer { handled: 0, nack }, answered);
+                parts(slot, tags, &BatchAnswer { handled: 0, nack }, answered);
             }
-            Owed::Early(_) => {}
+            PendingReply::Early(_) => {}
         }
     }
 
@@ -297,7 +308,7 @@ impl Owed {
         let mut early = Vec::new();
         let is_there = self.poll(slot, cx, &mut early);
         if is_there {
-            *self = Owed::Early(early);
+            *self = PendingReply::Early(early);
         }
         is_there
     }
@@ -317,15 +328,15 @@ pub(crate) fn answer(result: Result<(), Nack>) -> Disposition {
 }
 
 /// What the answer to a batch means for each of its messages.
-fn parts(slot: LaneSlot, tickets: &[Option<Ticket>], batch: &BatchAnswer, answered: &mut Vec<Answered>) {
+fn parts(slot: LaneSlot, tags: &[Option<DeliveryTag>], batch: &BatchAnswer, answered: &mut Vec<CoalescedReply>) {
     let part = |at: usize| match &batch.nack {
         _ if at < batch.handled => Disposition::Done,
         Some(nack) if at == batch.handled => answer(Err(nack.clone())),
         _ => Disposition::Untried,
     };
-    for (at, ticket) in tickets.iter().enumerate() {
-        if let Some(ticket) = ticket {
-            Answered::one(slot, *ticket, part(at)).join(answered);
+    for (at, tag) in tags.iter().enumerate() {
+        if let Some(tag) = tag {
+            CoalescedReply::one(slot, *tag, part(at)).join(answered);
         }
     }
 }

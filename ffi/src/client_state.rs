@@ -1,15 +1,15 @@
 //! A client: who it is, its store, and whether it runs. What the C interface and the Rust interface share.
 
 use crate::callbacks::{Callbacks, Receive, Status};
+use crate::deadlock::permit_to_wait_for;
 use crate::error::{ErrorCode, Failure};
-use crate::running::Running;
+use crate::running_client::{Related, Running, StartRequest};
 use crate::wait::{STORE_PATIENCE, ask, wait_for};
-use crate::waits::leave_to_wait_for;
 use arc_swap::{ArcSwapOption, Guard};
 use liner::stores::SharedStore;
 use liner::{Durability, NodeId, Topic, WatchTopic};
 use parking_lot::{Condvar, Mutex};
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 
@@ -22,9 +22,6 @@ enum Phase {
     /// A thread is stopping it.
     Stopping,
 }
-
-/// The topics a client has to do with.
-pub(crate) type Related = Arc<Mutex<HashSet<Topic>>>;
 
 /// See the [module](self).
 pub(crate) struct Core {
@@ -123,7 +120,7 @@ impl Core {
                 Phase::Stopping => {
                     let busy =
                         || Failure::new(ErrorCode::Busy, "the client is being stopped, and waits for this callback");
-                    let _leave = leave_to_wait_for(self.id).ok_or_else(busy)?;
+                    let _permit = permit_to_wait_for(self.id).ok_or_else(busy)?;
                     self.phase_changed.wait(&mut phase);
                 }
             }
@@ -131,17 +128,31 @@ impl Core {
         let receive = receive()?;
         *phase = Phase::Starting;
         drop(phase);
-        let running = Running::start(self).inspect_err(|_| self.set_phase(Phase::Idle))?;
+        let request = self.start_request();
+        let running = Running::start(&request).inspect_err(|_| self.set_phase(Phase::Idle))?;
         *self.bound.lock() = Some(running.whereabouts.bound.to_string());
         self.running.store(Some(running.clone()));
         self.set_phase(Phase::Running(running.clone()));
         // Only now, so that the first callback finds its client running.
         let begun =
-            self.serve(&running).and_then(|()| self.watch_related()).and_then(|()| running.begin(self, receive));
+            self.serve(&running).and_then(|()| self.watch_related()).and_then(|()| running.begin(&request, receive));
         begun.inspect_err(|_| self.stop())
     }
 
-    /// Sets who is told of events, or nobody.
+    fn start_request(&self) -> StartRequest {
+        StartRequest {
+            id: self.id,
+            node: self.node.clone(),
+            topic: self.topic.clone(),
+            store: self.store.clone(),
+            callbacks: self.callbacks.clone(),
+            related: self.related.clone(),
+            listen: self.listen(),
+            advertise: self.advertise(),
+        }
+    }
+
+    /// Sets the status callback, or removes it.
     pub(crate) fn set_status(&self, callback: Option<Box<Status>>) -> Result<(), Failure> {
         self.callbacks.set_status(callback);
         self.watch_related()
@@ -178,7 +189,7 @@ impl Core {
                 Phase::Starting => self.phase_changed.wait(&mut phase),
                 Phase::Running(running) => break running.clone(),
                 Phase::Stopping => {
-                    let Some(_leave) = leave_to_wait_for(self.id) else { return };
+                    let Some(_permit) = permit_to_wait_for(self.id) else { return };
                     self.phase_changed.wait(&mut phase);
                 }
             }
@@ -186,10 +197,10 @@ impl Core {
         *phase = Phase::Stopping;
         drop(phase);
         self.running.store(None);
-        match leave_to_wait_for(self.id) {
-            Some(_leave) => self.end(&running),
+        match permit_to_wait_for(self.id) {
+            Some(_permit) => self.end(&running),
             None => {
-                running.desk.close();
+                running.queue.close();
                 let core = self.clone();
                 let end = std::thread::Builder::new().name("liner-stop".to_owned()).spawn(move || core.end(&running));
                 if let Err(error) = end {
@@ -238,7 +249,7 @@ impl Core {
                 Phase::Starting => self.phase_changed.wait(&mut phase),
                 Phase::Stopping => {
                     let running = || Failure::new(code, "the client is being stopped, and waits for this callback");
-                    let _leave = leave_to_wait_for(self.id).ok_or_else(running)?;
+                    let _permit = permit_to_wait_for(self.id).ok_or_else(running)?;
                     self.phase_changed.wait(&mut phase);
                 }
             }

@@ -1,12 +1,12 @@
-//! The desk of a running client: what waits for its callbacks, and the one thread that calls them.
+//! The callback queue of a running client, and the one thread that drains it.
 //!
-//! Connections leave batches of messages here and go on; the thread works them off one message after the other. What it
-//! has begun it ends, so whoever closes the desk can wait until no callback runs, and none will.
+//! Connections put batches of messages into the queue; the thread calls the callbacks for one message after the other. A
+//! call that has begun ends, so after [`CallbackQueue::close`] a caller can wait until no callback runs.
 
+use crate::callback_thread::enter;
 use crate::callbacks::{Callbacks, Event, Receive};
 use liner::{BatchNack, BatchReply, Delivery};
 use parking_lot::{Condvar, Mutex};
-use std::cell::Cell;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -18,16 +18,6 @@ const QUEUED_EVENTS: usize = 1024;
 /// After so long the handled part of a batch is answered and the rest taken again, so that acks do not wait for a whole batch
 /// of slow callbacks.
 const SLICE: Duration = Duration::from_millis(5);
-
-thread_local! {
-    /// The client whose callbacks this thread calls; 0: it is none of these threads.
-    static CALLS_FOR: Cell<u64> = const { Cell::new(0) };
-}
-
-/// The client whose callbacks the current thread calls, if it is such a thread.
-pub(crate) fn current_client() -> Option<u64> {
-    Some(CALLS_FOR.get()).filter(|id| *id > 0)
-}
 
 struct Batch {
     deliveries: Vec<Delivery>,
@@ -45,14 +35,14 @@ struct State {
 
 /// See the [module](self).
 #[derive(Default)]
-pub(crate) struct Desk {
+pub(crate) struct CallbackQueue {
     state: Mutex<State>,
     work: Condvar,
     idle: Condvar,
 }
 
-impl Desk {
-    /// Leaves a batch for the receive callback.
+impl CallbackQueue {
+    /// Queues a batch for the receive callback.
     pub(crate) fn put(&self, deliveries: Vec<Delivery>, reply: BatchReply) {
         let mut state = self.state.lock();
         if state.closed {
@@ -64,7 +54,7 @@ impl Desk {
         self.work.notify_one();
     }
 
-    /// Leaves an event for the status callback.
+    /// Queues an event for the status callback.
     pub(crate) fn tell(&self, event: Event) {
         let mut state = self.state.lock();
         if !state.closed && state.events.len() < QUEUED_EVENTS {
@@ -74,13 +64,13 @@ impl Desk {
         }
     }
 
-    /// No callback begins from here on.
+    /// Closes the queue: no further callback is called.
     pub(crate) fn close(&self) {
         self.state.lock().closed = true;
         self.work.notify_all();
     }
 
-    /// Waits until no callback runs. Not for the desk's own thread.
+    /// Waits until no callback runs. Must not be called on the callback thread.
     pub(crate) fn wait_until_idle(&self) {
         let mut state = self.state.lock();
         while state.busy {
@@ -88,17 +78,17 @@ impl Desk {
         }
     }
 
-    /// Starts the thread, which ends when the desk is closed.
+    /// Starts the thread, which ends when the queue is closed.
     pub(crate) fn start(
         self: &Arc<Self>,
         client: u64,
         callbacks: Arc<Callbacks>,
         mut receive: Box<Receive>,
     ) -> std::io::Result<JoinHandle<()>> {
-        let desk = self.clone();
+        let queue = self.clone();
         std::thread::Builder::new().name("liner-callbacks".to_owned()).spawn(move || {
-            CALLS_FOR.set(client);
-            desk.serve(&callbacks, &mut receive);
+            enter(client);
+            queue.serve(&callbacks, &mut receive);
         })
     }
 
@@ -110,7 +100,7 @@ impl Desk {
                 self.calling(|| callbacks.tell(&event));
             } else if let Some(batch) = state.batches.pop_front() {
                 drop(state);
-                self.work_off(callbacks, receive, batch);
+                self.call_for(callbacks, receive, batch);
             } else {
                 self.work.wait(&mut state);
                 continue;
@@ -122,7 +112,7 @@ impl Desk {
         left.into_iter().for_each(|batch| batch.reply.give_back(0));
     }
 
-    fn work_off(&self, callbacks: &Callbacks, receive: &mut Receive, Batch { deliveries, reply }: Batch) {
+    fn call_for(&self, callbacks: &Callbacks, receive: &mut Receive, Batch { deliveries, reply }: Batch) {
         let since = Instant::now();
         for (at, delivery) in deliveries.iter().enumerate() {
             if at > 0 && since.elapsed() > SLICE {
@@ -137,7 +127,7 @@ impl Desk {
         reply.ack();
     }
 
-    /// Calls a callback, unless the desk is closed.
+    /// Calls a callback, unless the queue is closed.
     fn calling<T>(&self, call: impl FnOnce() -> T) -> Option<T> {
         {
             let mut state = self.state.lock();

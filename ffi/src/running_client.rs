@@ -1,20 +1,21 @@
-//! A client that runs: its system, its desk and callback thread, and its ways to topics. Made by starting, used up by
-//! stopping.
+//! A running client: its system, its callback queue and callback thread, and its publishers. Starting creates it, stopping
+//! ends it.
 
+use crate::callback_queue::CallbackQueue;
 use crate::callbacks::{Callbacks, Receive};
-use crate::core::Core;
-use crate::desk::Desk;
 use crate::error::{ErrorCode, Failure};
 use crate::publishers::Publishers;
 use crate::settings;
 use crate::status::Peers;
 use crate::wait::{STORE_PATIENCE, ask, wait, wait_for};
 use actix::Addr;
+use liner::stores::SharedStore;
 use liner::{
-    Config, GetAddresses, Limits, LinerSystem, MeshEvent, NodeAddresses, ObserveEvents, OnFull, Receive as ReceiveOwn,
-    Shutdown, Subscribe, SubscribeError, Topic,
+    Config, GetAddresses, Limits, LinerSystem, MeshEvent, NodeAddresses, NodeId, ObserveEvents, OnFull,
+    Receive as ReceiveOwn, Shutdown, Subscribe, SubscribeError, Topic,
 };
 use parking_lot::Mutex;
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -23,10 +24,25 @@ use std::time::Duration;
 /// How long stopping waits for handlers and for the acks of connected peers.
 const DRAIN: Duration = Duration::from_secs(5);
 
+/// The topics a client has sent to, subscribed to or refreshed.
+pub(crate) type Related = Arc<Mutex<HashSet<Topic>>>;
+
+/// What a client needs to run.
+pub(crate) struct StartRequest {
+    pub(crate) id: u64,
+    pub(crate) node: NodeId,
+    pub(crate) topic: Topic,
+    pub(crate) store: SharedStore,
+    pub(crate) callbacks: Arc<Callbacks>,
+    pub(crate) related: Related,
+    pub(crate) listen: String,
+    pub(crate) advertise: Option<String>,
+}
+
 /// See the [module](self).
 pub(crate) struct Running {
     pub(crate) system: Addr<LinerSystem>,
-    pub(crate) desk: Arc<Desk>,
+    pub(crate) queue: Arc<CallbackQueue>,
     pub(crate) publishers: Publishers,
     pub(crate) whereabouts: NodeAddresses,
     /// At-most-once messages that found their queue full.
@@ -41,14 +57,14 @@ fn loopback_is_required() -> bool {
     std::env::var_os("LINER_REQUIRE_LOOPBACK").is_some_and(|value| value == "1")
 }
 
-fn config(core: &Core) -> Config {
+fn config(request: &StartRequest) -> Config {
     let mut limits = Limits::default()
         .max_message(settings::max_message_size() as u64)
         .compress_threshold(settings::compress_threshold());
-    let mut config = Config::custom(core.node.as_str(), core.topic.as_str(), core.store.clone())
-        .listen(core.listen())
+    let mut config = Config::custom(request.node.as_str(), request.topic.as_str(), request.store.clone())
+        .listen(&request.listen)
         .allow_insecure_network(!loopback_is_required());
-    if let Some(addr) = core.advertise() {
+    if let Some(addr) = &request.advertise {
         config = config.advertise(addr);
     }
     if let Some(messages) = Some(settings::max_send_queue() as u64).filter(|n| *n > 0) {
@@ -70,45 +86,49 @@ fn spawn(config: Config) -> Result<Addr<LinerSystem>, Failure> {
 
 impl Running {
     /// Starts the client, which serves its own topic when this returns.
-    pub(crate) fn start(core: &Core) -> Result<Arc<Running>, Failure> {
-        let system = spawn(config(core))?;
-        let desk = Arc::new(Desk::default());
-        match Self::set_up(core, system.clone(), desk.clone()) {
+    pub(crate) fn start(request: &StartRequest) -> Result<Arc<Running>, Failure> {
+        let system = spawn(config(request))?;
+        let queue = Arc::new(CallbackQueue::default());
+        match Self::set_up(request, system.clone(), queue.clone()) {
             Ok(running) => Ok(Arc::new(running)),
             Err(failure) => {
-                desk.close();
+                queue.close();
                 let _ = wait_for(system.send(Shutdown::now()), Some(STORE_PATIENCE));
                 Err(failure)
             }
         }
     }
 
-    fn set_up(core: &Core, system: Addr<LinerSystem>, desk: Arc<Desk>) -> Result<Running, Failure> {
+    fn set_up(
+        request: &StartRequest,
+        system: Addr<LinerSystem>,
+        queue: Arc<CallbackQueue>,
+    ) -> Result<Running, Failure> {
         let gone = || Failure::new(ErrorCode::Startup, "the client ended while it started");
         let fenced = Arc::new(AtomicBool::new(false));
-        let observed = system.send(observer(core, desk.clone(), fenced.clone()));
+        let observed = system.send(observer(request, queue.clone(), fenced.clone()));
         wait_for(observed, None).and_then(Result::ok).ok_or_else(gone)?;
         let whereabouts = wait_for(system.send(GetAddresses), None).and_then(Result::ok).ok_or_else(gone)?;
-        warn_of_open_network(core, &whereabouts);
+        warn_of_open_network(request, &whereabouts);
         let (publishers, dropped, thread) = (Publishers::default(), AtomicU64::new(0), Mutex::new(None));
-        let running = Running { system, desk, publishers, whereabouts, dropped, fenced, thread };
-        let desk = running.desk.clone();
-        let own = ReceiveOwn::handoff(move |deliveries, reply| desk.put(deliveries, reply));
+        let running = Running { system, queue, publishers, whereabouts, dropped, fenced, thread };
+        let queue = running.queue.clone();
+        let own = ReceiveOwn::handoff(move |deliveries, reply| queue.put(deliveries, reply));
         ask(&running.system, own)?.detach();
         Ok(running)
     }
 
     /// Starts to call callbacks.
-    pub(crate) fn begin(&self, core: &Core, receive: Box<Receive>) -> Result<(), Failure> {
-        let thread = self.desk.start(core.id, core.callbacks.clone(), receive);
+    pub(crate) fn begin(&self, request: &StartRequest, receive: Box<Receive>) -> Result<(), Failure> {
+        let thread = self.queue.start(request.id, request.callbacks.clone(), receive);
         *self.thread.lock() = Some(thread.map_err(|error| Failure::new(ErrorCode::Startup, error))?);
         Ok(())
     }
 
     /// Serves a topic, unless it does already.
     pub(crate) fn subscribe(&self, topic: &Topic) -> Result<(), Failure> {
-        let desk = self.desk.clone();
-        let subscribe = Subscribe::handoff(topic, move |deliveries, reply| desk.put(deliveries, reply));
+        let queue = self.queue.clone();
+        let subscribe = Subscribe::handoff(topic, move |deliveries, reply| queue.put(deliveries, reply));
         let request = self.system.send(subscribe);
         wait(async move {
             match request.await {
@@ -131,8 +151,8 @@ impl Running {
     pub(crate) fn end(&self) {
         // The system begins to drain before the desk gives back what it has: so it does not get it again.
         let shutdown = self.system.send(Shutdown::drain(DRAIN));
-        self.desk.close();
-        self.desk.wait_until_idle();
+        self.queue.close();
+        self.queue.wait_until_idle();
         match wait_for(shutdown, Some(DRAIN + 2 * STORE_PATIENCE)) {
             Some(Ok(Err(error))) if !self.is_fenced() => {
                 crate::log::line(&format!("while the client stopped: {error}"))
@@ -149,23 +169,23 @@ impl Running {
 }
 
 /// Passes on to the desk what the status callback is to be told.
-fn observer(core: &Core, desk: Arc<Desk>, fenced: Arc<AtomicBool>) -> ObserveEvents {
-    let mut peers = Peers::new(core.node.clone());
-    let (related, callbacks): (_, Arc<Callbacks>) = (core.related.clone(), core.callbacks.clone());
+fn observer(request: &StartRequest, queue: Arc<CallbackQueue>, fenced: Arc<AtomicBool>) -> ObserveEvents {
+    let mut peers = Peers::new(request.node.clone());
+    let (related, callbacks): (_, Arc<Callbacks>) = (request.related.clone(), request.callbacks.clone());
     ObserveEvents::new(move |event| {
         if matches!(event, MeshEvent::Fenced) {
             fenced.store(true, Ordering::Release);
         }
         let events = peers.take(event, |topic| related.lock().contains(topic));
         if callbacks.has_status() {
-            events.into_iter().for_each(|event| desk.tell(event));
+            events.into_iter().for_each(|event| queue.tell(event));
         }
     })
 }
 
-fn warn_of_open_network(core: &Core, whereabouts: &NodeAddresses) {
+fn warn_of_open_network(request: &StartRequest, whereabouts: &NodeAddresses) {
     if !whereabouts.bound.ip().is_loopback() {
-        let (name, bound) = (&core.node, whereabouts.bound);
+        let (name, bound) = (&request.node, whereabouts.bound);
         crate::log::line(&format!(
             "{name} listens on {bound}, which other machines can reach; connections are neither encrypted nor authenticated"
         ));

@@ -1,6 +1,6 @@
 //! Who waits for whose callback to end, so that callbacks never wait for each other.
 
-use crate::desk::current_client;
+use crate::callback_thread::current_client;
 use parking_lot::Mutex;
 
 /// A client whose callback waits, and the client it waits for.
@@ -8,9 +8,9 @@ static WAITS: Mutex<Vec<(u64, u64)>> = Mutex::new(Vec::new());
 
 /// Leave to wait, for as long as it is kept.
 #[must_use]
-pub(crate) struct Leave(Option<u64>);
+pub(crate) struct WaitPermit(Option<u64>);
 
-impl Drop for Leave {
+impl Drop for WaitPermit {
     fn drop(&mut self) {
         if let Some(me) = self.0 {
             WAITS.lock().retain(|(waiting, _)| *waiting != me);
@@ -20,8 +20,8 @@ impl Drop for Leave {
 
 /// Asks for leave to wait until the callback of `client` has ended. `None`: the current thread is in that callback, or in one
 /// that it waits for, directly or through others.
-pub(crate) fn leave_to_wait_for(client: u64) -> Option<Leave> {
-    let Some(me) = current_client() else { return Some(Leave(None)) };
+pub(crate) fn permit_to_wait_for(client: u64) -> Option<WaitPermit> {
+    let Some(me) = current_client() else { return Some(WaitPermit(None)) };
     let mut waits = WAITS.lock();
     let mut at = client;
     while at != me {
@@ -29,7 +29,7 @@ pub(crate) fn leave_to_wait_for(client: u64) -> Option<Leave> {
             Some((_, next)) => at = *next,
             None => {
                 waits.push((me, client));
-                return Some(Leave(Some(me)));
+                return Some(WaitPermit(Some(me)));
             }
         }
     }

@@ -1,0 +1,98 @@
+//! What a session and the feeder of a subscriber exchange: deliveries and commands one way, reports the other.
+
+use crate::actors::messages::Delivery;
+use crate::actors::receiving::subscriber::replies::{CoalescedReply, DeliveryTag};
+use crate::wire::inbound::{Disposition, LaneSlot};
+use actix::prelude::*;
+
+/// A message on its way to a subscriber.
+pub(crate) struct OutgoingDelivery {
+    pub(crate) token: u64,
+    pub(crate) delivery: Delivery,
+}
+
+impl OutgoingDelivery {
+    /// Returns the tag of this hand-over.
+    pub(crate) fn tag(&self) -> DeliveryTag {
+        DeliveryTag { token: self.token, attempt: self.delivery.attempt }
+    }
+}
+
+/// Replies that a feeder has gathered, and its stage.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct FeederReport {
+    pub(crate) feed: FeederId,
+    pub(crate) answered: Vec<CoalescedReply>,
+    pub(crate) stage: FeederStage,
+}
+
+/// The stages in the life of a feeder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FeederStage {
+    /// It feeds the subscriber.
+    Feeding,
+    /// The subscription has ended, and the messages held ready have come back.
+    GivenBack,
+    /// No replies are pending any more: the subscription has ended, or the arbiter has.
+    Ended,
+}
+
+/// Reports the end of a feeder when it is dropped, whatever the reason.
+pub(crate) struct EndGuard {
+    pub(crate) feed: FeederId,
+    pub(crate) session: Recipient<FeederReport>,
+}
+
+impl Drop for EndGuard {
+    fn drop(&mut self) {
+        self.session.do_send(FeederReport { feed: self.feed, answered: Vec::new(), stage: FeederStage::Ended });
+    }
+}
+
+/// Identifies a subscriber among all that one session has fed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct FeederId(pub(crate) u64);
+
+/// Messages of one lane on their way to the feeder. Dropped before they are taken, they come back to the session.
+pub(crate) struct OutgoingBatch {
+    pub(crate) feed: FeederId,
+    pub(crate) slot: LaneSlot,
+    pub(crate) outgoing: Vec<OutgoingDelivery>,
+    /// The number of failures of the lane that had been reported to the session. A batch that was sent before a report must
+    /// not overtake the message that failed.
+    pub(crate) failures: u64,
+    pub(crate) session: Recipient<FeederReport>,
+}
+
+impl Drop for OutgoingBatch {
+    fn drop(&mut self) {
+        let outgoing = std::mem::take(&mut self.outgoing);
+        if !outgoing.is_empty() {
+            let answered = outgoing.iter().map(|delivery| untried(self.slot, delivery)).collect();
+            self.session.do_send(FeederReport { feed: self.feed, answered, stage: FeederStage::Ended });
+        }
+    }
+}
+
+/// Returns the reply of a message that was not handed over.
+pub(crate) fn untried(slot: LaneSlot, delivery: &OutgoingDelivery) -> CoalescedReply {
+    CoalescedReply::one(slot, delivery.tag(), Disposition::Untried)
+}
+
+/// A command to a feeder.
+pub(crate) enum FeederCommand {
+    /// Hand these messages over.
+    Deliver(OutgoingBatch),
+    /// Stop waiting for the reply to this hand-over.
+    Forget(LaneSlot, DeliveryTag),
+    /// Return the messages held ready: nothing more goes into the mailbox.
+    GiveBack,
+    /// The session has ended: drop everything that is not handled.
+    Abandon,
+}
+
+/// Returns whether later messages of the lane must wait for this one.
+pub(crate) fn is_failure(answer: &Disposition) -> bool {
+    matches!(answer, Disposition::Failed { .. })
+}

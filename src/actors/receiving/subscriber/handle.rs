@@ -1,0 +1,148 @@
+//! SubscriberHandle: one subscriber as a session feeds it, by itself or through a [feeder](crate::actors::receiving::subscriber::feeder).
+
+use crate::actors::messages::Delivery;
+use crate::actors::receiving::subscriber::arbiter_probe::ArbiterProbe;
+use crate::actors::receiving::subscriber::exchange::{
+    EndGuard, FeederCommand, FeederId, FeederReport, OutgoingBatch, OutgoingDelivery,
+};
+use crate::actors::receiving::subscriber::feeder::Feeder;
+use crate::actors::receiving::subscriber::mailbox::Mailbox;
+use crate::actors::receiving::subscriber::replies::{DeliveryTag, PendingReplies};
+use crate::types::Payload;
+use crate::wire::inbound::LaneSlot;
+use actix::prelude::*;
+use bytes::BytesMut;
+use futures::channel::mpsc;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// Messages of a lane that the feeder holds ready beyond those in the mailbox: some mailboxes full.
+pub(crate) const AHEAD: u32 = 1024;
+
+/// Payloads up to this size, in bytes, are copied for the subscriber's thread: threads that share one buffer count its
+/// references in turns, which costs more.
+const COPIED_BYTES: usize = 4096;
+
+/// One subscriber, as a session feeds it.
+pub(crate) struct SubscriberHandle {
+    pub(crate) id: FeederId,
+    in_flight: usize,
+    mailbox: Mailbox<Delivery>,
+    probe: Arc<ArbiterProbe>,
+    session: Recipient<FeederReport>,
+    feeder: Option<mpsc::UnboundedSender<FeederCommand>>,
+    /// Failures that the feeder has reported.
+    failures: HashMap<LaneSlot, u64>,
+    /// The feeder's thread has ended, and the subscriber has not.
+    is_direct: bool,
+}
+
+impl SubscriberHandle {
+    pub(crate) fn new(
+        id: FeederId,
+        in_flight: u32,
+        subscriber: Recipient<Delivery>,
+        session: Recipient<FeederReport>,
+    ) -> Self {
+        SubscriberHandle {
+            id,
+            in_flight: usize::try_from(in_flight).unwrap_or(usize::MAX),
+            mailbox: Mailbox::new(subscriber),
+            probe: Arc::new(ArbiterProbe::new()),
+            session,
+            feeder: None,
+            failures: HashMap::new(),
+            is_direct: false,
+        }
+    }
+
+    /// Whether the subscriber takes messages.
+    pub(crate) fn connected(&self) -> bool {
+        self.mailbox.connected()
+    }
+
+    /// The feeder's thread has ended: the session feeds the subscriber from now on.
+    pub(crate) fn feeder_ended(&mut self) {
+        self.feeder = None;
+        self.is_direct = true;
+    }
+
+    /// Notes that the feeder has reported a failure.
+    pub(crate) fn failed(&mut self, slot: LaneSlot) {
+        *self.failures.entry(slot).or_default() += 1;
+    }
+
+    /// Nothing is owed for this hand-over any more.
+    pub(crate) fn forget(&self, slot: LaneSlot, tag: DeliveryTag) {
+        self.order(FeederCommand::Forget(slot, tag));
+    }
+
+    /// The session is gone.
+    pub(crate) fn abandon(&self) {
+        self.order(FeederCommand::Abandon);
+    }
+
+    /// Whether a feeder will say that it has ended.
+    pub(crate) fn is_fed(&self) -> bool {
+        self.feeder.is_some()
+    }
+
+    /// Nothing more goes into the mailbox: messages that wait for it come back.
+    pub(crate) fn give_back(&self) {
+        self.order(FeederCommand::GiveBack);
+    }
+
+    fn order(&self, order: FeederCommand) {
+        if let Some(feeder) = &self.feeder {
+            // What a feeder that has ended had, and a batch that does not reach it, come back by themselves.
+            let _ = feeder.unbounded_send(order);
+        }
+    }
+
+    /// Whether there is a feeder, which is started as soon as it can be.
+    pub(crate) fn has_feeder(&mut self) -> bool {
+        if self.feeder.is_none()
+            && !self.is_direct
+            && let Some(arbiter) = self.probe.arbiter()
+        {
+            let (feeder, orders) = mpsc::unbounded();
+            let (in_flight, subscriber) = (self.in_flight, self.mailbox.recipient());
+            let end_guard = EndGuard { feed: self.id, session: self.session.clone() };
+            let start = move || drop(actix_rt::spawn(Feeder::new(in_flight, subscriber, orders, end_guard)));
+            self.feeder = arbiter.spawn_fn(start).then_some(feeder);
+        }
+        self.feeder.is_some()
+    }
+
+    /// Hands messages of a lane over: to the feeder, or into the mailbox, with what is then owed for them in `answers`.
+    pub(crate) fn feed(&self, slot: LaneSlot, mut outgoing: Vec<OutgoingDelivery>, answers: &PendingReplies) {
+        if self.feeder.is_none() {
+            for delivery in outgoing {
+                let tag = delivery.tag();
+                answers.expect_reply(slot, tag, self.mailbox.send(delivery.delivery, Some(self.probe.clone())));
+            }
+            return;
+        }
+        unshare(&mut outgoing);
+        let failures = self.failures.get(&slot).copied().unwrap_or_default();
+        let session = self.session.clone();
+        self.order(FeederCommand::Deliver(OutgoingBatch { feed: self.id, slot, outgoing, failures, session }));
+    }
+}
+
+/// Moves small payloads into a buffer that only these messages share.
+fn unshare(outgoing: &mut [OutgoingDelivery]) {
+    let is_small = |payload: &Payload| payload.len() <= COPIED_BYTES;
+    let small = || outgoing.iter().map(|delivery| &delivery.delivery.payload).filter(|payload| is_small(payload));
+    let mut copy = BytesMut::with_capacity(small().map(|payload| payload.len()).sum());
+    small().for_each(|payload| copy.extend_from_slice(payload));
+    let copy = copy.freeze();
+    let mut at = 0;
+    for payload in
+        outgoing.iter_mut().map(|delivery| &mut delivery.delivery.payload).filter(|payload| is_small(payload))
+    {
+        let end = at + payload.len();
+        *payload = Payload::part_of(&copy, at..end);
+        at = end;
+    }
+}
