@@ -10,7 +10,7 @@
 //! Each thread that drives links has a store actor of its own, so a commit goes from that thread to the store's writer and
 //! back. An actor passes requests on in the order in which they came, and the store keeps that order. A request that is
 //! repeated comes after those that were passed on meanwhile. That is enough: the link of a lane has one append under way
-//! and repeats it itself, and trims, appends and cursors of a lane may change places (a number that is acked is never queued
+//! and repeats it itself, because it knows the deadline, and trims, appends and cursors of a lane may change places (a number that is acked is never queued
 //! again).
 
 use crate::actors::node::Node;
@@ -28,10 +28,6 @@ const RETRY_CAP: Duration = Duration::from_secs(5);
 
 /// Requests at the store at a time: enough for a group, and as many as a store queues. The others wait here, in order.
 const IN_FLIGHT: usize = 256;
-
-/// How often a request whose outcome is unknown is repeated before that is reported. The store has repeated each of
-/// these attempts itself.
-const UNKNOWN_REPEATS: u32 = 3;
 
 /// Apply these changes, all or none.
 #[derive(Debug, Message)]
@@ -85,7 +81,10 @@ pub(crate) struct OpenInbox {
 
 /// A request and its attempts.
 struct Job {
+    /// Empty once it was passed on, unless it may have to be repeated: rows of a busy link are not copied.
     commit: Commit,
+    /// It is about what is received.
+    of_inbox: bool,
     /// Attempts that failed.
     failed: u32,
     /// An attempt whose outcome is unknown: a refusal of a later one does not undo it.
@@ -104,8 +103,7 @@ impl Job {
         if !error.is_definite() {
             self.unknown = Some(error.clone());
         }
-        let again = self.commit.persistent || (!error.is_definite() && self.failed <= UNKNOWN_REPEATS);
-        if again && error.is_retryable() {
+        if self.commit.persistent && error.is_retryable() {
             return None;
         }
         Some(Err(self.unknown.take().unwrap_or(error)))
@@ -134,8 +132,10 @@ impl StoreActor {
         }
     }
 
-    fn attempt(&mut self, ctx: &mut Context<Self>, job: Job) {
-        let batch = Batch { writes: job.commit.writes.clone(), synced: job.commit.synced };
+    fn attempt(&mut self, ctx: &mut Context<Self>, mut job: Job) {
+        let writes = &mut job.commit.writes;
+        let writes = if job.commit.persistent { writes.clone() } else { std::mem::take(writes) };
+        let batch = Batch { writes, synced: job.commit.synced };
         let node = self.node.clone();
         let mut committing = async move { node.store.commit(&node.fence, batch).await }.boxed();
         // A store keeps the order of first polls, and a context polls its futures in any order.
@@ -153,7 +153,7 @@ impl StoreActor {
     /// An attempt ended: replies, or keeps the request for another.
     fn ended(&mut self, ctx: &mut Context<Self>, mut job: Job, result: Result<Committed, StoreError>) {
         if let Err(error) = &result {
-            if job.commit.is_of_inbox() {
+            if job.of_inbox {
                 self.node.inbox_failed(error);
             } else {
                 self.node.store_failed(error);
@@ -186,7 +186,8 @@ impl Handler<Commit> for StoreActor {
 
     fn handle(&mut self, commit: Commit, ctx: &mut Self::Context) -> Self::Result {
         let (reply, result) = oneshot::channel();
-        self.waiting.push_back(Job { commit, failed: 0, unknown: None, reply });
+        let of_inbox = commit.is_of_inbox();
+        self.waiting.push_back(Job { commit, of_inbox, failed: 0, unknown: None, reply });
         self.pass_on(ctx);
         Box::pin(async move { result.await.unwrap_or(Err(StoreError::Unavailable("store actor ended".into()))) })
     }
@@ -225,7 +226,7 @@ mod tests {
 
     fn job(persistent: bool) -> Job {
         let commit = Commit { writes: Vec::new(), synced: false, persistent };
-        Job { commit, failed: 0, unknown: None, reply: oneshot::channel().0 }
+        Job { commit, of_inbox: false, failed: 0, unknown: None, reply: oneshot::channel().0 }
     }
 
     fn unknown() -> Result<Committed, StoreError> {
@@ -243,19 +244,15 @@ mod tests {
     }
 
     #[test]
-    fn a_definite_failure_is_reported_at_once() {
+    fn what_its_sender_repeats_is_reported_at_once() {
         assert!(matches!(job(false).judge(Err(StoreError::Busy)), Some(Err(StoreError::Busy))));
+        assert!(matches!(job(false).judge(unknown()), Some(Err(StoreError::Indeterminate(_)))));
     }
 
     #[test]
-    fn an_unknown_outcome_is_repeated_and_no_refusal_makes_it_known() {
-        let mut first = job(false);
-        assert!(first.judge(unknown()).is_none());
-        assert!(matches!(first.judge(Err(StoreError::Busy)), Some(Err(StoreError::Indeterminate(_)))));
-        let mut second = job(false);
-        for _ in 0..UNKNOWN_REPEATS {
-            assert!(second.judge(unknown()).is_none());
-        }
-        assert!(matches!(second.judge(unknown()), Some(Err(StoreError::Indeterminate(_)))));
+    fn a_later_refusal_does_not_make_an_unknown_outcome_known() {
+        let mut job = job(true);
+        assert!(job.judge(unknown()).is_none());
+        assert!(matches!(job.judge(Err(StoreError::Fenced)), Some(Err(StoreError::Indeterminate(_)))));
     }
 }

@@ -16,7 +16,7 @@ use crate::types::{Cursor, Epoch, Incarnation, LaneId, LaneName, Message, NodeId
 use futures::future::BoxFuture;
 use std::sync::Arc;
 
-/// What every store operation returns.
+/// The future that every store operation returns.
 pub type StoreFuture<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
 
 /// A backend: all traits together, shared by the actors of one node.

@@ -11,7 +11,7 @@
 //! `docs/postgres.md` and made by `schema/postgres_001.sql`.
 //!
 //! A connection that is lost is made again, and what was under way on it repeated, for up to `PATIENCE`. Nothing hangs:
-//! the server has time limits of its own, and where it does not answer at all, an operation ends after `OPERATION` and
+//! the server has time limits of its own, and where it does not reply at all, an operation ends after `OPERATION` and
 //! takes its connection along.
 
 mod adopt;
@@ -75,7 +75,7 @@ impl std::fmt::Debug for PostgresStore {
 
 impl PostgresStore {
     /// Connects and brings the tables to the current schema. Blocks for as long as that takes: with a server that does not
-    /// answer, 10 s for each address of each host, or `connect_timeout`.
+    /// reply, 10 s for each address of each host, or `connect_timeout`.
     ///
     /// Tables made by liner_broker are adopted.
     ///

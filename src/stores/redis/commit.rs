@@ -17,8 +17,8 @@ pub(super) fn capped(seq: Seq) -> u64 {
     seq.get().min(LARGEST)
 }
 
-/// What tells the lanes this handle has met from others under the same key: a server that lost its last writes may give a
-/// key again. A key this handle has not met is taken as it is.
+/// Identifies the lanes that this handle has opened: a server that lost its last writes may give a key to another lane. A
+/// key that this handle has not opened is taken as it is.
 #[derive(Debug, Default)]
 pub(super) struct Known(Mutex<HashMap<i64, String>>);
 
@@ -33,7 +33,7 @@ impl Known {
     }
 }
 
-/// Whether a batch brings messages, which a full server refuses; the rest must go through, or nothing would make room.
+/// Returns whether a batch brings messages, which a full server refuses; the rest must go through, or nothing would make room.
 fn grows(batch: &Batch) -> bool {
     batch.writes.iter().any(|write| matches!(write, Write::Append { .. } | Write::DeadLetter(_)))
 }
@@ -156,7 +156,7 @@ fn text(incarnation: Incarnation) -> String {
     incarnation.get().to_string()
 }
 
-/// What the script says of each batch.
+/// Reads what became of each batch.
 pub(super) fn committed(mut answer: Answer, batches: usize) -> Outcome<Vec<Committed>> {
     let mut committed = vec![Committed::default(); batches];
     while !answer.is_over() {

@@ -64,7 +64,7 @@ impl RetryingConnection {
 
     async fn attempt(&self, call: &Call) -> Outcome<Value> {
         let mut answer = self.send(&call.command).await;
-        // The server has not heard of the script, or was started again.
+        // The server does not have the script: it is new, or was started again.
         if answer.as_ref().is_err_and(|e| e.kind() == ErrorKind::Server(ServerErrorKind::NoScript)) {
             answer = match self.send(redis::cmd("SCRIPT").arg("LOAD").arg(call.script.code)).await {
                 Ok(_) => self.send(&call.command).await,

@@ -55,7 +55,7 @@ pub(super) async fn purge(db: &RetryingConnection, fence: &Fence, filter: &DeadL
         for (id, _) in &found {
             call.add(id.0);
         }
-        // With nothing to delete, too: a process that is fenced has to hear of it.
+        // With nothing to delete, too: a process that is fenced must be refused.
         gone += db.write(&call).await?.number()?;
         match found.last() {
             Some((last, _)) => after = Some(*last),

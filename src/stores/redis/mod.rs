@@ -11,7 +11,7 @@
 //! own; callers need none.
 //!
 //! A connection that is lost is made again, and what was under way on it repeated, for up to `PATIENCE`. Where the server
-//! does not answer at all, an operation ends after `OPERATION`, and whether it happened is reported as unknown.
+//! does not reply at all, an operation ends after `OPERATION`, and whether it happened is reported as unknown.
 
 mod adopt;
 mod commit;
@@ -71,7 +71,7 @@ impl std::fmt::Debug for RedisStore {
 
 impl RedisStore {
     /// Connects, checks what the server is and how it persists, and makes the store where there is none. Blocks for as
-    /// long as that takes, with a server that does not answer some seconds.
+    /// long as that takes, with a server that does not reply some seconds.
     ///
     /// Keys made by liner_broker stay as they are until their sender starts.
     ///

@@ -7,7 +7,7 @@ use crate::types::{Incarnation, Seq};
 
 /// Incarnations kept that have given no number the store knows of. A process that sent only write-behind messages and
 /// was killed leaves one, and its receiver may have a cursor in it; more than a few in a row mean restarts without any
-/// traffic, whose names nobody needs.
+/// traffic, which no cursor refers to.
 const MAX_EMPTY: usize = 8;
 
 /// The spans of a lane, oldest first, and the incarnation before them.

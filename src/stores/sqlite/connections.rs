@@ -17,8 +17,8 @@ const LOG_BYTES: i64 = 64 * 1024 * 1024;
 /// eighth batch of 1 KiB messages.
 const CHECKPOINT_PAGES: i64 = 4096;
 
-/// Returns the file that a configured path names. Absolute, because SQLite gives a meaning to `:memory:`, to the empty name and, as
-/// it is built here, to names starting with `file:`.
+/// Returns the file that a configured path names. Absolute, because SQLite gives a meaning to `:memory:`, to the empty name
+/// and, as it is built here, to names starting with `file:`.
 pub(super) fn file(path: &Path) -> Result<PathBuf, OpenError> {
     let refused = |reason: String| OpenError::Path { path: path.display().to_string(), reason };
     let file = std::path::absolute(path).map_err(|error| refused(error.to_string()))?;

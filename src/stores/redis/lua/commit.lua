@@ -2,7 +2,7 @@
 --   A lane born count first last row*   T lane born through   V lane born expected incarnation number
 --   H lane born incarnation number attempts   R lane born number   D owner unique count (field value)*   U letter
 --   B (the next batch)
--- Answers 'ok' and (batch, lane) of each cursor whose writer was wrong.
+-- Returns 'ok' and (batch, lane) of each cursor whose writer was wrong.
 
 if fenced() then return { 'fenced' } end
 

@@ -122,7 +122,7 @@ local function below(l, n)
   return low
 end
 
--- Takes a queue away; answers messages and bytes.
+-- Takes a queue away; returns messages and bytes.
 local function drain(l)
   redis.call('DEL', l.queue)
   redis.call('HSET', l.key .. ':lane', 'bytes', '0')
