@@ -418,9 +418,6 @@ impl World {
             OutEvent::Dropped(_) => self.hits.hit(Hit::Dropped),
             OutEvent::Room => {
                 self.hits.hit(Hit::Room);
-                if let Some(p) = self.peer(node, peer) {
-                    p.starved = false;
-                }
                 self.has_room(node, peer);
             }
             OutEvent::Silent => {
