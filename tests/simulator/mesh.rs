@@ -411,24 +411,28 @@ impl World {
 
     // ---- what must hold ----
 
-    fn is_gone(mesh: &Mesh, topic: TopicNo, peer: usize, name: &NodeId) -> bool {
+    /// Whether a peer does not serve a topic, as the node was told last. The word of a peer on the same store does not count
+    /// against a tombstone there.
+    fn is_gone(mesh: &Mesh, topic: TopicNo, (peer, name): (usize, &NodeId), shares_store: bool) -> bool {
         match mesh.heard.get(&(topic, peer)) {
-            Some(heard) => !heard.serves,
-            None => mesh.read.get(&topic).is_some_and(|entry| entry.tombstones.contains(name)),
+            Some(heard) if !heard.serves || !shares_store => !heard.serves,
+            _ => mesh.read.get(&topic).is_some_and(|entry| entry.tombstones.contains(name)),
         }
     }
 
     /// A message is offered to a target: it must serve the topic, and have a lease that runs if any has.
     pub(crate) fn check_target(&mut self, node: usize, topic: TopicNo, target: &SimTarget, is_for_all: bool) {
-        let names = self.plan.names.clone();
+        let (names, stores) = (self.plan.names.clone(), self.plan.store_of.clone());
         let shares_store = self.plan.store_of[target.peer] == self.plan.store_of[node];
         let Some(mesh) = self.mesh(node) else { return };
         let state = |name: &NodeId| {
             mesh.read.get(&topic)?.routes.iter().find(|route| route.node == *name).map(|route| route.live)
         };
-        let gone = Self::is_gone(mesh, topic, target.peer, &target.node);
-        let is_live =
-            |peer: usize| state(&names[peer]) == Some(true) && !Self::is_gone(mesh, topic, peer, &names[peer]);
+        let gone = Self::is_gone(mesh, topic, (target.peer, &target.node), shares_store);
+        let is_live = |peer: usize| {
+            state(&names[peer]) == Some(true)
+                && !Self::is_gone(mesh, topic, (peer, &names[peer]), stores[peer] == stores[node])
+        };
         let better = (0..names.len()).find(|peer| *peer != target.peer && is_live(*peer));
         let served = !shares_store && mesh.heard.get(&(topic, target.peer)).is_some_and(|heard| heard.serves);
         let expired = state(&target.node) == Some(false) && !served;

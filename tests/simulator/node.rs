@@ -420,9 +420,6 @@ impl World {
             OutboundEvent::Dropped(_) => self.hits.hit(Hit::Dropped),
             OutboundEvent::Room => {
                 self.hits.hit(Hit::Room);
-                if let Some(p) = self.peer(node, peer) {
-                    p.starved = false;
-                }
                 self.has_room(node, peer);
             }
             OutboundEvent::Silent => {

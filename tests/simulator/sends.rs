@@ -441,6 +441,9 @@ impl World {
 
     /// The link to a peer has room.
     pub(crate) fn has_room(&mut self, node: usize, peer: usize) {
+        if let Some(p) = self.peer(node, peer).filter(|p| p.out.has_room()) {
+            p.starved = false;
+        }
         let name = self.plan.names[peer].clone();
         for topic in 0..self.plan.topics.len() {
             let Some(sends) = self.sends(node, topic) else { return };
