@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// The tables as the reference implementation makes them.
+/// The tables as the liner_broker makes them.
 const REFERENCE_TABLES: &str = "
     CREATE TABLE seq (id INTEGER PRIMARY KEY CHECK (id = 1), v INTEGER NOT NULL);
     INSERT INTO seq VALUES (1, 3);
@@ -262,7 +262,7 @@ fn a_database_of_the_reference_is_adopted_with_its_rows() {
     assert_eq!(block_on(a.queued(opened.key)), [2999, 3000]);
     block_on(a.commit([trim(opened.key, 3000)]));
     let waiting = "SELECT COUNT(*) FROM conn_messages WHERE connection_key = 3";
-    assert_eq!(database.psql(waiting), "2", "rows of the reference stay until migrated");
+    assert_eq!(database.psql(waiting), "2", "rows of liner_broker stay until migrated");
 }
 
 // ---- operators ----

@@ -20,7 +20,7 @@ use tempfile::TempDir;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// The tables as the reference implementation makes them.
+/// The tables as the liner_broker makes them.
 const REFERENCE_TABLES: &str = "
     CREATE TABLE seq (id INTEGER PRIMARY KEY, v INTEGER NOT NULL);
     INSERT INTO seq VALUES (1, 3);
@@ -166,7 +166,7 @@ fn a_database_of_the_reference_is_adopted_with_its_rows() {
     assert!(opened.key.get() > 3, "keys continue");
     assert_eq!(opened.pending, Amount::default());
     block_on(a.commit([append(opened.key, 1, 1..=2), trim(opened.key, 2)]));
-    assert_eq!(file.count("conn_messages WHERE connection_key = 3"), 2, "rows of the reference stay until migrated");
+    assert_eq!(file.count("conn_messages WHERE connection_key = 3"), 2, "rows of liner_broker stay until migrated");
 }
 
 #[test]

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 type Failure = Box<dyn Error>;
 
-/// What a node may hold on the server: one connection that commits, one for the rest, one that is told of changes.
+/// What a node may hold on the server: one connection that commits, one for the rest, one that is notified of changes.
 const CONNECTIONS: usize = 3;
 
 /// Statements a second of a node that rests: its lease is renewed every five seconds, in a transaction, and the topics it

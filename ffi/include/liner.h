@@ -174,7 +174,7 @@ LINER_API BOOL lnr_is_running(lnr_hClient client);
 
 /**
  * Stops the client and frees it. The handle is no longer valid. A SQLite file is closed when this returns: if nobody else has it
- * open, "-wal" and "-shm" beside it are gone, and all is in the file itself. Inside a callback, that follows.
+ * open, "-wal" and "-shm" are gone, and all is in the file itself. Inside a callback, that follows.
  */
 LINER_API BOOL lnr_delete_client(lnr_hClient client);
 
@@ -212,7 +212,7 @@ LINER_API BOOL lnr_set_durability(lnr_hClient client, int level);
 /** The level in force; 0 for a handle that is none. */
 LINER_API int lnr_durability(lnr_hClient client);
 
-/** A header of a message: a small fact beside the data. */
+/** A header of a message: a name and a value that travel with the data. */
 typedef struct lnr_header {
     /** 1 to 255 bytes. */
     const char* key;
@@ -272,7 +272,7 @@ typedef struct lnr_delivery {
 enum {
     /** The message is handled. */
     LNR_ACK = 0,
-    /** It is not: deliver it again later. After 10 failures it becomes a dead letter. Messages behind it on the same lane (from
+    /** It is not: deliver it again later. After 10 failures it becomes a dead letter. Later messages on the same lane (from
      *  the same sender, to the same topic) wait, others do not. */
     LNR_NACK = 1
 };
@@ -417,7 +417,7 @@ LINER_API long long lnr_purge_dead_letters(lnr_hClient client, const char* topic
 
 /* ---- events ---- */
 
-/** What `lnr_status_cb` is told. */
+/** The kinds of events that `lnr_status_cb` reports. */
 enum {
     /** A peer that serves `topic` has come up, or is connected again. Peer events come only for topics that this client has
      *  sent to, subscribed to or refreshed. */

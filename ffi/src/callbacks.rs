@@ -12,7 +12,7 @@ pub(crate) type Receive = dyn FnMut(&Delivery) -> Result<(), Nack> + Send;
 /// Takes an event.
 pub(crate) type Status = dyn FnMut(&Event) + Send;
 
-/// Something the status callback is told.
+/// An event for the status callback.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Event {
     pub(crate) kind: i32,

@@ -214,7 +214,7 @@ impl Client {
         self.core.topic.as_str()
     }
 
-    /// Sets who is told of events, or nobody: kind (`LNR_…`), topic, peer and message.
+    /// Sets the status callback, or removes it: kind (`LNR_…`), topic, peer and message.
     pub fn set_status_callback(&mut self, callback: Option<Box<StatusCallback>>) {
         let told = |mut callback: Box<StatusCallback>| -> Box<Status> {
             Box::new(move |event| callback(event.kind, &event.topic, &event.peer, &event.message))

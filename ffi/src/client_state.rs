@@ -31,7 +31,7 @@ pub(crate) struct Core {
     pub(crate) topic: Topic,
     pub(crate) store: SharedStore,
     pub(crate) callbacks: Arc<Callbacks>,
-    /// Topics that were subscribed to: they are served whenever the client runs. Locked by whoever changes what is served.
+    /// Topics that were subscribed to: they are served whenever the client runs. Locked while the served topics change.
     pub(crate) subscriptions: Mutex<BTreeSet<Topic>>,
     pub(crate) related: Related,
     listen: String,
@@ -222,7 +222,7 @@ impl Core {
     pub(crate) fn delete(self: &Arc<Self>) {
         self.deleted.store(true, Ordering::SeqCst);
         self.stop();
-        // Where this is called in a callback, whoever stops the client closes the store.
+        // Where this is called in a callback, the thread that stops the client closes the store.
         let idle = matches!(*self.phase.lock(), Phase::Idle);
         if idle {
             self.close();

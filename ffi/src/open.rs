@@ -1,4 +1,4 @@
-//! Creating a client: names are checked, its store is opened, the peers it is told of are written there.
+//! Creating a client: names are checked, its store is opened, the given peers are written there.
 
 use crate::admin::leave;
 use crate::client_state::Core;
@@ -26,7 +26,7 @@ pub(crate) struct Identity<'a> {
 pub(crate) enum Place<'a> {
     Redis(&'a str),
     Postgres(&'a str),
-    /// A file, and the peers it is told of.
+    /// A file, and the given peers.
     Sqlite(&'a str, &'a str),
 }
 

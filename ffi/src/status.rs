@@ -1,7 +1,7 @@
-//! What the status callback is told, made of what the system reports and the catalogue says.
+//! Events for the status callback, derived from the events of the system and the catalogue.
 //!
 //! A peer is reported for the topics that this client has to do with. That it has come or gone shows in two places, the
-//! catalogue and a link, in either order and sometimes only in one; it is told once.
+//! catalogue and a link, in either order and sometimes only in one; it is reported once.
 
 use crate::callbacks::Event;
 use liner::stores::TopicEntry;
@@ -58,7 +58,7 @@ impl Peers {
         Peers { me, topics: HashMap::new(), linked: HashSet::new() }
     }
 
-    /// What the status callback is told of this. `is_related` says whether this client has to do with a topic; peers are
+    /// Returns the events for the status callback. `is_related` says whether this client has to do with a topic; peers are
     /// kept track of on others too, of which it may become true.
     pub(crate) fn take(&mut self, event: &MeshEvent, is_related: impl Fn(&Topic) -> bool) -> Vec<Event> {
         let told = match event {
@@ -76,7 +76,7 @@ impl Peers {
         self.errors(event).into_iter().chain(own).collect()
     }
 
-    /// What is told whatever the topic.
+    /// Returns the events that do not depend on a topic.
     fn errors(&self, event: &MeshEvent) -> Vec<Event> {
         match event {
             MeshEvent::PeerDown { peer, reason, .. } | MeshEvent::DialFailed { peer, reason, .. } => {

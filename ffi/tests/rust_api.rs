@@ -176,7 +176,7 @@ fn a_newer_process_of_the_name_ends_the_older() {
 #[test]
 fn what_liner_broker_left_is_counted_and_cleared_before_a_client_runs() {
     let mesh = Mesh::new();
-    let fixture = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/reference/fixtures/shared.db");
+    let fixture = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/legacy/fixtures/shared.db");
     std::fs::copy(fixture, mesh.file()).expect("copies");
     let open = || Client::new_sqlite("orders-1", "orders", "localhost:0", &mesh.file(), "").expect("a client");
     assert_eq!(open().pending_count(), Some(6));

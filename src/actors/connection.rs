@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 
-/// Why a connection could not be made, or ended.
+/// The reason why a connection could not be made, or ended.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConnectionError {
     #[error("no address is known")]
@@ -41,7 +41,7 @@ impl From<WireError> for ConnectionError {
     }
 }
 
-/// A connection whose handshake is done, with what was read beyond it.
+/// A connection after its handshake, with the bytes read beyond it.
 pub(crate) struct Connection {
     pub(crate) stream: TcpStream,
     pub(crate) decoder: Decoder,
@@ -59,11 +59,11 @@ fn local(node: &Node) -> Local {
     }
 }
 
-/// What each socket buffer of a link within one machine has, in bytes. The system lets them grow to what a long way needs,
-/// and everything on its way falls out of the processor's caches.
+/// The size of each socket buffer of a link within one machine, in bytes. The system would let them grow to what a distant
+/// peer needs, and the bytes in them would no longer fit the caches of the processor.
 const LOCAL_BUFFER: usize = 1 << 20;
 
-/// Sets a socket up for a link.
+/// Sets the options of a socket.
 fn prepare(stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
     if stream.peer_addr()?.ip().is_loopback() && may_have(LOCAL_BUFFER) {
@@ -74,7 +74,7 @@ fn prepare(stream: &TcpStream) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether a program may ask for socket buffers of this size. Where it may not, it would get much smaller ones.
+/// Returns whether a program may set socket buffers of this size. Otherwise it would get much smaller ones.
 fn may_have(size: usize) -> bool {
     ["rmem_max", "wmem_max"].into_iter().all(|limit| {
         let limit = std::fs::read_to_string(format!("/proc/sys/net/core/{limit}"));
@@ -107,7 +107,7 @@ async fn first_chunk(stream: &mut TcpStream, decoder: &mut Decoder) -> Result<By
     }
 }
 
-/// Dials `peer` at each of its addresses, and each address a name resolves to, until one answers as that peer.
+/// Dials `peer` at each of its addresses, and at each address a host name resolves to, until one replies as that peer.
 pub(crate) async fn dial(
     node: &Node,
     peer: &NodeId,
@@ -168,7 +168,7 @@ pub(crate) async fn read_hello(node: &Node, mut stream: TcpStream) -> Result<(Co
     }
 }
 
-/// Answers a hello, with a welcome or with the reason why not.
+/// Replies to a hello with a welcome or with the reason of the refusal.
 pub(crate) async fn answer_hello(
     node: &Node,
     connection: &mut Connection,
@@ -184,8 +184,8 @@ pub(crate) async fn answer_hello(
     }
 }
 
-/// Reads until the connection ends, handing on chunks of whole frames. The next read starts when the last chunk is
-/// dealt with, so that a slow consumer is felt by the peer's socket, not in memory here.
+/// Reads until the connection ends, and passes chunks of whole frames on. The next read starts after the last chunk was
+/// handled, so that a slow consumer fills the socket of the peer and not the memory here.
 pub(crate) async fn read_loop<R, F>(
     mut reader: R,
     mut decoder: Decoder,
@@ -215,7 +215,8 @@ where
     }
 }
 
-/// Writes what `next` yields until the connection ends, and gives it to `done`; `idle` resolves when there may be more.
+/// Writes the buffers of `next` until the connection ends, and returns each to `done`. `idle` resolves when there may be
+/// more.
 pub(crate) async fn write_loop<W, F>(
     mut writer: W,
     mut next: impl FnMut() -> Option<Bytes>,

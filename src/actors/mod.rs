@@ -6,11 +6,11 @@
 //!        │  Publisher                                 │    │
 //!        │                                     offer  │    │ handlers
 //!        ▼                                            ▼    ▼
-//!      Link ◀──────────────────────────────────────  Link  Listener ──accepted──▶ Session  (one a peer that dials us)
-//!  (one a peer: wire::Outbound behind one short lock)  │                            │  drives wire::Inbound
+//!      Link ◀──────────────────────────────────────  Link  Listener ──accepted──▶ Session  (one per peer that dials)
+//!  (one per peer: wire::Outbound under a short lock)   │                            │  drives wire::Inbound
 //!        │ Drive                                       │                            │
 //!        ▼                                             │                            ├──Delivery──▶ subscribers
-//!      Sender  (one a peer we dial: connects, reads, writes, timers)                │
+//!      Sender  (one per dialled peer: connects, reads, writes)                      │
 //!        │                                                                          │
 //!        ├──Commit, Load──▶ StoreActor ◀──────Commit (cursors, dead letters)────────┘
 //!        │                      ▲

@@ -1,6 +1,6 @@
 //! The functions of `liner.h`, one file a theme. What they mean is said there.
 //!
-//! Each takes what C gives, checks it, and hands it to the client behind the handle. No panic leaves it, and nothing but the
+//! Each takes what C gives, checks it, and hands it to the client of the handle. No panic leaves it, and nothing but the
 //! arguments is trusted to be what C says it is: strings end with NUL, data and headers are as long as they are said to be,
 //! and callbacks may be called from other threads for as long as they are set.
 
@@ -44,7 +44,7 @@ fn guarded<T: Copy>(bad: T, body: impl FnOnce() -> T) -> T {
     })
 }
 
-/// Runs a call for the client behind a handle, and notes how it ended. `bad` is the answer to a handle that is none, and of a
+/// Runs a call for the client of a handle, and records how it ended. `bad` is the answer to a handle that is none, and of a
 /// call that fails.
 fn call<T: Copy>(handle: Handle, bad: T, body: impl FnOnce(&Arc<Entry>) -> Result<T, Failure>) -> T {
     guarded(bad, || {

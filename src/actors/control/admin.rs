@@ -1,6 +1,6 @@
 //! Handlers of the messages that inspect and administer a system.
 
-use crate::actors::control::replay::{FindLane, FindSink, LaneEnd, Replay, replay};
+use crate::actors::control::replay::{FindLane, FindSink, Replay, ReplayLane, replay};
 use crate::actors::control::system::LinerSystem;
 use crate::actors::messages::{
     Address, ClearAddresses, ClearStoredMessages, ForgetLane, ForgetPeer, Forgotten, GetAddresses, LanePending,
@@ -307,7 +307,7 @@ impl Handler<FindLane> for LinerSystem {
     fn handle(&mut self, FindLane(lane): FindLane, ctx: &mut Self::Context) -> Self::Result {
         let link = self.link(ctx, lane.receiver(), Vec::new());
         let (lane, _) = link.add_lane(lane.source(), lane.topic());
-        MessageResult(LaneEnd { link, lane })
+        MessageResult(ReplayLane { link, lane })
     }
 }
 

@@ -1,4 +1,4 @@
-//! Trying dead letters again.
+//! Replay of dead letters.
 
 use crate::actors::messages::{Delivery, Replayed, Sink};
 use crate::actors::node::Node;
@@ -16,26 +16,26 @@ use crate::wire::outbound::{AcceptMode, Body, GroupOutcome};
 use actix::prelude::*;
 use std::sync::Arc;
 
-/// Letters read at a time.
+/// The number of letters read at a time.
 const PAGE: usize = 256;
 
-/// Who takes a topic's messages here.
+/// Requests the subscriber of a topic.
 #[derive(Debug, Message)]
 #[rtype(result = "Option<Sink>")]
 pub(crate) struct FindSink(pub(crate) Topic);
 
-/// The link and lane that a message of this node goes on.
+/// Requests the link and lane that a message of this node is sent on.
 #[derive(Debug, Message)]
-#[rtype(result = "LaneEnd")]
+#[rtype(result = "ReplayLane")]
 pub(crate) struct FindLane(pub(crate) LaneId);
 
 /// One end of a lane.
-pub(crate) struct LaneEnd {
+pub(crate) struct ReplayLane {
     pub(crate) link: Arc<Link>,
     pub(crate) lane: LaneIx,
 }
 
-/// What a replay needs.
+/// The parts of the system that a replay needs.
 pub(crate) struct Replay {
     pub(crate) node: Arc<Node>,
     pub(crate) store: Recipient<Commit>,
@@ -44,7 +44,7 @@ pub(crate) struct Replay {
     pub(crate) system: Addr<crate::actors::control::system::LinerSystem>,
 }
 
-/// Tries all letters that match, once each.
+/// Replays every letter that the filter selects, once.
 pub(crate) async fn replay(context: Replay, filter: DeadLetterFilter) -> Result<Replayed, AdminError> {
     let mut replayed = Replayed::default();
     let mut after = None;
@@ -73,7 +73,7 @@ impl Replay {
         self.store.send(commit).await.unwrap_or_else(|e| Err(store_gone(&e))).map(|_| ())
     }
 
-    /// To the subscriber that failed it. The letter goes once it is handled.
+    /// Hands a letter to the subscriber that failed it. The letter is removed once the message is handled.
     async fn hand_over(&self, id: DeadLetterId, letter: DeadLetter) -> Result<bool, AdminError> {
         let topic = letter.id.lane.topic().clone();
         let Ok(Some(sink)) = self.system.send(FindSink(topic)).await else { return Ok(false) };
@@ -91,10 +91,10 @@ impl Replay {
         Ok(true)
     }
 
-    /// To its lane again, under a new number. The letter goes in the same transaction.
+    /// Appends a letter to its lane under a new number. The letter is removed in the same transaction.
     async fn append(&self, id: DeadLetterId, letter: DeadLetter) -> Result<bool, AdminError> {
         let found = self.system.send(FindLane(letter.id.lane)).await;
-        let Ok(LaneEnd { link, lane }) = found else { return Ok(false) };
+        let Ok(ReplayLane { link, lane }) = found else { return Ok(false) };
         open_lane(&self.open, &self.opened, &link, lane).await?;
         let body = Body::Shared(&letter.message.payload);
         let Ok((receipt, _)) = link.offer(lane, &letter.message.headers, body, AcceptMode::Group, &mut None) else {

@@ -1,4 +1,4 @@
-//! Listener: binds, accepts, shakes hands, and gives every connection to the session of its peer.
+//! Listener: binds, accepts, performs the handshake, and passes every connection to the session of its peer.
 
 use crate::actors::connection::{Connection, ConnectionError, answer_hello, read_hello};
 use crate::actors::node::Node;
@@ -17,10 +17,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
 
-/// How long to leave the socket alone after `accept` failed, as it does while the process has no descriptors left.
+/// The pause after `accept` failed, as it does while the process has no descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// A connection said who it is.
+/// A connection has identified its peer.
 #[derive(Message)]
 #[rtype(result = "()")]
 struct Greeted {
@@ -106,7 +106,7 @@ impl Listener {
     }
 }
 
-/// Accepts until the listener is gone. A connection that does not say who it is in time is closed.
+/// Accepts until the listener ends. A connection that does not identify itself in time is closed.
 async fn accept_loop(node: Arc<Node>, socket: TcpListener, slots: Arc<Semaphore>, listener: Recipient<Greeted>) {
     loop {
         let Ok(permit) = slots.clone().acquire_owned().await else { return };

@@ -143,7 +143,7 @@ impl Publisher {
 enum Progress {
     Done(Option<Result<Receipt, SendError>>),
     Committing(oneshot::Receiver<Result<Receipt, SendError>>),
-    /// Accepted; whoever awaits it goes on when the connection has caught up.
+    /// Accepted; the future resolves when the connection has caught up.
     Pacing(Option<Receipt>, Pin<Box<dyn Future<Output = ()> + Send>>),
 }
 

@@ -155,7 +155,7 @@ pub(crate) struct Offer<'a> {
     /// Taken when the message waits for a commit.
     pub(crate) waiter: Option<Waiter>,
     pub(crate) wake: Wake<'a>,
-    /// Set when the message was taken by a link that is behind those who send.
+    /// Set when the link that accepted the message is congested.
     pub(crate) ahead: Option<Arc<Link>>,
 }
 
@@ -190,7 +190,7 @@ impl Wake<'_> {
 pub(crate) enum TrySend {
     Done(Result<Receipt, SendError>),
     Committing(oneshot::Receiver<Result<Receipt, SendError>>),
-    /// Accepted by a link that is behind those who send.
+    /// Accepted by a link that is congested.
     Ahead(Receipt, Arc<Link>),
     /// It must wait its turn.
     Blocked,

@@ -1,23 +1,23 @@
-//! What becomes of what the reference implementation left: which of its waiting messages go to which lane, under which
+//! What becomes of what liner_broker left: which of its waiting messages go to which lane, under which
 //! numbers, and which cannot be attributed.
 //!
-//! The reference counts and queues by sender and receiver, liner by the topic addressed, too. So the queue of a
-//! *connection key* is split. Pure: a backend loads [`Traces`], shows a [`Split`] every row, and does what it says.
+//! liner_broker counts and queues by sender and receiver, liner by the topic addressed, too. So the queue of a
+//! *connection key* is split. Pure: a backend loads [`LegacyCatalogue`], shows a [`Split`] every row, and does what it says.
 //!
 //! Its numbers are kept as far as they rise, under one incarnation of their own. So a receiver that has a store of its own
-//! finds its place by the number that the reference noted there, and so does one that shares the store.
+//! finds its place by the number that liner_broker noted there, and so does one that shares the store.
 
-use super::reference;
+use super::rows;
 use crate::stores::{Adopted, DeadLetter, DeadLetterOrigin, LaneKey, OutboxLane, StoreError, Stored};
 use crate::types::{Headers, Incarnation, LaneId, LaneName, Message, MessageId, NodeId, Payload, Seq, Topic};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// The incarnation of everything that was numbered by the reference, on both sides of a lane.
+/// The incarnation of everything that was numbered by liner_broker, on both sides of a lane.
 pub(crate) const ADOPTED: Incarnation = Incarnation::new(u64::from_be_bytes(*b"liner1.4"));
 
-/// The topic of messages of the reference to itself.
+/// The topic of messages of liner_broker to itself.
 const INTERNAL: &str = "__#internal_channel";
 
 /// The connection key with which two nodes with a file each address each other.
@@ -31,8 +31,8 @@ const NO_NAME: &str = "?";
 
 /// What the database says beside the queues.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Traces {
-    /// The topics by the reference's numbers. Files that were told of their peers have one number for several.
+pub(crate) struct LegacyCatalogue {
+    /// The topics by liner_broker's numbers. Files that were told of their peers have one number for several.
     pub(crate) topics: BTreeMap<i64, Vec<String>>,
     /// Where this node remembers to have sent.
     pub(crate) remembered: Vec<Remembered>,
@@ -62,7 +62,7 @@ pub(crate) struct Connection {
 
 /// A row of `conn_key_map` and what stands beside it.
 #[derive(Debug, Clone)]
-pub(crate) struct Noted {
+pub(crate) struct LegacyKey {
     pub(crate) key: i64,
     pub(crate) composite: String,
     /// The sender, its topic and the receiver, where the key is a lane's.
@@ -73,9 +73,9 @@ pub(crate) struct Noted {
     pub(crate) handled: i64,
 }
 
-impl Noted {
+impl LegacyKey {
     /// `None` if it is another node's.
-    pub(crate) fn connection(self, node: &NodeId, traces: &Traces) -> Option<Connection> {
+    pub(crate) fn connection(self, node: &NodeId, traces: &LegacyCatalogue) -> Option<Connection> {
         let (source, receiver) = match &self.lane {
             Some([sender, source, receiver]) => {
                 (sender == node.as_str()).then_some((source.as_str(), receiver.as_str()))?
@@ -129,7 +129,7 @@ enum Addressed {
     Unknown(String),
 }
 
-impl Traces {
+impl LegacyCatalogue {
     /// A row of `topic_key`.
     pub(crate) fn number(&mut self, topic: String, key: i64) {
         self.topics.entry(key).or_default().push(topic);
@@ -193,7 +193,7 @@ impl Traces {
 
 /// What becomes of a row.
 #[derive(Debug)]
-pub(crate) enum Fate {
+pub(crate) enum RowOutcome {
     /// It goes: it was handled, or was no message of a user's.
     Gone,
     /// It goes to the lane for this topic; see [`Target::take`].
@@ -223,7 +223,7 @@ impl Target {
         Target { key, incarnation: ADOPTED, next: acked.next() }
     }
 
-    /// Gives a message its number: the reference's if it is free. A number that is raised stays at or above the
+    /// Gives a message its number: liner_broker's if it is free. A number that is raised stays at or above the
     /// reference's, so nobody who has handled fewer takes it for handled.
     pub(crate) fn take(&mut self, number: u64, payload: Payload, now_ms: u64) -> Stored {
         let seq = if number > LARGEST { self.next } else { self.next.max(Seq::new(number)) };
@@ -235,7 +235,7 @@ impl Target {
 
 /// What a backend knows beside the traces.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Means {
+pub(crate) struct AdoptionContext {
     /// The largest message of the store.
     pub(crate) max_message: usize,
     /// The incarnation of the letters: random, so that no two adoptions write letters of one name.
@@ -244,33 +244,38 @@ pub(crate) struct Means {
     pub(crate) now_ms: u64,
 }
 
-impl Means {
+impl AdoptionContext {
     /// The only thing here that is not decided by what it is given.
-    pub(crate) fn new(max_message: usize) -> Result<Means, StoreError> {
+    pub(crate) fn new(max_message: usize) -> Result<AdoptionContext, StoreError> {
         let letters = getrandom::u64().map_err(|error| StoreError::Unavailable(error.to_string().into()))?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let now_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
-        Ok(Means { max_message, letters: Incarnation::new(letters), now_ms })
+        Ok(AdoptionContext { max_message, letters: Incarnation::new(letters), now_ms })
     }
 }
 
 /// The rows of one connection key on their way.
 #[derive(Debug)]
 pub(crate) struct Split<'a> {
-    traces: &'a Traces,
+    traces: &'a LegacyCatalogue,
     connection: &'a Connection,
     sender: NodeId,
     source: Topic,
     receiver: NodeId,
     /// Why no row of it can go anywhere.
     flaw: Option<String>,
-    means: Means,
+    context: AdoptionContext,
     rows: u64,
     pub(crate) adopted: Adopted,
 }
 
 impl<'a> Split<'a> {
-    pub(crate) fn new(node: &NodeId, traces: &'a Traces, connection: &'a Connection, means: Means) -> Self {
+    pub(crate) fn new(
+        node: &NodeId,
+        traces: &'a LegacyCatalogue,
+        connection: &'a Connection,
+        context: AdoptionContext,
+    ) -> Self {
         let (source, receiver) = (Topic::new(&connection.source), NodeId::new(&connection.receiver));
         let flaw = source.as_ref().err().or(receiver.as_ref().err()).map(|error| {
             format!("it was sent from topic {:?} to node {:?}: {error}", connection.source, connection.receiver)
@@ -283,7 +288,7 @@ impl<'a> Split<'a> {
             source: source.unwrap_or_else(|_| Topic::new(NO_NAME).expect(no_name)),
             receiver: receiver.unwrap_or_else(|_| NodeId::new(NO_NAME).expect(no_name)),
             flaw,
-            means,
+            context,
             rows: 0,
             adopted: Adopted::default(),
         }
@@ -295,7 +300,7 @@ impl<'a> Split<'a> {
 
     /// When the messages are said to have been accepted: nobody knows.
     pub(crate) fn now_ms(&self) -> u64 {
-        self.means.now_ms
+        self.context.now_ms
     }
 
     /// The topics of remembered routes: lanes, whether or not anything waits.
@@ -333,12 +338,12 @@ impl<'a> Split<'a> {
     }
 
     /// Decides on the next row, in the order in which they were queued.
-    pub(crate) fn row(&mut self, row: &[u8]) -> Fate {
+    pub(crate) fn row(&mut self, row: &[u8]) -> RowOutcome {
         self.rows += 1;
         if row.is_empty() {
             return self.gone();
         }
-        let read = match reference::decode(row, self.means.max_message) {
+        let read = match rows::decode(row, self.context.max_message) {
             Ok(read) => read,
             Err(error) => {
                 let reason = format!("a row of liner_broker cannot be read: {error}; this is the row");
@@ -355,7 +360,7 @@ impl<'a> Split<'a> {
         match (addressed, Payload::new(read.payload.clone())) {
             (Addressed::Topic(topic), Ok(payload)) => {
                 self.adopted.messages += 1;
-                Fate::Moved { topic, number: read.number, payload }
+                RowOutcome::Moved { topic, number: read.number, payload }
             }
             (Addressed::Unknown(flaw), _) => {
                 let reason = format!("it cannot be told where liner_broker would have sent it: {flaw}");
@@ -365,24 +370,24 @@ impl<'a> Split<'a> {
         }
     }
 
-    fn gone(&mut self) -> Fate {
+    fn gone(&mut self) -> RowOutcome {
         self.adopted.gone += 1;
-        Fate::Gone
+        RowOutcome::Gone
     }
 
-    fn letter(&mut self, number: Option<u64>, payload: Bytes, reason: String) -> Fate {
+    fn letter(&mut self, number: Option<u64>, payload: Bytes, reason: String) -> RowOutcome {
         let Ok(payload) = Payload::new(payload) else { return self.gone() };
         self.adopted.dead_letters += 1;
         let number =
             number.map_or(String::new(), |number| format!(" (message {number} of connection {})", self.connection.key));
         let lane = self.lane(Topic::new(NO_NAME).expect("a question mark is a name"));
-        Fate::Letter(Box::new(DeadLetter {
-            id: MessageId { lane: LaneId::new(lane), incarnation: self.means.letters, seq: Seq::new(self.rows) },
+        RowOutcome::Letter(Box::new(DeadLetter {
+            id: MessageId { lane: LaneId::new(lane), incarnation: self.context.letters, seq: Seq::new(self.rows) },
             origin: DeadLetterOrigin::Refused,
             message: Message { headers: Headers::EMPTY, payload },
             reason: format!("{reason}{number}"),
             attempts: 0,
-            died_ms: self.means.now_ms,
+            died_ms: self.context.now_ms,
         }))
     }
 }
@@ -390,19 +395,19 @@ impl<'a> Split<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stores::legacy::reference::tests::row;
+    use crate::stores::legacy::rows::tests::row;
     use proptest::prelude::*;
 
     const AT_LEAST_ONCE: u8 = 2;
-    const MEANS: Means = Means { max_message: 1 << 20, letters: Incarnation::new(7), now_ms: 1 };
+    const MEANS: AdoptionContext = AdoptionContext { max_message: 1 << 20, letters: Incarnation::new(7), now_ms: 1 };
 
     fn node(name: &str) -> NodeId {
         NodeId::new(name).expect("valid")
     }
 
     /// Topics by number, routes remembered by `orders-1` from `orders`, and the catalogue.
-    fn traces(topics: &[(&str, i64)], remembered: &[(&str, &str)], served: &[(&str, &str)]) -> Traces {
-        let mut traces = Traces::default();
+    fn traces(topics: &[(&str, i64)], remembered: &[(&str, &str)], served: &[(&str, &str)]) -> LegacyCatalogue {
+        let mut traces = LegacyCatalogue::default();
         for (topic, number) in topics {
             traces.number((*topic).to_owned(), *number);
         }
@@ -418,12 +423,12 @@ mod tests {
     }
 
     /// Where rows of these topic numbers go: a topic, `gone`, or the reason of the letter.
-    fn fates(traces: &Traces, connection: &Connection, rows: &[(u64, i32)]) -> Vec<String> {
+    fn fates(traces: &LegacyCatalogue, connection: &Connection, rows: &[(u64, i32)]) -> Vec<String> {
         let mut split = Split::new(&node("orders-1"), traces, connection, MEANS);
         let fate = |(number, key): &(u64, i32)| match split.row(&row(*number, *key, AT_LEAST_ONCE, b"x")) {
-            Fate::Gone => "gone".to_owned(),
-            Fate::Moved { topic, number, .. } => format!("{topic} {number}"),
-            Fate::Letter(letter) => letter.reason,
+            RowOutcome::Gone => "gone".to_owned(),
+            RowOutcome::Moved { topic, number, .. } => format!("{topic} {number}"),
+            RowOutcome::Letter(letter) => letter.reason,
         };
         rows.iter().map(fate).collect()
     }
@@ -500,10 +505,10 @@ mod tests {
 
     #[test]
     fn letters_of_one_key_have_names_of_their_own() {
-        let (traces, connection) = (Traces::default(), connection(0));
+        let (traces, connection) = (LegacyCatalogue::default(), connection(0));
         let mut split = Split::new(&node("orders-1"), &traces, &connection, MEANS);
         let mut id = |bytes: &[u8]| match split.row(bytes) {
-            Fate::Letter(letter) => letter.id,
+            RowOutcome::Letter(letter) => letter.id,
             other => panic!("{other:?}"),
         };
         assert_ne!(id(b"\0\0"), id(b"\0\0"));

@@ -1,4 +1,4 @@
-//! Taking over a connection key of the reference implementation, in one transaction. What becomes of its rows is decided
+//! Taking over a connection key of liner_broker, in one transaction. What becomes of its rows is decided
 //! in `adoption`.
 
 use super::dead_letters::Kept;
@@ -6,7 +6,9 @@ use super::error::Outcome;
 use super::lanes::{self, names, sql_incarnation, sql_seq};
 use super::session::{Session, byteas, int8, int8s, text};
 use super::{MAX_MESSAGE, inbox, new_lane, outbox};
-use crate::stores::legacy::adoption::{ADOPTED, Fate, Means, Noted, Split, Target, Traces};
+use crate::stores::legacy::adoption::{
+    ADOPTED, AdoptionContext, LegacyCatalogue, LegacyKey, RowOutcome, Split, Target,
+};
 use crate::stores::shared::{naming, row};
 use crate::stores::{Adopted, LaneKey};
 use crate::types::{LaneName, NodeId, Seq, Topic};
@@ -21,7 +23,7 @@ pub(super) const LIMIT: Duration = Duration::from_secs(600);
 const ROWS: i64 = 4096;
 const BYTES: usize = 16 * 1024 * 1024;
 
-/// The connection keys that the reference left of the sender `$1`, and lanes of it that the reference has written to.
+/// The connection keys that liner_broker left of the sender `$1`, and lanes of it that liner_broker has written to.
 pub(super) const KEYS: &str = "SELECT connection_key::int8 FROM conn_key_map
     WHERE sender IS NULL AND left(composite, length($1) + 1) = $1 || ':'
     UNION SELECT connection_key::int8 FROM conn_key_map AS k WHERE sender = $1 AND EXISTS (
@@ -54,7 +56,7 @@ pub(super) async fn adopt(db: &Session, node: &NodeId, key: LaneKey) -> Outcome<
     };
     let claimed = noted.lane.is_some();
     let Some(left) = noted.connection(node, &traces) else { return Ok(Adopted::default()) };
-    let split = Split::new(node, &traces, &left, Means::new(MAX_MESSAGE)?);
+    let split = Split::new(node, &traces, &left, AdoptionContext::new(MAX_MESSAGE)?);
     let mut adoption = Adoption { db, split, key, claimed, targets: BTreeMap::new() };
     for topic in adoption.split.remembered() {
         adoption.target(&topic).await?;
@@ -64,8 +66,8 @@ pub(super) async fn adopt(db: &Session, node: &NodeId, key: LaneKey) -> Outcome<
     adoption.finish().await
 }
 
-async fn traces(db: &Session, node: &NodeId) -> Outcome<Traces> {
-    let mut traces = Traces::default();
+async fn traces(db: &Session, node: &NodeId) -> Outcome<LegacyCatalogue> {
+    let mut traces = LegacyCatalogue::default();
     for row in db.query("SELECT topic, client_name FROM topic_addr", &[]).await? {
         traces.served.push((row.try_get(0)?, row.try_get(1)?));
     }
@@ -84,7 +86,7 @@ async fn traces(db: &Session, node: &NodeId) -> Outcome<Traces> {
     Ok(traces)
 }
 
-async fn noted(db: &Session, key: LaneKey) -> Outcome<Option<Noted>> {
+async fn noted(db: &Session, key: LaneKey) -> Outcome<Option<LegacyKey>> {
     let sql = "SELECT k.composite, k.sender, k.source_topic, k.receiver, s.sender_topic, coalesce(n.v, 0)::int8
         FROM conn_key_map AS k LEFT JOIN conn_sender AS s ON s.connection_key = k.connection_key
         LEFT JOIN conn_mess_number AS n ON n.connection_key = k.connection_key AND n.incarnation IS NULL
@@ -95,7 +97,7 @@ async fn noted(db: &Session, key: LaneKey) -> Outcome<Option<Noted>> {
         None => None,
     };
     let (composite, source, handled) = (row.try_get(0)?, row.try_get(4)?, row.try_get(5)?);
-    Ok(Some(Noted { key: key.0, composite, lane, source, handled }))
+    Ok(Some(LegacyKey { key: key.0, composite, lane, source, handled }))
 }
 
 /// Makes the key the key of a lane. Nobody else makes this lane meanwhile: receivers look for a lane once its sender has it.
@@ -206,7 +208,7 @@ impl Adoption<'_> {
     async fn row(&mut self, id: i64, bytes: &[u8], moved: &mut Moved) -> Outcome<()> {
         let now_ms = self.split.now_ms();
         match self.split.row(bytes) {
-            Fate::Moved { topic, number, payload } => {
+            RowOutcome::Moved { topic, number, payload } => {
                 let target = self.target(&topic).await?;
                 let stored = target.take(number, payload, now_ms);
                 let mut encoded = Vec::new();
@@ -217,10 +219,10 @@ impl Adoption<'_> {
                 moved.payloads.push(encoded);
                 return Ok(());
             }
-            Fate::Letter(letter) => {
+            RowOutcome::Letter(letter) => {
                 Kept::new(&letter).keep(self.db).await?;
             }
-            Fate::Gone => {}
+            RowOutcome::Gone => {}
         }
         moved.gone.push(id);
         Ok(())

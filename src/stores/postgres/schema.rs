@@ -29,7 +29,7 @@ const OURS: u32 = MIGRATIONS[MIGRATIONS.len() - 1].version;
 const SERVER: i32 = 12;
 
 /// liner_broker's tables and the columns by which they are recognised.
-const REFERENCE: &[(&str, &[&str])] = &[
+const LEGACY_TABLES: &[(&str, &[&str])] = &[
     ("seq", &["id", "v"]),
     ("topic_addr", &["topic", "addr", "client_name"]),
     ("topic_key", &["topic", "k"]),
@@ -173,9 +173,9 @@ impl Opening<'_> {
     /// Gives existing tables of liner_broker the columns they lack; the migration creates those that are missing. Tables
     /// of the same names that are something else are not ours to touch.
     async fn adopt(&self) -> Result<(), OpenError> {
-        let names: Vec<&str> = REFERENCE.iter().map(|(table, _)| *table).collect();
+        let names: Vec<&str> = LEGACY_TABLES.iter().map(|(table, _)| *table).collect();
         let present = self.columns(&names).await?;
-        for (table, expected) in REFERENCE {
+        for (table, expected) in LEGACY_TABLES {
             let Some(columns) = present.get(*table) else { continue };
             if !expected.iter().all(|column| columns.contains(*column)) {
                 return Err(OpenError::Foreign { path: format!("table {table} of {}", self.server) });

@@ -237,7 +237,7 @@ impl Session {
         self.connector.begin(synced)
     }
 
-    /// Whether rows may be copied: behind a pooler a statement needs a name, which may be another client's; and tables of
+    /// Whether rows may be copied: with a pooler, a statement needs a name, which may be another client's; and tables of
     /// liner_broker have narrower keys.
     pub(super) fn copies(&self) -> bool {
         !self.pooled() && !self.connector.narrow_keys.load(Ordering::Relaxed)

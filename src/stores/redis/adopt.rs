@@ -1,7 +1,7 @@
-//! Taking over the connection keys of the reference implementation. What becomes of their rows is decided in `adoption`.
+//! Taking over the connection keys of liner_broker. What becomes of their rows is decided in `adoption`.
 //!
 //! Scripts cannot read its rows. So they are read in pages and put aside in the form they are to have; one script then
-//! changes everything at once. Until it has, nothing of the reference's is touched, and an attempt begins anew.
+//! changes everything at once. Until it has, nothing of liner_broker's is touched, and an attempt begins anew.
 
 use super::MAX_MESSAGE;
 use super::commit;
@@ -9,7 +9,9 @@ use super::directory::{fenced, parsed};
 use super::error::Outcome;
 use super::lanes::Lanes;
 use super::script::{ADOPT, Answer, LEFT, RENAME, STAGE};
-use crate::stores::legacy::adoption::{ADOPTED, Connection as Left, Fate, Means, Remembered, Split, Target, Traces};
+use crate::stores::legacy::adoption::{
+    ADOPTED, AdoptionContext, Connection as Left, LegacyCatalogue, Remembered, RowOutcome, Split, Target,
+};
 use crate::stores::shared::{naming, row};
 use crate::stores::{Adopted, Batch, Fence, LaneKey, StoreError, Write};
 use crate::types::{Incarnation, LaneName, Payload, Topic};
@@ -26,7 +28,7 @@ const BYTES: usize = 4 * 1024 * 1024;
 /// What stands between topic and node in a remembered route.
 const SEPARATOR: char = '\u{1f}';
 
-/// A part of a key as the reference writes it.
+/// A part of a key as liner_broker writes it.
 fn escaped(part: &str) -> String {
     part.replace('\\', "\\\\").replace(':', "\\c")
 }
@@ -61,7 +63,7 @@ struct Found {
 /// A key that is to be taken over.
 struct Taken {
     left: Left,
-    /// The reference's composite; empty where the key is a lane's.
+    /// liner_broker's composite; empty where the key is a lane's.
     composite: String,
     /// Rows of ours at the front of the queue.
     keep: usize,
@@ -82,7 +84,7 @@ fn command(words: &[&str]) -> Cmd {
 
 pub(super) async fn adopt(db: &Lanes<'_>, fence: &Fence) -> Outcome<Adopted> {
     let node = format!("lnr_node:{}", fence.node);
-    // Every key that the reference makes raises this, so without a change there is nothing new to be found.
+    // Every key that liner_broker makes raises this, so without a change there is nothing new to be found.
     let made = get(db, &command(&["GET", "lnr_unique_key"])).await?.unwrap_or_default();
     let known = get(db, &command(&["HGET", &node, "searched"])).await?;
     let searched = known.as_ref() == Some(&made);
@@ -135,7 +137,7 @@ async fn search(db: &Lanes<'_>, fence: &Fence) -> Outcome<Found> {
     Ok(found)
 }
 
-/// What of it is there to be taken over: composites that are no lane's, and lanes behind whose rows the reference has
+/// What of it is there to be taken over: composites that are no lane's, and lanes behind whose rows liner_broker has
 /// queued some of its own.
 async fn left(db: &Lanes<'_>, fence: &Fence, composites: &[String]) -> Outcome<Vec<Taken>> {
     let mut taken = Vec::new();
@@ -187,9 +189,9 @@ fn row_at(key: i64, at: usize) -> Cmd {
     command
 }
 
-async fn traces(db: &Lanes<'_>, fence: &Fence, taken: &[Taken], numbered: &[String]) -> Outcome<Traces> {
+async fn traces(db: &Lanes<'_>, fence: &Fence, taken: &[Taken], numbered: &[String]) -> Outcome<LegacyCatalogue> {
     // A server is always shared.
-    let mut traces = Traces { others_send: true, ..Traces::default() };
+    let mut traces = LegacyCatalogue { others_send: true, ..LegacyCatalogue::default() };
     let numbered = if numbered.is_empty() { search(db, fence).await?.numbered } else { numbered.to_vec() };
     for topic in &numbered {
         let number = get(db, &command(&["GET", &format!("lnr_topic:{topic}:key")])).await?;
@@ -241,14 +243,14 @@ struct Adoption<'a> {
     aims: BTreeMap<Topic, Aim>,
 }
 
-async fn take(db: &Lanes<'_>, fence: &Fence, traces: &Traces, taken: &Taken) -> Outcome<Adopted> {
-    let mut means = Means::new(MAX_MESSAGE)?;
+async fn take(db: &Lanes<'_>, fence: &Fence, traces: &LegacyCatalogue, taken: &Taken) -> Outcome<Adopted> {
+    let mut context = AdoptionContext::new(MAX_MESSAGE)?;
     // Kept until it is done, so that letters are written once however often this begins.
     let adopting = format!("lnr_connection:{}:adopting", taken.left.key);
-    db.connection.read(&command(&["SETNX", &adopting, &means.letters.get().to_string()])).await?;
+    db.connection.read(&command(&["SETNX", &adopting, &context.letters.get().to_string()])).await?;
     let letters = get(db, &command(&["GET", &adopting])).await?.and_then(|number| number.parse().ok());
-    means.letters = letters.map_or(means.letters, Incarnation::new);
-    let split = Split::new(&fence.node, traces, &taken.left, means);
+    context.letters = letters.map_or(context.letters, Incarnation::new);
+    let split = Split::new(&fence.node, traces, &taken.left, context);
     let mut adoption = Adoption { db, fence, taken, split, aims: BTreeMap::new() };
     for topic in adoption.split.remembered() {
         adoption.aim(&topic).await?;
@@ -300,12 +302,12 @@ impl Adoption<'_> {
 
     async fn row(&mut self, bytes: &[u8]) -> Outcome<()> {
         match self.split.row(bytes) {
-            Fate::Moved { topic, number, payload } => self.put_aside(&topic, number, payload).await,
-            Fate::Letter(letter) => {
+            RowOutcome::Moved { topic, number, payload } => self.put_aside(&topic, number, payload).await,
+            RowOutcome::Letter(letter) => {
                 let batch = Batch { writes: vec![Write::DeadLetter(letter)], synced: false };
                 self.db.connection.write(&commit::call(self.fence, &[&batch], self.db.known)).await.map(drop)
             }
-            Fate::Gone => Ok(()),
+            RowOutcome::Gone => Ok(()),
         }
     }
 
@@ -321,7 +323,7 @@ impl Adoption<'_> {
         if aim.waiting.len() >= ROWS || waiting >= BYTES { stage(db, fence, aim).await } else { Ok(()) }
     }
 
-    /// The one script. What it finds changed, nobody but the reference can have changed.
+    /// The one script. What it finds changed, nobody but liner_broker can have changed.
     async fn finish(mut self) -> Outcome<Adopted> {
         for aim in self.aims.values_mut() {
             stage(self.db, self.fence, aim).await?;

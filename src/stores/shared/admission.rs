@@ -57,7 +57,8 @@ mod tests {
         // All room is given back at once, and the last is polled first, again and again.
         for _ in 0..6 {
             rooms.clear();
-            for at in (entered.lock().len()..6).rev() {
+            let next = entered.lock().len();
+            for at in (next..6).rev() {
                 rooms.extend(poll(&mut waiting, at));
             }
         }

@@ -22,7 +22,7 @@ pub(crate) const OVERHEAD: usize = 1 + 8 + 8 + 8 + 4;
 pub(crate) enum RowError {
     /// The row is in liner_broker's encoding.
     #[error("row is in the encoding of liner_broker")]
-    Reference,
+    Legacy,
     /// The row is of a layout this version does not know.
     #[error("row has layout version {0}, known is {VERSION}")]
     Version(u8),
@@ -66,7 +66,7 @@ pub(crate) fn encode_into(buf: &mut Vec<u8>, stored: &Stored) {
 pub(crate) fn decode(row: Bytes) -> Result<Stored, RowError> {
     match row.first() {
         None => return Err(RowError::Truncated),
-        Some(first) if first & MARK == 0 => return Err(RowError::Reference),
+        Some(first) if first & MARK == 0 => return Err(RowError::Legacy),
         Some(first) if *first != MARK | VERSION => return Err(RowError::Version(first & !MARK)),
         Some(_) => {}
     }
@@ -131,8 +131,8 @@ mod tests {
 
     #[test]
     fn what_is_not_a_row_is_named() {
-        let reference = [0u8; 40];
-        assert_eq!(decode(Bytes::copy_from_slice(&reference)), Err(RowError::Reference));
+        let legacy = [0u8; 40];
+        assert_eq!(decode(Bytes::copy_from_slice(&legacy)), Err(RowError::Legacy));
         let row = encode(&stored(Headers::EMPTY, b"x"));
         for cut in 0..OVERHEAD {
             assert_eq!(decode(Bytes::copy_from_slice(&row[..cut])), Err(RowError::Truncated), "cut at {cut}");

@@ -1,10 +1,12 @@
-//! Taking over a connection key of the reference implementation, in the writer's transaction. What becomes of its rows is
+//! Taking over a connection key of liner_broker, in the writer's transaction. What becomes of its rows is
 //! decided in `adoption`.
 
 use super::error::Outcome;
 use super::lanes::{sql_incarnation, sql_seq};
 use super::{MAX_MESSAGE, dead_letters, journal, lanes, outbox};
-use crate::stores::legacy::adoption::{ADOPTED, Fate, Means, Noted, Split, Target, Traces};
+use crate::stores::legacy::adoption::{
+    ADOPTED, AdoptionContext, LegacyCatalogue, LegacyKey, RowOutcome, Split, Target,
+};
 use crate::stores::shared::row;
 use crate::stores::{Adopted, LaneKey};
 use crate::types::{NodeId, Seq, Topic};
@@ -14,7 +16,7 @@ use std::collections::BTreeMap;
 /// Rows looked up at a time; they are read one by one.
 const ROWS: i64 = 4096;
 
-/// The connection keys that the reference left of this sender, and lanes of it that the reference has written to.
+/// The connection keys that liner_broker left of this sender, and lanes of it that liner_broker has written to.
 pub(super) fn keys(db: &Connection, node: &NodeId) -> Outcome<Vec<LaneKey>> {
     let sql = "SELECT connection_key FROM conn_key_map WHERE sender IS NULL AND substr(composite, 1, length(?1) + 1) = ?1 || ':'
         UNION SELECT connection_key FROM conn_key_map AS k WHERE sender = ?1 AND EXISTS (
@@ -32,7 +34,7 @@ pub(super) fn adopt(db: &Connection, node: &NodeId, key: LaneKey) -> Outcome<Ado
     let Some(left) = noted.connection(node, &traces) else { return Ok(Adopted::default()) };
     let mut adoption = Adoption {
         db,
-        split: Split::new(node, &traces, &left, Means::new(MAX_MESSAGE)?),
+        split: Split::new(node, &traces, &left, AdoptionContext::new(MAX_MESSAGE)?),
         key,
         claimed,
         targets: BTreeMap::new(),
@@ -51,8 +53,11 @@ fn pairs<A: rusqlite::types::FromSql, B: rusqlite::types::FromSql>(db: &Connecti
     Ok(pairs.collect::<rusqlite::Result<_>>()?)
 }
 
-fn traces(db: &Connection, node: &NodeId) -> Outcome<Traces> {
-    let mut traces = Traces { served: pairs(db, "SELECT topic, client_name FROM topic_addr")?, ..Traces::default() };
+fn traces(db: &Connection, node: &NodeId) -> Outcome<LegacyCatalogue> {
+    let mut traces = LegacyCatalogue {
+        served: pairs(db, "SELECT topic, client_name FROM topic_addr")?,
+        ..LegacyCatalogue::default()
+    };
     for (topic, key) in pairs(db, "SELECT topic, k FROM topic_key")? {
         traces.number(topic, key);
     }
@@ -71,7 +76,7 @@ fn traces(db: &Connection, node: &NodeId) -> Outcome<Traces> {
     Ok(traces)
 }
 
-fn noted(db: &Connection, key: LaneKey) -> Outcome<Option<Noted>> {
+fn noted(db: &Connection, key: LaneKey) -> Outcome<Option<LegacyKey>> {
     let sql = "SELECT k.composite, k.sender, k.source_topic, k.receiver, s.sender_topic, coalesce(n.v, 0)
         FROM conn_key_map AS k LEFT JOIN conn_sender AS s ON s.connection_key = k.connection_key
         LEFT JOIN conn_mess_number AS n ON n.connection_key = k.connection_key AND n.incarnation IS NULL
@@ -79,7 +84,7 @@ fn noted(db: &Connection, key: LaneKey) -> Outcome<Option<Noted>> {
     let noted = db.prepare_cached(sql)?.query_row([key.0], |row| {
         let sender: Option<String> = row.get(1)?;
         let lane = sender.map(|sender| Ok::<_, rusqlite::Error>([sender, row.get(2)?, row.get(3)?])).transpose()?;
-        Ok(Noted { key: key.0, composite: row.get(0)?, lane, source: row.get(4)?, handled: row.get(5)? })
+        Ok(LegacyKey { key: key.0, composite: row.get(0)?, lane, source: row.get(4)?, handled: row.get(5)? })
     });
     Ok(noted.optional()?)
 }
@@ -142,7 +147,7 @@ impl Adoption<'_> {
     fn row(&mut self, id: i64, bytes: &[u8]) -> Outcome<()> {
         let now_ms = self.split.now_ms();
         match self.split.row(bytes) {
-            Fate::Moved { topic, number, payload } => {
+            RowOutcome::Moved { topic, number, payload } => {
                 let db = self.db;
                 let target = self.target(&topic)?;
                 let (key, stored) = (target.key, target.take(number, payload, now_ms));
@@ -152,8 +157,8 @@ impl Adoption<'_> {
                 db.prepare_cached(sql)?.execute((id, key.0, sql_seq(stored.seq), encoded))?;
                 return Ok(());
             }
-            Fate::Letter(letter) => dead_letters::keep(self.db, &letter)?,
-            Fate::Gone => {}
+            RowOutcome::Letter(letter) => dead_letters::keep(self.db, &letter)?,
+            RowOutcome::Gone => {}
         }
         self.db.prepare_cached("DELETE FROM conn_messages WHERE id = ?1")?.execute([id])?;
         Ok(())

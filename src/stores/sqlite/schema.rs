@@ -25,7 +25,7 @@ const MIGRATIONS: &[Migration] =
 const OURS: u32 = MIGRATIONS[MIGRATIONS.len() - 1].version;
 
 /// liner_broker's tables and the columns by which they are recognised.
-const REFERENCE: &[(&str, &[&str])] = &[
+const LEGACY_TABLES: &[(&str, &[&str])] = &[
     ("seq", &["id", "v"]),
     ("topic_addr", &["topic", "addr", "client_name"]),
     ("topic_key", &["topic", "k"]),
@@ -63,7 +63,7 @@ const RETRY: Duration = Duration::from_millis(5);
 /// What a file is, before anything in it is changed.
 enum Kind {
     Empty,
-    Reference,
+    Legacy,
     Ours { version: u32 },
 }
 
@@ -88,7 +88,7 @@ fn prepare_once(connection: &mut Connection, path: &Path) -> Result<StoreId, Ope
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
     let from = match recognise(&transaction, path)? {
         Kind::Empty => 0,
-        Kind::Reference => adopt(&transaction).map_err(failed).map(|()| 0)?,
+        Kind::Legacy => adopt(&transaction).map_err(failed).map(|()| 0)?,
         Kind::Ours { version } => version,
     };
     for migration in MIGRATIONS.iter().filter(|migration| migration.version > from) {
@@ -132,17 +132,17 @@ fn recognise(connection: &Connection, path: &Path) -> Result<Kind, OpenError> {
         }
         return Ok(Kind::Ours { version });
     }
-    let known: BTreeSet<String> = REFERENCE.iter().map(|(table, _)| (*table).to_owned()).collect();
+    let known: BTreeSet<String> = LEGACY_TABLES.iter().map(|(table, _)| (*table).to_owned()).collect();
     if !tables.is_subset(&known) && !tables.is_superset(&known) {
         return Err(foreign());
     }
-    for (table, expected) in REFERENCE.iter().filter(|(table, _)| tables.contains(*table)) {
+    for (table, expected) in LEGACY_TABLES.iter().filter(|(table, _)| tables.contains(*table)) {
         let columns = columns(connection, table).map_err(failed)?;
         if !expected.iter().all(|column| columns.contains(*column)) {
             return Err(foreign());
         }
     }
-    Ok(Kind::Reference)
+    Ok(Kind::Legacy)
 }
 
 fn names(connection: &Connection, sql: &str) -> rusqlite::Result<BTreeSet<String>> {

@@ -19,7 +19,7 @@ enum RefusalPhase {
 }
 
 #[derive(Debug, Clone, Copy)]
-struct RefusedMessage {
+struct RefusalEntry {
     code: RefuseCode,
     phase: RefusalPhase,
 }
@@ -28,7 +28,7 @@ struct RefusedMessage {
 /// bring its row back.
 #[derive(Debug, Default)]
 pub(super) struct Refusals {
-    messages: BTreeMap<Seq, RefusedMessage>,
+    messages: BTreeMap<Seq, RefusalEntry>,
     /// How many of them are open.
     open: usize,
 }
@@ -42,7 +42,7 @@ impl Refusals {
 
     /// Whether the message is refused and not a dead letter yet.
     pub(super) fn is_open(&self, seq: Seq) -> bool {
-        matches!(self.messages.get(&seq), Some(RefusedMessage { phase: RefusalPhase::Open { .. }, .. }))
+        matches!(self.messages.get(&seq), Some(RefusalEntry { phase: RefusalPhase::Open { .. }, .. }))
     }
 
     /// Whether the message was refused.
@@ -53,7 +53,7 @@ impl Refusals {
     pub(super) fn insert(&mut self, seq: Seq, code: RefuseCode, size: Option<usize>) {
         self.open += usize::from(!self.is_open(seq));
         let phase = RefusalPhase::Open { size, repeat: false };
-        self.messages.insert(seq, RefusedMessage { code, phase });
+        self.messages.insert(seq, RefusalEntry { code, phase });
     }
 
     /// The removal of the message's row must be repeated. Returns the reason, if so.

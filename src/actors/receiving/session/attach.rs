@@ -1,4 +1,4 @@
-//! The connection of a session: taken over, written to, given up.
+//! The connection of a session: attached, written to and closed.
 
 use super::*;
 

@@ -10,7 +10,7 @@ use crate::actors::receiving::subscriber::replies::{DeliveryTag, answer};
 use bytes::Bytes;
 use futures::channel::oneshot;
 
-/// Who takes the messages of a topic, on this thread.
+/// The subscriber of a topic, as the session reaches it.
 pub(super) enum Subscriber {
     Actor(SubscriberHandle),
     Batch(Mailbox<DeliveryBatch>),
@@ -33,24 +33,24 @@ impl Subscriber {
     }
 }
 
-/// A subscriber that does not take messages any more, and has not answered all it was given.
+/// A former subscriber with replies pending.
 pub(super) struct RetiredSubscriber {
     topic: Topic,
-    /// What was held ready for it has come back.
+    /// Whether the messages held ready for it have come back.
     gave_back: bool,
 }
 
-/// Messages of one lane for its subscriber's mailbox.
+/// Messages of one lane that are handed over together.
 pub(super) struct PendingBatch {
     slot: LaneSlot,
     lane: LaneId,
     outgoing: Vec<OutgoingDelivery>,
 }
 
-/// Most messages that memory is set aside for before they are handed over.
+/// The largest number of messages that memory is reserved for in advance.
 const MAX_TYPICAL: usize = 512;
 
-/// Who takes the messages of a lane: looked up once for many.
+/// The path of the messages of one lane, looked up once for many.
 pub(super) struct Lookup {
     slot: LaneSlot,
     way: Path,
@@ -59,19 +59,19 @@ pub(super) struct Lookup {
 enum Path {
     CallbackRunner(CallbackRunner),
     Mailbox,
-    /// They are handed over in turn.
+    /// They are queued in the machine and handed over in turn.
     Turn,
 }
 
-/// What is the same for all calls for one lane.
+/// Calls a callback for the messages of one lane.
 struct CallbackRunner {
     callback: Arc<Callback>,
-    /// Lent to the message that is being handled.
+    /// `None` while a message that is being handled has it.
     lane: Option<LaneId>,
 }
 
 impl CallbackRunner {
-    /// A message that was not handled comes back.
+    /// Calls the callback. Returns a message that was not handled.
     fn call(&mut self, next: HandOver) -> Result<(), (Message, Nack)> {
         let lane = self.lane.take().expect("one call at a time, and it comes back");
         let delivery = delivery(lane, next);
@@ -83,7 +83,7 @@ impl CallbackRunner {
 }
 
 impl Session {
-    /// Takes a frame off the connection. `lookup` is that of the frame before it.
+    /// Handles a frame of the connection. `lookup` is that of the previous frame.
     pub(super) fn take(
         &mut self,
         now: Instant,
@@ -139,7 +139,7 @@ impl Session {
         }
     }
 
-    /// Hands over whatever may be.
+    /// Hands over every message that the machine yields.
     pub(super) fn hand_over_all(&mut self) {
         let now = Instant::now();
         let mut lookup = None;
@@ -152,7 +152,7 @@ impl Session {
                     nack
                 });
                 let tokens = token..token + 1;
-                self.answered(now, CoalescedReply { slot, tokens, attempt, answer: answer(result) });
+                self.answered(now, ReplyRun { slot, tokens, attempt, answer: answer(result) });
             } else {
                 self.gather(next);
             }
@@ -162,7 +162,7 @@ impl Session {
         }
     }
 
-    /// Messages for a mailbox are gathered by lane first.
+    /// Gathers messages for a mailbox by lane.
     fn gather(&mut self, next: HandOver) {
         let HandOver { slot, token, .. } = next;
         let at = self.handed.iter().rposition(|lane| lane.slot == slot).unwrap_or_else(|| {
@@ -203,7 +203,7 @@ impl Session {
         }
     }
 
-    /// The subscribers that may have a feeder.
+    /// Returns the subscribers that may have a feeder.
     pub(super) fn feeds(&self) -> impl Iterator<Item = &SubscriberHandle> {
         self.subscribers.values().filter_map(|subscriber| match subscriber {
             Subscriber::Actor(feed) => Some(feed),
@@ -211,7 +211,7 @@ impl Session {
         })
     }
 
-    /// A subscriber does not take messages any more. What its feeder holds ready goes to the next one, and first.
+    /// Retires a subscriber. Messages that its feeder holds ready go to the next subscriber before any others.
     pub(super) fn retire(&mut self, topic: &Topic, subscriber: Option<Subscriber>) {
         if let Some(Subscriber::Actor(feed)) = subscriber.filter(Subscriber::is_fed) {
             self.retired.insert(feed.id, RetiredSubscriber { topic: topic.clone(), gave_back: false });
@@ -219,7 +219,7 @@ impl Session {
         }
     }
 
-    /// A feeder has gathered answers.
+    /// Handles the report of a feeder.
     pub(super) fn take_report(&mut self, now: Instant, FeederReport { feed, answered, stage }: FeederReport) {
         let fed_by = |subscriber: &Subscriber| matches!(subscriber, Subscriber::Actor(current) if current.id == feed);
         if let Some((topic, Subscriber::Actor(feed))) =
@@ -245,7 +245,7 @@ impl Session {
         }
     }
 
-    /// The subscriber's actor has stopped: what it was to get waits for the next subscriber.
+    /// Handles that the subscriber's actor has stopped. Its messages wait for the next subscriber.
     fn sink_gone(&mut self, now: Instant, topic: &Topic, slot: LaneSlot, tags: impl IntoIterator<Item = DeliveryTag>) {
         self.set_handler(SetHandler { topic: topic.clone(), handler: None });
         for DeliveryTag { token, attempt } in tags {
@@ -253,7 +253,7 @@ impl Session {
         }
     }
 
-    pub(super) fn answered(&mut self, now: Instant, CoalescedReply { slot, tokens, attempt, answer }: CoalescedReply) {
+    pub(super) fn answered(&mut self, now: Instant, ReplyRun { slot, tokens, attempt, answer }: ReplyRun) {
         if answer == Disposition::Done {
             self.uncounted.handled += self.inbound.handle_handled(now, slot, tokens, attempt);
             return;

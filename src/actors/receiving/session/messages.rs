@@ -1,4 +1,4 @@
-//! What a session is told, and the outlet of its write loop.
+//! The messages of a session, and the buffer of its write loop.
 
 use crate::actors::connection::Connection;
 use crate::actors::messages::Sink;
@@ -10,16 +10,16 @@ use bytes::Bytes;
 use std::cell::{Cell, RefCell};
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 
-/// A connection of this peer, its handshake done.
+/// A connection of this peer after the handshake.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct Attach {
     pub(crate) connection: Connection,
-    /// Its place among the connections this node takes.
+    /// Its permit among the connections this node accepts.
     pub(crate) permit: OwnedSemaphorePermit,
 }
 
-/// Who takes the messages of a topic, or nobody any more.
+/// Sets the subscriber of a topic, or removes it.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "()")]
 pub(crate) struct SetHandler {
@@ -27,7 +27,7 @@ pub(crate) struct SetHandler {
     pub(crate) handler: Option<(SubscriberSpec, Sink)>,
 }
 
-/// Tell the peer that this node serves a topic, or does not any more.
+/// Announces to the peer that this node serves a topic or no longer does.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "()")]
 pub(crate) struct Announce {
@@ -35,17 +35,17 @@ pub(crate) struct Announce {
     pub(crate) serves: bool,
 }
 
-/// Hand nothing over any more; answered when all is handled, committed and acked as far as it goes.
+/// Stops handing over. Returns when the messages handed over are handled, committed and acked as far as possible.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub(crate) struct Drain;
 
-/// Say goodbye, close the connection and stop; answered when the peer has seen it, or does not answer.
+/// Closes the connection and stops. Returns when the peer has closed its end, or did not in time.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub(crate) struct Close;
 
-/// Whole frames that arrived.
+/// Whole frames were received.
 #[derive(Debug, Message)]
 #[rtype(result = "Result<(), LinkError>")]
 pub(super) struct Arrived {
@@ -53,7 +53,7 @@ pub(super) struct Arrived {
     pub(super) chunk: Bytes,
 }
 
-/// The write loop has taken what was there.
+/// The write loop has taken the buffer.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub(super) struct Writable;
@@ -66,11 +66,11 @@ pub(super) struct Ended {
     pub(super) reason: String,
 }
 
-/// What goes to the write loop: one buffer at a time, so that acks gather in the machine while the socket is busy.
+/// The buffer for the write loop. There is one at a time, so that acks gather in the machine while the socket is busy.
 #[derive(Default)]
 pub(super) struct WriteSlot {
     pub(super) bytes: RefCell<Option<Bytes>>,
     pub(super) ready: Notify,
-    /// The session had more.
+    /// Whether the session had more to write.
     pub(super) starved: Cell<bool>,
 }

@@ -1,8 +1,8 @@
-//! Session: one per peer that dials this node. It feeds what arrives to the receiving machine, hands messages to
-//! subscribers, and carries their answers back.
+//! Session: one per peer that dials this node. It passes received frames to the receiving machine, hands messages to
+//! subscribers, and passes their replies back.
 //!
-//! It outlives its connections: a peer's new connection replaces the old one here, and a message that is with a
-//! subscriber meanwhile is not handed over a second time.
+//! A session outlives its connections. A new connection of the peer replaces the old one, and a message that a subscriber
+//! has at that time is not handed over a second time.
 
 mod attach;
 mod hand_over;
@@ -21,7 +21,7 @@ use crate::actors::node::timer::Timer;
 use crate::actors::node::{Node, count, random, wall_ms};
 use crate::actors::receiving::subscriber::exchange::{FeederId, FeederReport};
 use crate::actors::receiving::subscriber::handle::SubscriberHandle;
-use crate::actors::receiving::subscriber::replies::{CoalescedReply, DeliveryTag, PendingReplies};
+use crate::actors::receiving::subscriber::replies::{DeliveryTag, PendingReplies, ReplyRun};
 use crate::actors::storing::store::{Commit, OpenInbox};
 use crate::stores::{DeadLetter, DeadLetterOrigin, LaneKey, Write};
 use crate::types::{Cursor, Incarnation, LaneId, Message, MessageId, NodeId, Seq, Topic};
@@ -37,7 +37,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
 
-/// Whom a session talks to.
+/// The actors a session sends to.
 #[derive(Clone)]
 pub(crate) struct SessionPeers {
     pub(crate) store: Recipient<Commit>,
@@ -45,7 +45,7 @@ pub(crate) struct SessionPeers {
     pub(crate) system: Recipient<PeerNews>,
 }
 
-/// How long a peer may take to answer a goodbye.
+/// The longest wait for a peer to close its end.
 const GOODBYE_PATIENCE: Duration = Duration::from_millis(500);
 
 /// See the [module](self).
@@ -56,25 +56,25 @@ pub(crate) struct Session {
     inbound: Inbound,
     subscribers: HashMap<Topic, Subscriber>,
     keys: HashMap<LaneSlot, LaneKey>,
-    /// Topics this node unsubscribed from that the peer has lanes for: it is told on every connection.
+    /// Topics this node unsubscribed from and the peer has lanes for. The peer is notified on every connection.
     withdrawn: HashSet<Topic>,
     answers: PendingReplies,
     /// Messages on their way to mailboxes.
     handed: Vec<PendingBatch>,
     /// Former subscribers.
     retired: HashMap<FeederId, RetiredSubscriber>,
-    /// How many a lane had at a time when last it had some.
+    /// The size of the last batch of a lane: memory for the next one is reserved accordingly.
     typical: usize,
     outlet: Option<Rc<WriteSlot>>,
     tasks: Vec<JoinHandle<()>>,
     generation: u64,
     timer: Timer,
     drained: Vec<futures::channel::oneshot::Sender<()>>,
-    /// The session is closing; whoever waits for that hears when this is dropped.
+    /// Set while the session closes. Dropping it notifies the waiting caller.
     closing: Option<futures::channel::oneshot::Sender<()>>,
     /// Whether a connection is up, for the listener.
     connected: Arc<AtomicBool>,
-    /// Where feeders report to: this session.
+    /// This session, as the recipient of reports of feeders.
     fed: Recipient<FeederReport>,
     next_feed: FeederId,
     duplicates: u64,
@@ -83,7 +83,7 @@ pub(crate) struct Session {
     uncounted: Uncounted,
 }
 
-/// What is not in the node's counters yet.
+/// Counts that are not added to the node's counters yet.
 #[derive(Default)]
 struct Uncounted {
     delivered: u64,
@@ -184,7 +184,7 @@ impl Session {
         count(&self.node.counters.dropped, counts.dropped - self.dropped);
         (self.duplicates, self.dropped) = (counts.duplicates, counts.dropped);
         let Uncounted { delivered, bytes, handled } = std::mem::take(&mut self.uncounted);
-        // What came back untried was not delivered. It may be more than was delivered since: counters wrap.
+        // Messages that came back untried were not delivered. They may be more than were delivered since: counters wrap.
         let (messages, untried_bytes) = (counts.untried - self.untried.0, counts.untried_bytes - self.untried.1);
         self.untried = (counts.untried, counts.untried_bytes);
         count(&self.node.counters.delivered, delivered.wrapping_sub(messages));
@@ -268,8 +268,8 @@ impl Actor for Session {
     }
 }
 
-impl StreamHandler<Vec<CoalescedReply>> for Session {
-    fn handle(&mut self, answered: Vec<CoalescedReply>, ctx: &mut Self::Context) {
+impl StreamHandler<Vec<ReplyRun>> for Session {
+    fn handle(&mut self, answered: Vec<ReplyRun>, ctx: &mut Self::Context) {
         let now = Instant::now();
         for answered in answered {
             self.answered(now, answered);
@@ -369,8 +369,8 @@ impl Handler<Drain> for Session {
 impl Handler<Close> for Session {
     type Result = ResponseFuture<()>;
 
-    /// What was written last, acks for the most part, is lost if the socket is closed while the peer still sends. So the
-    /// peer is asked to close it.
+    /// The last bytes written, mostly acks, are lost if the socket is closed while the peer still sends. Therefore the peer is
+    /// asked to close it.
     fn handle(&mut self, _: Close, ctx: &mut Self::Context) -> Self::Result {
         let (waiter, closed) = futures::channel::oneshot::channel();
         self.closing = Some(waiter);

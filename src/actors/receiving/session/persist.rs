@@ -1,4 +1,4 @@
-//! What a session asks of the store, and what follows from the answers.
+//! The requests of a session to the store, and how their results are handled.
 
 use super::*;
 use crate::actors::storing::store::store_gone;
@@ -26,7 +26,7 @@ impl Session {
         }));
     }
 
-    /// A process of this name may have unsubscribed from the topic while the peer was away.
+    /// Announces that an earlier process of this name may have unsubscribed from the topic while the peer was away.
     pub(super) fn check_withdrawn(&mut self, ctx: &mut Context<Self>, topic: Topic) {
         let node = self.node.clone();
         let look = async move {
@@ -62,7 +62,7 @@ impl Session {
         }));
     }
 
-    /// The stored cursor is not what was expected: find out what it is.
+    /// Reads the stored cursor again: it is not the expected one.
     pub(super) fn reread(&mut self, ctx: &mut Context<Self>, slot: LaneSlot) {
         let open = self.peers.open.send(OpenInbox { lane: self.inbound.lane(slot).clone() });
         ctx.spawn(open.into_actor(self).map(move |result, actor, ctx| match result {

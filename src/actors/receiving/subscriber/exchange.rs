@@ -1,7 +1,7 @@
 //! What a session and the feeder of a subscriber exchange: deliveries and commands one way, reports the other.
 
 use crate::actors::messages::Delivery;
-use crate::actors::receiving::subscriber::replies::{CoalescedReply, DeliveryTag};
+use crate::actors::receiving::subscriber::replies::{DeliveryTag, ReplyRun};
 use crate::wire::inbound::{Disposition, LaneSlot};
 use actix::prelude::*;
 
@@ -23,7 +23,7 @@ impl OutgoingDelivery {
 #[rtype(result = "()")]
 pub(crate) struct FeederReport {
     pub(crate) feed: FeederId,
-    pub(crate) answered: Vec<CoalescedReply>,
+    pub(crate) answered: Vec<ReplyRun>,
     pub(crate) stage: FeederStage,
 }
 
@@ -76,8 +76,8 @@ impl Drop for OutgoingBatch {
 }
 
 /// Returns the reply of a message that was not handed over.
-pub(crate) fn untried(slot: LaneSlot, delivery: &OutgoingDelivery) -> CoalescedReply {
-    CoalescedReply::one(slot, delivery.tag(), Disposition::Untried)
+pub(crate) fn untried(slot: LaneSlot, delivery: &OutgoingDelivery) -> ReplyRun {
+    ReplyRun::one(slot, delivery.tag(), Disposition::Untried)
 }
 
 /// A command to a feeder.

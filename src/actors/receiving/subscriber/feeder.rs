@@ -1,14 +1,14 @@
-//! Feeder: puts messages into a subscriber's mailbox, and gathers its answers, on the subscriber's own thread.
+//! Feeder: fills the mailbox of a subscriber and gathers its replies, on the arbiter of the subscriber.
 //!
-//! A message that comes from another thread wakes the subscriber's. Where threads outnumber processors, the subscriber
-//! then runs at once, takes this one message, and sleeps again: two switches of threads for every message. From its own
-//! thread it is fed many for one switch, and what each message takes is allocated and freed on one thread. The feeder holds
-//! some messages ready, so that the subscriber does not wait for the session between one mailbox and the next.
+//! A message from another thread wakes the thread of the subscriber. With more threads than processors, that thread runs at
+//! once, takes one message and sleeps again: two switches of threads per message. A feeder on the same arbiter needs one
+//! switch for many messages, and their memory is allocated and freed on one thread. The feeder holds messages ready, so
+//! that the subscriber does not wait for the session.
 //!
-//! Nobody says which thread that is. It shows when the subscriber answers, and until then the session feeds it directly.
+//! The arbiter becomes known with the first reply of the subscriber. Until then the session fills the mailbox itself.
 //!
 //! ```text
-//!   Session ──FeederCommand::Deliver──▶ Feeder: ready ──▶ mailbox ──▶ owed ──FeederReport──▶ Session
+//!   Session ──FeederCommand::Deliver──▶ Feeder: ready ──▶ mailbox ──▶ replies ──FeederReport──▶ Session
 //! ```
 
 use crate::actors::messages::Delivery;
@@ -16,7 +16,7 @@ use crate::actors::receiving::subscriber::exchange::{
     EndGuard, FeederCommand, FeederReport, FeederStage, OutgoingDelivery, is_failure, untried,
 };
 use crate::actors::receiving::subscriber::mailbox::Mailbox;
-use crate::actors::receiving::subscriber::replies::{CoalescedReply, PendingReplies};
+use crate::actors::receiving::subscriber::replies::{PendingReplies, ReplyRun};
 use crate::wire::inbound::LaneSlot;
 use actix::prelude::*;
 use futures::channel::mpsc;
@@ -27,19 +27,19 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::vec;
 
-/// Messages put into a mailbox at a time, which is how many one holds without further ado unless its actor says otherwise.
+/// Messages put into a mailbox at a time: the capacity of a mailbox, unless its actor sets another.
 const MAILFUL: usize = 16;
 
-/// PendingReplies that a feeder keeps to itself while it has more to put into the mailbox: waking the session costs more than
-/// handling a message.
+/// Replies that a feeder gathers while it has more messages to hand over: waking the session costs more than handling a
+/// message.
 const REPORTED: usize = 256;
 
-/// What one lane has at the feeder.
+/// The messages of one lane that the feeder holds ready.
 #[derive(Default)]
 struct Ready {
     /// Not in the mailbox yet.
     batches: VecDeque<vec::IntoIter<OutgoingDelivery>>,
-    /// Failures that were reported.
+    /// The number of failures reported to the session.
     failures: u64,
 }
 
@@ -47,16 +47,16 @@ struct Ready {
 pub(crate) struct Feeder {
     in_flight: usize,
     mailbox: Mailbox<Delivery>,
-    /// Ends when the subscription does.
+    /// Ends with the subscription.
     orders: mpsc::UnboundedReceiver<FeederCommand>,
     is_retired: bool,
     lanes: HashMap<LaneSlot, Ready>,
     owed: PendingReplies,
-    /// What the session does not know yet, and messages in it.
-    answered: Vec<CoalescedReply>,
+    /// Replies not reported yet, and the number of messages they are for.
+    answered: Vec<ReplyRun>,
     messages: usize,
     stage: FeederStage,
-    /// Spoken when all else is gone.
+    /// Dropped last, so that the end is reported after everything else.
     end_guard: EndGuard,
 }
 
@@ -99,7 +99,7 @@ impl Feeder {
         }
     }
 
-    /// Puts what is ready into the mailbox, as far as it may have it, a little at a time. PendingReplies whether there is more.
+    /// Puts messages into the mailbox, within `in_flight` and at most one mailbox full. Returns whether there are more.
     fn fill(&mut self) -> bool {
         if !self.mailbox.connected() {
             self.give_all_back();
@@ -126,7 +126,7 @@ impl Feeder {
         more
     }
 
-    /// Gives back what is ready of a lane.
+    /// Returns the ready messages of a lane to the session.
     fn give_back(&mut self, slot: LaneSlot) {
         let Some(ready) = self.lanes.get_mut(&slot) else { return };
         let batches = std::mem::take(&mut ready.batches);
@@ -147,8 +147,8 @@ impl Feeder {
         }
     }
 
-    /// The subscriber has answered.
-    fn note(&mut self, answered: Vec<CoalescedReply>) {
+    /// Records replies of the subscriber.
+    fn note(&mut self, answered: Vec<ReplyRun>) {
         let failed: Vec<_> = answered.iter().filter(|a| is_failure(&a.answer)).map(|a| a.slot).collect();
         for answered in answered {
             self.messages += answered.messages();
@@ -185,7 +185,7 @@ impl Future for Feeder {
             self.report();
         }
         if more {
-            // When the subscriber has had its turn.
+            // After the subscriber has had its turn.
             cx.waker().wake_by_ref();
         }
         let is_over = self.is_retired && (self.owed.is_empty() || !self.end_guard.session.connected());
@@ -194,7 +194,7 @@ impl Future for Feeder {
 }
 
 impl Drop for Feeder {
-    /// The thread may have ended before the subscription.
+    /// The arbiter may end before the subscription.
     fn drop(&mut self) {
         self.give_all_back();
         self.answered.extend(self.owed.abandon());

@@ -1,4 +1,5 @@
-//! SubscriberHandle: one subscriber as a session feeds it, by itself or through a [feeder](crate::actors::receiving::subscriber::feeder).
+//! The session's handle on a subscriber that is an actor: messages go to its [feeder](super::feeder), or straight into its mailbox
+//! while there is none.
 
 use crate::actors::messages::Delivery;
 use crate::actors::receiving::subscriber::arbiter_probe::ArbiterProbe;
@@ -16,14 +17,14 @@ use futures::channel::mpsc;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// Messages of a lane that the feeder holds ready beyond those in the mailbox: some mailboxes full.
+/// Messages of a lane that the feeder holds ready in addition to those in the mailbox.
 pub(crate) const AHEAD: u32 = 1024;
 
-/// Payloads up to this size, in bytes, are copied for the subscriber's thread: threads that share one buffer count its
-/// references in turns, which costs more.
+/// Payloads up to this size, in bytes, are copied for the thread of the subscriber. Counting references to a buffer that two
+/// threads share costs more.
 const COPIED_BYTES: usize = 4096;
 
-/// One subscriber, as a session feeds it.
+/// See the [module](self).
 pub(crate) struct SubscriberHandle {
     pub(crate) id: FeederId,
     in_flight: usize,
@@ -31,9 +32,9 @@ pub(crate) struct SubscriberHandle {
     probe: Arc<ArbiterProbe>,
     session: Recipient<FeederReport>,
     feeder: Option<mpsc::UnboundedSender<FeederCommand>>,
-    /// Failures that the feeder has reported.
+    /// The failures that the feeder has reported, per lane.
     failures: HashMap<LaneSlot, u64>,
-    /// The feeder's thread has ended, and the subscriber has not.
+    /// The arbiter of the feeder has ended, but not the subscriber.
     is_direct: bool,
 }
 
@@ -56,50 +57,50 @@ impl SubscriberHandle {
         }
     }
 
-    /// Whether the subscriber takes messages.
+    /// Returns whether the subscriber still takes messages.
     pub(crate) fn connected(&self) -> bool {
         self.mailbox.connected()
     }
 
-    /// The feeder's thread has ended: the session feeds the subscriber from now on.
+    /// Handles the end of the feeder's arbiter. The session fills the mailbox from now on.
     pub(crate) fn feeder_ended(&mut self) {
         self.feeder = None;
         self.is_direct = true;
     }
 
-    /// Notes that the feeder has reported a failure.
+    /// Records a failure that the feeder has reported.
     pub(crate) fn failed(&mut self, slot: LaneSlot) {
         *self.failures.entry(slot).or_default() += 1;
     }
 
-    /// Nothing is owed for this hand-over any more.
+    /// Stops waiting for the reply to this hand-over.
     pub(crate) fn forget(&self, slot: LaneSlot, tag: DeliveryTag) {
         self.order(FeederCommand::Forget(slot, tag));
     }
 
-    /// The session is gone.
+    /// Drops everything that is not handled: the session has ended.
     pub(crate) fn abandon(&self) {
         self.order(FeederCommand::Abandon);
     }
 
-    /// Whether a feeder will say that it has ended.
+    /// Returns whether a feeder will report its end.
     pub(crate) fn is_fed(&self) -> bool {
         self.feeder.is_some()
     }
 
-    /// Nothing more goes into the mailbox: messages that wait for it come back.
+    /// Has the messages held ready returned. Nothing more goes into the mailbox.
     pub(crate) fn give_back(&self) {
         self.order(FeederCommand::GiveBack);
     }
 
     fn order(&self, order: FeederCommand) {
         if let Some(feeder) = &self.feeder {
-            // What a feeder that has ended had, and a batch that does not reach it, come back by themselves.
+            // The messages of a feeder that has ended, and a batch that does not reach it, come back by themselves.
             let _ = feeder.unbounded_send(order);
         }
     }
 
-    /// Whether there is a feeder, which is started as soon as it can be.
+    /// Returns whether there is a feeder. Starts it once the arbiter is known.
     pub(crate) fn has_feeder(&mut self) -> bool {
         if self.feeder.is_none()
             && !self.is_direct
@@ -114,7 +115,7 @@ impl SubscriberHandle {
         self.feeder.is_some()
     }
 
-    /// Hands messages of a lane over: to the feeder, or into the mailbox, with what is then owed for them in `answers`.
+    /// Hands messages of a lane over: to the feeder, or into the mailbox with their replies pending in `answers`.
     pub(crate) fn feed(&self, slot: LaneSlot, mut outgoing: Vec<OutgoingDelivery>, answers: &PendingReplies) {
         if self.feeder.is_none() {
             for delivery in outgoing {
@@ -130,7 +131,7 @@ impl SubscriberHandle {
     }
 }
 
-/// Moves small payloads into a buffer that only these messages share.
+/// Copies small payloads into a buffer that only these messages share.
 fn unshare(outgoing: &mut [OutgoingDelivery]) {
     let is_small = |payload: &Payload| payload.len() <= COPIED_BYTES;
     let small = || outgoing.iter().map(|delivery| &delivery.delivery.payload).filter(|payload| is_small(payload));

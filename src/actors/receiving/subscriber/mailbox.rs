@@ -1,4 +1,4 @@
-//! A subscriber's mailbox: putting messages into it, and waiting for the answers.
+//! The mailbox of a subscriber: puts messages into it and waits for the replies.
 
 use crate::actors::receiving::subscriber::arbiter_probe::ArbiterProbe;
 use actix::dev::RecipientRequest;
@@ -11,11 +11,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-/// A subscriber's mailbox, and what was used to put messages into it.
+/// The mailbox of a subscriber, with the requests that can be used again.
 ///
-/// A handle that met a full mailbox is parked until the subscriber has taken what it brought, and a request made with it
-/// before then is never woken. So each message has a handle of its own, which is used again once the answer is there, and
-/// the memory of the request with it. What bounds the mailbox is `in_flight`.
+/// An address that found the mailbox full is parked until the subscriber has taken its message, and a second request made
+/// with it before then is never woken. Each message therefore has an address of its own. It is used again once the reply
+/// has arrived, as is the memory of the request. The mailbox is bounded by `in_flight`.
 pub(crate) struct Mailbox<M: Message + Send>(Rc<MailboxSlots<M>>)
 where
     M::Result: Send;
@@ -28,7 +28,7 @@ where
     idle: RefCell<Vec<RequestSlot<M>>>,
 }
 
-/// One way into a mailbox, and the answer that comes back.
+/// An address and the request made with it.
 struct RequestSlot<M: Message + Send>
 where
     M::Result: Send,
@@ -45,7 +45,7 @@ where
         Mailbox(Rc::new(MailboxSlots { first, idle: RefCell::default() }))
     }
 
-    /// A handle on it for another thread.
+    /// Returns an address for another thread.
     pub(crate) fn recipient(&self) -> Recipient<M> {
         self.0.first.clone()
     }
@@ -54,7 +54,7 @@ where
         self.0.first.connected()
     }
 
-    /// Puts a message into the mailbox. `probe` is given where the subscriber's thread is looked for.
+    /// Puts a message into the mailbox. `probe` finds out the arbiter of the subscriber.
     pub(crate) fn send(&self, message: M, probe: Option<Arc<ArbiterProbe>>) -> MailboxRequest<M> {
         let idle = self.0.idle.borrow_mut().pop();
         let mut slot = idle.unwrap_or_else(|| RequestSlot { handle: self.0.first.clone(), answer: Box::pin(None) });
@@ -73,12 +73,12 @@ where
     }
 }
 
-/// A message on its way to a subscriber and back.
+/// A message in the mailbox, and the reply to it.
 pub(crate) struct MailboxRequest<M: Message + Send>
 where
     M::Result: Send,
 {
-    /// Gone with the answer.
+    /// `None` once the reply was taken.
     slot: Option<RequestSlot<M>>,
     mailbox: Mailbox<M>,
     probe: Option<Arc<ArbiterProbe>>,
@@ -88,7 +88,7 @@ impl<M: Message + Send + 'static> MailboxRequest<M>
 where
     M::Result: Send,
 {
-    /// The answer, once.
+    /// Returns the reply, once.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<M::Result, MailboxError>> {
         let waker = self.probe.as_ref().and_then(|probe| probe.waker(cx.waker()));
         let mut context = Context::from_waker(waker.as_ref().unwrap_or(cx.waker()));

@@ -1,7 +1,7 @@
-//! PendingReplies that subscribers owe: one queue per lane, awaited in the order of hand-over.
+//! Pending replies of subscribers: one queue per lane, awaited in the order of hand-over.
 //!
-//! FeederCommand loses nothing. An ack is cumulative, so an early answer behind a late one could not be used; and after a nack
-//! those already handed over are answered first anyway.
+//! The order loses nothing. Acks are cumulative, so a reply that arrives before an earlier one cannot be used yet; and after
+//! a nack, the messages already handed over are replied to first in any case.
 
 use crate::actors::messages::{BatchAnswer, BatchNack, Delivery, DeliveryBatch, Nack};
 use crate::actors::receiving::subscriber::mailbox::{Mailbox, MailboxRequest};
@@ -20,33 +20,34 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// Most answers gathered before their owner is woken. Waking another thread costs more than handling a message.
+/// The largest number of replies that are gathered before their owner is woken. Waking another thread costs more than
+/// handling a message.
 const MAX_GATHERED: usize = 64;
-/// How long the oldest answer may lie while others are gathered.
+/// The longest time the oldest reply waits while others are gathered.
 const GATHER_TIME: Duration = Duration::from_millis(1);
 
-/// Names one hand-over of a message of a lane.
+/// Identifies one hand-over of a message of a lane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct DeliveryTag {
     pub(crate) token: u64,
     pub(crate) attempt: u32,
 }
 
-/// What one message, or one batch, is waiting for.
+/// The pending reply to one message or one batch.
 enum PendingReply {
     One(DeliveryTag, MailboxRequest<Delivery>),
-    /// A message that is overdue is `None`.
+    /// A message whose reply is no longer awaited is `None`.
     Many(Vec<Option<DeliveryTag>>, MailboxRequest<DeliveryBatch>),
     Handoff(Vec<Option<DeliveryTag>>, oneshot::Receiver<BatchAnswer>),
-    /// CoalescedReply ahead of its turn.
-    Early(Vec<CoalescedReply>),
+    /// The reply arrived before that of an earlier message.
+    Early(Vec<ReplyRun>),
 }
 
-/// What the subscriber owes for one lane, in the order of hand-over.
+/// The pending replies of one lane, in the order of hand-over.
 #[derive(Default)]
 struct LaneReplies {
     owed: VecDeque<PendingReply>,
-    /// PendingReplies that were there together when last there were any: about as many are worth waiting for the next time.
+    /// The number of replies that arrived together the last time. About as many are worth waiting for the next time.
     gathered: usize,
 }
 
@@ -54,55 +55,55 @@ struct LaneReplies {
 struct ReplyQueues {
     lanes: BTreeMap<LaneSlot, LaneReplies>,
     waker: Option<Waker>,
-    /// Ends the gathering of answers.
+    /// The timer that ends the gathering of replies.
     gathering: Option<Pin<Box<Sleep>>>,
 }
 
-/// The answers owed to a session, or to a feeder. Clones share them.
+/// The pending replies of a session or a feeder. Clones share them.
 #[derive(Clone, Default)]
 pub(crate) struct PendingReplies(Rc<RefCell<ReplyQueues>>);
 
-/// The answer to a message, or to several in a row that were handled at the same attempt.
+/// The reply to one message, or to several consecutive messages that were handled at the same attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct CoalescedReply {
+pub(crate) struct ReplyRun {
     pub(crate) slot: LaneSlot,
     pub(crate) tokens: Range<u64>,
     pub(crate) attempt: u32,
     pub(crate) answer: Disposition,
 }
 
-impl CoalescedReply {
-    /// The answer to one hand-over.
+impl ReplyRun {
+    /// Creates the reply to one hand-over.
     pub(crate) fn one(slot: LaneSlot, DeliveryTag { token, attempt }: DeliveryTag, answer: Disposition) -> Self {
-        CoalescedReply { slot, tokens: token..token + 1, attempt, answer }
+        ReplyRun { slot, tokens: token..token + 1, attempt, answer }
     }
 
-    /// Adds it to others.
-    pub(crate) fn join(self, others: &mut Vec<CoalescedReply>) {
+    /// Appends the reply to others, as one with the last where possible.
+    pub(crate) fn join(self, others: &mut Vec<ReplyRun>) {
         match others.last_mut() {
             Some(last) if last.is_followed_by(&self) => last.tokens.end = self.tokens.end,
             _ => others.push(self),
         }
     }
 
-    fn is_followed_by(&self, next: &CoalescedReply) -> bool {
+    fn is_followed_by(&self, next: &ReplyRun) -> bool {
         let done = self.answer == Disposition::Done && next.answer == Disposition::Done;
         done && (self.slot, self.attempt, self.tokens.end) == (next.slot, next.attempt, next.tokens.start)
     }
 
-    /// How many messages were answered.
+    /// Returns the number of messages it is for.
     pub(crate) fn messages(&self) -> usize {
         usize::try_from(self.tokens.end - self.tokens.start).unwrap_or(usize::MAX)
     }
 }
 
 impl PendingReplies {
-    /// A message was put into a mailbox.
+    /// Adds the reply to a message that was put into a mailbox.
     pub(crate) fn expect_reply(&self, slot: LaneSlot, tag: DeliveryTag, request: MailboxRequest<Delivery>) {
         self.push(slot, PendingReply::One(tag, request));
     }
 
-    /// Hands a batch over.
+    /// Puts a batch into a mailbox and adds its reply.
     pub(crate) fn send_many(
         &self,
         slot: LaneSlot,
@@ -114,7 +115,7 @@ impl PendingReplies {
         self.push(slot, PendingReply::Many(tags, mailbox.send(DeliveryBatch(deliveries), None)));
     }
 
-    /// A batch was handed off.
+    /// Adds the reply to a batch that was handed off.
     pub(crate) fn expect_batch_reply(
         &self,
         slot: LaneSlot,
@@ -124,28 +125,28 @@ impl PendingReplies {
         self.push(slot, PendingReply::Handoff(tags.into_iter().map(Some).collect(), answer));
     }
 
-    /// Nothing is owed for this message any more: it must not hold up those behind it.
+    /// Stops waiting for the reply to this message, so that it does not delay later ones.
     pub(crate) fn forget(&self, slot: LaneSlot, tag: DeliveryTag) {
         let mut queues = self.0.borrow_mut();
         if let Some(lane) = queues.lanes.get_mut(&slot) {
             lane.forget(tag);
         }
-        // The one that was to wake the owner may be gone.
+        // The reply that would have woken the owner may be gone.
         queues.wake();
     }
 
-    /// Messages and batches of a lane that an answer is owed for.
+    /// Returns the number of messages and batches of a lane with a pending reply.
     pub(crate) fn owed(&self, slot: LaneSlot) -> usize {
         self.0.borrow().lanes.get(&slot).map_or(0, |lane| lane.owed.len())
     }
 
-    /// Whether nothing is owed.
+    /// Returns whether no reply is pending.
     pub(crate) fn is_empty(&self) -> bool {
         self.0.borrow().lanes.values().all(|lane| lane.owed.is_empty())
     }
 
-    /// Gives up on what is owed: whatever has no answer yet has failed.
-    pub(crate) fn abandon(&self) -> Vec<CoalescedReply> {
+    /// Stops waiting. Messages without a reply have failed.
+    pub(crate) fn abandon(&self) -> Vec<ReplyRun> {
         let lanes = std::mem::take(&mut self.0.borrow_mut().lanes);
         let mut answered = Vec::new();
         for (slot, lane) in lanes {
@@ -173,8 +174,8 @@ impl ReplyQueues {
 }
 
 impl Stream for PendingReplies {
-    /// Everything that was answered at once.
-    type Item = Vec<CoalescedReply>;
+    /// All replies that arrived.
+    type Item = Vec<ReplyRun>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let mut queues = self.0.borrow_mut();
@@ -209,20 +210,14 @@ impl LaneReplies {
                 part.next().map(Option::take);
                 of.iter().any(Option::is_some)
             }
-            // Whoever gets the answer sees that it is to an earlier attempt.
+            // Its attempt tells the receiver that it is out of date.
             PendingReply::Early(_) => true,
         });
     }
 
-    /// Takes what is there, and has the owner woken when the next answers are. PendingReplies whether that may be later than
-    /// the first of them.
-    fn poll(
-        &mut self,
-        slot: LaneSlot,
-        cx: &mut Context<'_>,
-        timed_out: bool,
-        answered: &mut Vec<CoalescedReply>,
-    ) -> bool {
+    /// Takes the replies that have arrived and registers for the next ones. Returns whether the owner may be woken later than
+    /// at the first of these.
+    fn poll(&mut self, slot: LaneSlot, cx: &mut Context<'_>, timed_out: bool, answered: &mut Vec<ReplyRun>) -> bool {
         loop {
             let before = self.owed.len();
             let mut quiet = Context::from_waker(noop_waker_ref());
@@ -252,14 +247,14 @@ impl LaneReplies {
 }
 
 impl PendingReply {
-    /// Whether the answer is there; if so it is added.
-    fn poll(&mut self, slot: LaneSlot, cx: &mut Context<'_>, answered: &mut Vec<CoalescedReply>) -> bool {
+    /// Adds the reply if it has arrived, and returns whether it has.
+    fn poll(&mut self, slot: LaneSlot, cx: &mut Context<'_>, answered: &mut Vec<ReplyRun>) -> bool {
         match self {
             PendingReply::One(tag, request) => match request.poll(cx) {
                 Poll::Pending => false,
                 Poll::Ready(result) => {
                     let answer = answer(result.unwrap_or_else(|e| Err(unanswered(e))));
-                    CoalescedReply::one(slot, *tag, answer).join(answered);
+                    ReplyRun::one(slot, *tag, answer).join(answered);
                     true
                 }
             },
@@ -286,14 +281,14 @@ impl PendingReply {
         }
     }
 
-    /// Adds its answer, which will not come if it is not there yet.
-    fn abandon(mut self, slot: LaneSlot, answered: &mut Vec<CoalescedReply>) {
+    /// Adds the reply; one that has not arrived is a failure.
+    fn abandon(mut self, slot: LaneSlot, answered: &mut Vec<ReplyRun>) {
         if self.poll(slot, &mut Context::from_waker(noop_waker_ref()), answered) {
             return;
         }
         match &self {
             PendingReply::One(tag, _) => {
-                CoalescedReply::one(slot, *tag, answer(Err(unanswered(MailboxError::Closed)))).join(answered);
+                ReplyRun::one(slot, *tag, answer(Err(unanswered(MailboxError::Closed)))).join(answered);
             }
             PendingReply::Many(tags, _) | PendingReply::Handoff(tags, _) => {
                 let nack = Some(unanswered(MailboxError::Closed));
@@ -303,7 +298,7 @@ impl PendingReply {
         }
     }
 
-    /// The same, for one that is not at the front: its answer is kept until it is.
+    /// Like `poll`, for a reply that is not at the front: it is kept until it is.
     fn poll_early(&mut self, slot: LaneSlot, cx: &mut Context<'_>) -> bool {
         let mut early = Vec::new();
         let is_there = self.poll(slot, cx, &mut early);
@@ -314,12 +309,12 @@ impl PendingReply {
     }
 }
 
-/// The handler panicked, or its actor stopped with the message in its mailbox.
+/// Returns the nack of a message whose handler panicked, or whose actor stopped before handling it.
 fn unanswered(error: MailboxError) -> Nack {
     Nack::new(format!("subscriber gave no answer: {error}"))
 }
 
-/// What a subscriber's result means.
+/// Converts the result of a subscriber.
 pub(crate) fn answer(result: Result<(), Nack>) -> Disposition {
     match result {
         Ok(()) => Disposition::Done,
@@ -327,8 +322,8 @@ pub(crate) fn answer(result: Result<(), Nack>) -> Disposition {
     }
 }
 
-/// What the answer to a batch means for each of its messages.
-fn parts(slot: LaneSlot, tags: &[Option<DeliveryTag>], batch: &BatchAnswer, answered: &mut Vec<CoalescedReply>) {
+/// Converts the reply to a batch into one for each of its messages.
+fn parts(slot: LaneSlot, tags: &[Option<DeliveryTag>], batch: &BatchAnswer, answered: &mut Vec<ReplyRun>) {
     let part = |at: usize| match &batch.nack {
         _ if at < batch.handled => Disposition::Done,
         Some(nack) if at == batch.handled => answer(Err(nack.clone())),
@@ -336,7 +331,7 @@ fn parts(slot: LaneSlot, tags: &[Option<DeliveryTag>], batch: &BatchAnswer, answ
     };
     for (at, tag) in tags.iter().enumerate() {
         if let Some(tag) = tag {
-            CoalescedReply::one(slot, *tag, part(at)).join(answered);
+            ReplyRun::one(slot, *tag, part(at)).join(answered);
         }
     }
 }

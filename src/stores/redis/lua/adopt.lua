@@ -1,6 +1,6 @@
--- Takes over a connection key of the reference whose rows were put aside. ARGV: node, epoch, key, the reference's composite
+-- Takes over a connection key of liner_broker whose rows were put aside. ARGV: node, epoch, key, liner_broker's composite
 -- ('' if the key is a lane's), the length of its queue, how many rows of ours it starts with, how far it was handled, a
--- random number, the incarnation of what the reference numbered; then for each lane its key, '1' if it is to be made of
+-- random number, the incarnation of what liner_broker numbered; then for each lane its key, '1' if it is to be made of
 -- this key, the plain composite, that with the topic, source topic, receiver, topic, what is put aside for it, how many
 -- rows and bytes that is, and the last number.
 
@@ -20,7 +20,7 @@ if keep > 0 then redis.call('LTRIM', queue, 0, keep - 1) else redis.call('DEL', 
 redis.call('DEL', key .. ':adopting')
 if composite ~= '' then redis.call('DEL', 'lnr_connection:' .. composite .. ':key') end
 
--- The lane of this key. Its receiver stands where the reference noted, and the sender knows.
+-- The lane of this key. Its receiver stands where liner_broker noted, and the sender knows.
 local function make(at)
   local plain, with_topic = ARGV[at + 2], ARGV[at + 3]
   local names = { ARGV[1], ARGV[at + 4], ARGV[at + 5], ARGV[at + 6] }

@@ -176,7 +176,7 @@ function ops.remember(peer, addr)
   return { 'ok' }
 end
 
--- What the reference left for the node was searched for when `made` keys had been made.
+-- What liner_broker left for the node was searched for when `made` keys had been made.
 function ops.searched(made)
   redis.call('HSET', 'lnr_node:' .. node, 'searched', made)
   redis.call('HSETNX', 'lnr_store', 'renamed', '1')

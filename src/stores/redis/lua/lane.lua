@@ -25,7 +25,7 @@ if not l then
   l = create(id, composite, with_topic, { sender, source, receiver, topic }, ARGV[10])
 end
 
--- As the reference does, so that operators find the peer where they look for it; nothing here reads it.
+-- As liner_broker does, so that operators find the peer where they look for it; nothing here reads it.
 if ARGV[9] ~= '' then
   for addr, name in pairs(addrs) do
     if name == receiver then redis.call('HSET', 'lnr_sender:' .. ARGV[9] .. ':listener', addr, topic) end

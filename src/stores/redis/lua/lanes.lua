@@ -1,5 +1,5 @@
 -- The lanes a node has opened as a sender. ARGV: the node, '1' to know of those with something queued alone. Answers keys,
--- names, messages and bytes, and, if asked for, what the oldest row has beside headers and payload.
+-- names, messages and bytes, and, if asked for, the other bytes of the oldest row.
 
 local answer = {}
 for _, id in ipairs(redis.call('SMEMBERS', 'lnr_node_lanes:' .. ARGV[1])) do

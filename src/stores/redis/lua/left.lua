@@ -1,5 +1,5 @@
--- What the reference left for a node. ARGV: the node, composites as the reference writes them. Answers those that are no
--- lane's, and lanes of the node whose queue ends with a row of the reference, each with composite or '', key, source topic,
+-- What liner_broker left for a node. ARGV: the node, composites as liner_broker writes them. Answers those that are no
+-- lane's, and lanes of the node whose queue ends with a row of liner_broker, each with composite or '', key, source topic,
 -- receiver, the number handled, and the length of its queue.
 
 local answer = {}

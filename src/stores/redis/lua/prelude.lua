@@ -2,7 +2,7 @@
 -- Before a script's first write nothing can have changed, and Redis refuses a write for want of memory, of a disk or of
 -- the right to write only while nothing has: so a script happens entirely or not at all.
 
--- What a row has beside headers and payload.
+-- The bytes of a row other than headers and payload.
 local OVERHEAD = 29
 
 local function text(n)
@@ -41,7 +41,7 @@ local function hash(key)
   return found
 end
 
--- A key above every key in use, whatever an operator or the reference left.
+-- A key above every key in use, whatever an operator or liner_broker left.
 local function new_key()
   local id
   repeat
@@ -77,7 +77,7 @@ local function lane(id, born)
     acked = tonumber(found[4]),
     last = tonumber(found[5]),
     cursor = found[6] or '',
-    -- What is queued: messages, and bytes without what a row has beside headers and payload.
+    -- What is queued: messages, and bytes of headers and payload.
     len = redis.call('LLEN', key .. ':messages'),
     bytes = tonumber(found[7] or 0),
   }

@@ -1,4 +1,4 @@
--- Brings the routes of a topic from the reference's name of its key to ours. ARGV: node, epoch, the topic as the reference
+-- Brings the routes of a topic from liner_broker's name of its key to ours. ARGV: node, epoch, the topic as liner_broker
 -- writes it, the topic.
 
 if fenced() then return { 'fenced' } end

@@ -1,7 +1,7 @@
 //! Stores that liner_broker 1.4.1 left behind open without loss: its waiting messages are delivered, its remembered routes
-//! take sends. The data under `reference/fixtures` was written by that crate; `scripts/reference-data` writes it again.
+//! take sends. The data under `legacy/fixtures` was written by that crate; `scripts/legacy-data` writes it again.
 
-#[path = "reference/left.rs"]
+#[path = "legacy/left.rs"]
 mod left;
 mod support;
 

@@ -1,4 +1,4 @@
-//! How the reference implementation stores a waiting message: the same bytes in every backend.
+//! How liner_broker stores a waiting message: the same bytes in every backend.
 //!
 //! Knows bytes only. What becomes of the messages is decided in `adoption`.
 
@@ -9,7 +9,7 @@ use zstd::stream::read::Decoder;
 /// The payload is compressed with zstd.
 const COMPRESSED: u8 = 0x01;
 
-/// The message was sent at least once. The reference stores no others.
+/// The message was sent at least once. liner_broker stores no others.
 const AT_LEAST_ONCE: u8 = 0x02;
 
 /// Bytes before the payload.
@@ -98,7 +98,7 @@ pub(crate) mod tests {
 
     const MAX: usize = 1 << 20;
 
-    /// A row as the reference writes it.
+    /// A row as liner_broker writes it.
     pub(in crate::stores) fn row(number: u64, topic_key: i32, flags: u8, payload: &[u8]) -> Vec<u8> {
         let length = u32::try_from(HEAD - 4 + payload.len()).expect("small");
         let size = u32::try_from(payload.len()).expect("small");

@@ -16,7 +16,7 @@ pub(crate) enum Left {
 }
 
 fn fixture(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reference/fixtures").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/legacy/fixtures").join(name)
 }
 
 fn copies(names: &[&str]) -> TempDir {

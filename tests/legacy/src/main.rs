@@ -1,6 +1,6 @@
 //! Has liner_broker 1.4.1 fill its stores, and writes what it left to files: `cargo run -- <directory>`.
 //!
-//! The story is the same on each kind of store; `tests/reference_data.rs` of liner tells how it goes on. Receivers are
+//! The story is the same on each kind of store; `tests/legacy_data.rs` of liner tells how it goes on. Receivers are
 //! processes of their own, so that one can be killed before it withdraws its routes.
 
 mod dump;
@@ -17,7 +17,7 @@ fn main() {
             story::receive(&Place::parse(place), name, topic, subscription);
         }
         [directory] => write(Path::new(directory)),
-        _ => panic!("usage: liner-reference-data <directory>"),
+        _ => panic!("usage: liner-legacy-data <directory>"),
     }
 }
 
