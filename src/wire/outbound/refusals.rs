@@ -14,6 +14,11 @@ enum RefusalPhase {
         /// Whether its row may have come back since its removal was asked for.
         repeat: bool,
     },
+    /// Its dead letter is not kept yet. The message is acked, so its row cannot come back.
+    Acked {
+        /// See `Open`.
+        size: Option<usize>,
+    },
     /// Its dead letter is kept and its row was removed.
     Closed,
 }
@@ -42,7 +47,7 @@ impl Refusals {
 
     /// Whether the message is refused and not a dead letter yet.
     pub(super) fn is_open(&self, seq: Seq) -> bool {
-        matches!(self.messages.get(&seq), Some(RefusalEntry { phase: RefusalPhase::Open { .. }, .. }))
+        self.messages.get(&seq).is_some_and(|message| !matches!(message.phase, RefusalPhase::Closed))
     }
 
     /// Whether the message was refused.
@@ -66,8 +71,17 @@ impl Refusals {
     /// The dead letter is kept. Returns what the message counts as pending, or `None` if it is not open.
     pub(super) fn close(&mut self, seq: Seq) -> Option<Option<usize>> {
         let refused = self.messages.get_mut(&seq)?;
-        let RefusalPhase::Open { size, .. } = refused.phase else { return None };
-        refused.phase = RefusalPhase::Closed;
+        let size = match refused.phase {
+            RefusalPhase::Open { size, .. } => {
+                refused.phase = RefusalPhase::Closed;
+                size
+            }
+            RefusalPhase::Acked { size } => {
+                self.messages.remove(&seq);
+                size
+            }
+            RefusalPhase::Closed => return None,
+        };
         self.open -= 1;
         Some(size)
     }
@@ -78,6 +92,7 @@ impl Refusals {
         for (refused, message) in self.messages.range_mut(..seq) {
             match &mut message.phase {
                 RefusalPhase::Open { repeat, .. } => *repeat = true,
+                RefusalPhase::Acked { .. } => {}
                 RefusalPhase::Closed => closed.push((*refused, message.code)),
             }
         }
@@ -86,14 +101,20 @@ impl Refusals {
 
     /// Everything up to `through` is acked.
     pub(super) fn forget_through(&mut self, through: Seq) {
+        for (_, message) in self.messages.range_mut(..=through) {
+            if let RefusalPhase::Open { size, .. } = message.phase {
+                message.phase = RefusalPhase::Acked { size };
+            }
+        }
         if !self.messages.is_empty() {
-            self.messages.retain(|seq, m| *seq > through || matches!(m.phase, RefusalPhase::Open { .. }));
+            self.messages.retain(|seq, m| *seq > through || !matches!(m.phase, RefusalPhase::Closed));
         }
     }
 
     /// The durable queue was cleared: the lane stops at nothing.
     pub(super) fn close_all(&mut self) {
         self.open = 0;
+        self.messages.retain(|_, message| !matches!(message.phase, RefusalPhase::Acked { .. }));
         for message in self.messages.values_mut() {
             message.phase = RefusalPhase::Closed;
         }
