@@ -5,7 +5,7 @@ use crate::measure::{Sample, Task};
 use crate::options::Options;
 use crate::plan::{BURST, announced, broker};
 use crate::results::{Fact, Results, Summary};
-use crate::rows::{Program, ROWS, Row};
+use crate::rows::{GROWTH, Program, ROWS, Row};
 use std::thread::sleep;
 use std::time::Duration;
 use versus_work::Failure;
@@ -23,27 +23,18 @@ const ROUNDS: usize = 3;
 type Facts = Result<Vec<Fact>, Failure>;
 type Scenario = fn(&Options) -> Facts;
 
-const SCENARIOS: [(&str, Scenario); 5] =
-    [("million", million), ("absent", absent), ("fan", fan), ("idle", idle), ("topics", topics)];
-
-/// What `--only` calls the scenarios.
-pub fn names() -> impl Iterator<Item = String> {
-    SCENARIOS.iter().map(|(name, _)| called(name))
-}
-
-fn called(name: &str) -> String {
-    format!("growth-{name}")
-}
+/// The functions of [`GROWTH`], in the same order.
+const SCENARIOS: [Scenario; GROWTH.len()] = [million, absent, fan, idle, topics];
 
 pub fn run(options: &Options, results: &mut Results) {
-    for (name, scenario) in SCENARIOS {
-        if !options.wants(&called(name)) {
+    for (name, scenario) in GROWTH.into_iter().zip(SCENARIOS) {
+        if !options.wants(name) {
             continue;
         }
-        eprintln!("growth: {name}");
+        eprintln!("{name}");
         match scenario(options) {
             Ok(facts) => results.facts.extend(facts),
-            Err(error) => results.failures.push(format!("growth, {name}: {error}")),
+            Err(error) => results.failures.push(format!("{name}: {error}")),
         }
     }
 }

@@ -1,7 +1,6 @@
 //! The command line.
 
-use crate::growth;
-use crate::rows::ROWS;
+use crate::rows::{GROWTH, ROWS};
 use std::path::PathBuf;
 use versus_work::Failure;
 
@@ -67,6 +66,6 @@ impl Options {
 }
 
 fn known(name: String) -> Result<String, Failure> {
-    let known = growth::names().any(|of| of.starts_with(&name)) || ROWS.iter().any(|row| row.name.starts_with(&name));
+    let known = GROWTH.iter().any(|of| of.starts_with(&name)) || ROWS.iter().any(|row| row.name.starts_with(&name));
     if known { Ok(name) } else { Err(format!("no row is called {name}; --list shows them").into()) }
 }

@@ -37,6 +37,9 @@ pub enum ServerKind {
     Postgres,
 }
 
+/// The names of the growth scenarios, as `--only` takes them.
+pub const GROWTH: [&str; 5] = ["growth-million", "growth-absent", "growth-fan", "growth-idle", "growth-topics"];
+
 #[derive(Debug, Clone, Copy)]
 pub struct Row {
     pub name: &'static str,

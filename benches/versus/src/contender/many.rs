@@ -29,7 +29,7 @@ impl Nodes {
             });
             let (system, addr) = runtime.block_on(async {
                 let system = LinerSystem::spawn(config).await?;
-                system.send(receive).await??.forever();
+                system.send(receive).await??.detach();
                 let addr = system.send(liner::Stats).await??.published;
                 Ok::<_, Failure>((system, addr))
             })?;
