@@ -1,8 +1,7 @@
 //! The rates as bars, in one SVG: a panel for each size. Without the limits, beside which no bar could be seen.
 
-use crate::plan::{BURST, SIZES};
 use crate::results::{Key, Results};
-use crate::rows::{Promise, ROWS, Row};
+use crate::rows::{BURST, Promise, ROWS, Row, SIZES};
 use crate::table::short;
 use plotters::coord::Shift;
 use plotters::prelude::*;

@@ -3,9 +3,9 @@
 use crate::children::{Children, Stage};
 use crate::measure::{Sample, Task};
 use crate::options::Options;
-use crate::plan::{BURST, announced, broker};
+use crate::plan::{announced, broker};
 use crate::results::{Fact, Results, Summary};
-use crate::rows::{GROWTH, Program, ROWS, Row};
+use crate::rows::{BURST, GROWTH, Program, ROWS, Row};
 use std::thread::sleep;
 use std::time::Duration;
 use versus_work::Failure;

@@ -5,13 +5,10 @@ use crate::children::Broker;
 use crate::measure::{Sample, Task, measure};
 use crate::options::Options;
 use crate::results::{Key, Results};
-use crate::rows::{Program, Promise, ROWS, Row};
+use crate::rows::{BURST, Program, Promise, ROWS, Row, SIZES};
 use crate::table::short;
 use std::time::Instant;
 use versus_work::Failure;
-
-pub const SIZES: [usize; 2] = [100, 1024];
-pub const BURST: u64 = 100_000;
 
 struct Extent {
     rounds: usize,

@@ -1,5 +1,10 @@
 //! The rows of the table: what is measured, and what each promises.
 
+/// The sizes of the payloads, in bytes.
+pub const SIZES: [usize; 2] = [100, 1024];
+/// The messages of a burst.
+pub const BURST: u64 = 100_000;
+
 /// What a row's messages survive, in groups that are compared with each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Promise {

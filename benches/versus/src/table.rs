@@ -1,8 +1,7 @@
 //! The table on standard output.
 
-use crate::plan::{BURST, SIZES};
 use crate::results::{Fact, Key, Results, Summary};
-use crate::rows::{Promise, ROWS, Row};
+use crate::rows::{BURST, Promise, ROWS, Row, SIZES};
 use crate::targets::{Target, Verdict};
 
 /// Three digits and a unit: `1.19 M`, `704 k`.

@@ -1,7 +1,7 @@
 //! What liner wants to be, as ratios of figures of the same run. A target that is missed stays here.
 
-use crate::plan::{BURST, SIZES};
 use crate::results::{Key, Results};
+use crate::rows::{BURST, SIZES};
 
 #[derive(Debug, Clone)]
 pub struct Target {

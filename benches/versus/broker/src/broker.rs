@@ -62,7 +62,7 @@ impl Contender for Broker {
 
     fn send(&self, place: &Place, addrs: &str) -> Result<Box<dyn Sender>, Failure> {
         let (peer, own) = sides(addrs)?;
-        let mut sending = Box::new(SendFuture { liner: self.open(place, &own, &peer)?, stored: self.stored });
+        let mut sending = Box::new(Sending { liner: self.open(place, &own, &peer)?, stored: self.stored });
         run(&mut sending.liner, |_, _, _| {})?;
         Ok(sending)
     }
@@ -79,12 +79,12 @@ impl Receiver for Receiving {
     }
 }
 
-struct SendFuture {
+struct Sending {
     liner: Liner,
     stored: bool,
 }
 
-impl Sender for SendFuture {
+impl Sender for Sending {
     fn send(&mut self, load: &Load) -> Result<(), Failure> {
         let mut message = load.blank();
         for number in load.numbers.clone() {

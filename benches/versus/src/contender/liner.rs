@@ -151,7 +151,7 @@ impl Contender for Liner {
             let publisher = system.send(GetPublisher::new(&topic)).await??;
             Ok::<_, Failure>((system, publisher))
         })?;
-        Ok(Box::new(SendFuture { row: *self, runtime, system, publisher, topic }))
+        Ok(Box::new(Sending { row: *self, runtime, system, publisher, topic }))
     }
 }
 
@@ -199,7 +199,7 @@ fn start(worker: Worker) -> Result<Recipient<Delivery>, Failure> {
 
 // ---- sending ----
 
-struct SendFuture {
+struct Sending {
     row: Liner,
     runtime: Runtime,
     system: Addr<LinerSystem>,
@@ -207,7 +207,7 @@ struct SendFuture {
     topic: Topic,
 }
 
-impl versus_work::Sender for SendFuture {
+impl versus_work::Sender for Sending {
     fn send(&mut self, load: &Load) -> Result<(), Failure> {
         match self.row.by {
             By::Publisher if self.row.waits() => self.runtime.block_on(publish_ahead(&self.publisher, load)),
