@@ -28,9 +28,8 @@ use crate::types::{Incarnation, LaneId, LaneName, NodeId, Seq, Topic};
 /// let inner = MemoryStore::new();
 /// let counting = Arc::new(Counting { inner: inner.clone(), commits: AtomicU64::new(0) });
 /// let store: SharedStore = Arc::new(Composite { journal: counting.clone(), ..Composite::of(Arc::new(inner)) });
-/// let config = liner::Config::custom("orders-1", "orders", store);
+/// let config = liner::Config::custom("orders-1", "orders", store.clone());
 /// # futures::executor::block_on(async {
-/// #     let liner::StoreConfig::Custom(store) = config.store else { unreachable!() };
 /// #     let node = liner::NodeId::new("orders-1").unwrap();
 /// #     let epoch = store.register(&node).await.unwrap().epoch;
 /// #     store.commit(&Fence { node, epoch }, Batch::default()).await.unwrap();
