@@ -1,8 +1,8 @@
 //! What becomes of what liner_broker left: which of its waiting messages go to which lane, under which
 //! numbers, and which cannot be attributed.
 //!
-//! liner_broker counts and queues by sender and receiver, liner by the topic addressed, too. So the queue of a
-//! *connection key* is split. Pure: a backend loads [`LegacyCatalogue`], shows a [`Split`] every row, and does what it says.
+//! The reference counts and queues by sender and receiver, liner by the topic addressed, too. So the queue of a
+//! *connection key* is split. Pure: a backend loads [`LegacyCatalogue`], shows a [`QueueSplit`] every row, and does what it says.
 //!
 //! Its numbers are kept as far as they rise, under one incarnation of their own. So a receiver that has a store of its own
 //! finds its place by the number that liner_broker noted there, and so does one that shares the store.
@@ -32,10 +32,10 @@ const NO_NAME: &str = "?";
 /// What the database says beside the queues.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct LegacyCatalogue {
-    /// The topics by liner_broker's numbers. Files that were told of their peers have one number for several.
+    /// The topics by the reference's numbers. Files that were told of their peers have one number for several.
     pub(crate) topics: BTreeMap<i64, Vec<String>>,
     /// Where this node remembers to have sent.
-    pub(crate) remembered: Vec<Remembered>,
+    pub(crate) remembered: Vec<RememberedRoute>,
     /// The catalogue: topics and who serves them.
     pub(crate) served: Vec<(String, String)>,
     /// Another node has sent from this store: it is shared.
@@ -44,7 +44,7 @@ pub(crate) struct LegacyCatalogue {
 
 /// A row of `sender_listener`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Remembered {
+pub(crate) struct RememberedRoute {
     pub(crate) source: String,
     pub(crate) topic: String,
     pub(crate) receiver: String,
@@ -52,7 +52,7 @@ pub(crate) struct Remembered {
 
 /// A connection key and what is noted of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Connection {
+pub(crate) struct LegacyConnection {
     pub(crate) key: i64,
     pub(crate) source: String,
     pub(crate) receiver: String,
@@ -75,14 +75,14 @@ pub(crate) struct LegacyKey {
 
 impl LegacyKey {
     /// `None` if it is another node's.
-    pub(crate) fn connection(self, node: &NodeId, traces: &LegacyCatalogue) -> Option<Connection> {
+    pub(crate) fn connection(self, node: &NodeId, catalogue: &LegacyCatalogue) -> Option<LegacyConnection> {
         let (source, receiver) = match &self.lane {
             Some([sender, source, receiver]) => {
                 (sender == node.as_str()).then_some((source.as_str(), receiver.as_str()))?
             }
-            None => parties(node, &self.composite, self.source.as_deref(), &traces.sources(node))?,
+            None => parties(node, &self.composite, self.source.as_deref(), &catalogue.sources(node))?,
         };
-        Some(Connection {
+        Some(LegacyConnection {
             key: self.key,
             source: source.to_owned(),
             receiver: receiver.to_owned(),
@@ -139,7 +139,7 @@ impl LegacyCatalogue {
     pub(crate) fn remember(&mut self, node: &NodeId, sender_key: &str, topic: String, receiver: Option<String>) {
         let source = sender_key.strip_prefix(node.as_str()).and_then(|rest| rest.strip_prefix(':'));
         if let (Some(source), Some(receiver)) = (source, receiver) {
-            self.remembered.push(Remembered { source: source.to_owned(), topic, receiver });
+            self.remembered.push(RememberedRoute { source: source.to_owned(), topic, receiver });
         }
     }
 
@@ -155,7 +155,7 @@ impl LegacyCatalogue {
         self.others_send || self.topics.values().all(|topics| topics.len() < 2)
     }
 
-    fn addressed(&self, topic_key: i64, connection: &Connection) -> Addressed {
+    fn addressed(&self, topic_key: i64, connection: &LegacyConnection) -> Addressed {
         let named: Vec<&str> = self.topics.get(&topic_key).into_iter().flatten().map(String::as_str).collect();
         // Nobody sends to his own topic.
         let possible: BTreeSet<&str> = named.into_iter().filter(|topic| *topic != connection.source).collect();
@@ -178,8 +178,8 @@ impl LegacyCatalogue {
         })
     }
 
-    fn remembered_to(&self, connection: &Connection) -> impl Iterator<Item = &str> {
-        let there = |r: &&Remembered| r.source == connection.source && r.receiver == connection.receiver;
+    fn remembered_to(&self, connection: &LegacyConnection) -> impl Iterator<Item = &str> {
+        let there = |r: &&RememberedRoute| r.source == connection.source && r.receiver == connection.receiver;
         self.remembered.iter().filter(there).map(|r| r.topic.as_str())
     }
 
@@ -195,32 +195,32 @@ impl LegacyCatalogue {
 #[derive(Debug)]
 pub(crate) enum RowOutcome {
     /// It goes: it was handled, or was no message of a user's.
-    Gone,
-    /// It goes to the lane for this topic; see [`Target::take`].
-    Moved { topic: Topic, number: u64, payload: Payload },
+    Delete,
+    /// It goes to the lane for this topic; see [`AdoptedLane::take`].
+    Move { topic: Topic, number: u64, payload: Payload },
     /// It is kept as a dead letter.
-    Letter(Box<DeadLetter>),
+    DeadLetter(Box<DeadLetter>),
 }
 
 /// A lane that rows go to.
 #[derive(Debug, Clone)]
-pub(crate) struct Target {
+pub(crate) struct AdoptedLane {
     pub(crate) key: LaneKey,
     incarnation: Incarnation,
     next: Seq,
 }
 
-impl Target {
+impl AdoptedLane {
     /// A lane that was opened under [`ADOPTED`].
-    pub(crate) fn new(lane: &OutboxLane) -> Target {
+    pub(crate) fn new(lane: &OutboxLane) -> AdoptedLane {
         let incarnation = lane.spans.last().map_or(ADOPTED, |span| span.incarnation);
-        Target { key: lane.key, incarnation, next: lane.next }
+        AdoptedLane { key: lane.key, incarnation, next: lane.next }
     }
 
     /// A lane that is going to be made, with nothing queued up to `acked`.
     #[cfg(feature = "redis")]
-    pub(crate) fn coming(key: LaneKey, acked: Seq) -> Target {
-        Target { key, incarnation: ADOPTED, next: acked.next() }
+    pub(crate) fn coming(key: LaneKey, acked: Seq) -> AdoptedLane {
+        AdoptedLane { key, incarnation: ADOPTED, next: acked.next() }
     }
 
     /// Gives a message its number: liner_broker's if it is free. A number that is raised stays at or above the
@@ -233,7 +233,7 @@ impl Target {
     }
 }
 
-/// What a backend knows beside the traces.
+/// What a backend knows beside the catalogue.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct AdoptionContext {
     /// The largest message of the store.
@@ -256,9 +256,9 @@ impl AdoptionContext {
 
 /// The rows of one connection key on their way.
 #[derive(Debug)]
-pub(crate) struct Split<'a> {
-    traces: &'a LegacyCatalogue,
-    connection: &'a Connection,
+pub(crate) struct QueueSplit<'a> {
+    catalogue: &'a LegacyCatalogue,
+    connection: &'a LegacyConnection,
     sender: NodeId,
     source: Topic,
     receiver: NodeId,
@@ -269,11 +269,11 @@ pub(crate) struct Split<'a> {
     pub(crate) adopted: Adopted,
 }
 
-impl<'a> Split<'a> {
+impl<'a> QueueSplit<'a> {
     pub(crate) fn new(
         node: &NodeId,
-        traces: &'a LegacyCatalogue,
-        connection: &'a Connection,
+        catalogue: &'a LegacyCatalogue,
+        connection: &'a LegacyConnection,
         context: AdoptionContext,
     ) -> Self {
         let (source, receiver) = (Topic::new(&connection.source), NodeId::new(&connection.receiver));
@@ -281,8 +281,8 @@ impl<'a> Split<'a> {
             format!("it was sent from topic {:?} to node {:?}: {error}", connection.source, connection.receiver)
         });
         let no_name = "a question mark is a name";
-        Split {
-            traces,
+        QueueSplit {
+            catalogue,
             connection,
             sender: node.clone(),
             source: source.unwrap_or_else(|_| Topic::new(NO_NAME).expect(no_name)),
@@ -305,14 +305,14 @@ impl<'a> Split<'a> {
 
     /// The topics of remembered routes: lanes, whether or not anything waits.
     pub(crate) fn remembered(&self) -> BTreeSet<Topic> {
-        let topics = self.traces.remembered_to(self.connection).filter(|topic| *topic != self.connection.source);
+        let topics = self.catalogue.remembered_to(self.connection).filter(|topic| *topic != self.connection.source);
         let topics = topics.filter_map(|topic| Topic::new(topic).ok());
         if self.flaw.is_none() { topics.collect() } else { BTreeSet::new() }
     }
 
     /// Up to where a lane that is made of this key is acked.
     pub(crate) fn acked(&self) -> Seq {
-        if self.traces.is_shared() { self.handled() } else { Seq::ZERO }
+        if self.catalogue.is_shared() { self.handled() } else { Seq::ZERO }
     }
 
     /// The number at which receivers of such a lane stand, if they share the store.
@@ -322,11 +322,11 @@ impl<'a> Split<'a> {
 
     /// Where the number noted is this node's own place as a receiver: the lanes it may receive on from the only peer.
     pub(crate) fn received(&self) -> Vec<LaneName> {
-        let isolated = !self.traces.is_shared() && self.connection.key == ISOLATED_KEY && self.handled() > Seq::ZERO;
-        if !isolated || self.flaw.is_some() || self.traces.only_peer(&self.sender) != Some(self.receiver.as_str()) {
+        let isolated = !self.catalogue.is_shared() && self.connection.key == ISOLATED_KEY && self.handled() > Seq::ZERO;
+        if !isolated || self.flaw.is_some() || self.catalogue.only_peer(&self.sender) != Some(self.receiver.as_str()) {
             return Vec::new();
         }
-        let served = self.traces.served.iter().filter(|(_, node)| node == self.receiver.as_str());
+        let served = self.catalogue.served.iter().filter(|(_, node)| node == self.receiver.as_str());
         let sources: BTreeSet<Topic> = served.filter_map(|(topic, _)| Topic::new(topic).ok()).collect();
         let lane = |source| LaneName {
             sender: self.receiver.clone(),
@@ -355,12 +355,12 @@ impl<'a> Split<'a> {
         }
         let addressed = match &self.flaw {
             Some(flaw) => Addressed::Unknown(flaw.clone()),
-            None => self.traces.addressed(read.topic_key.into(), self.connection),
+            None => self.catalogue.addressed(read.topic_key.into(), self.connection),
         };
         match (addressed, Payload::new(read.payload.clone())) {
             (Addressed::Topic(topic), Ok(payload)) => {
                 self.adopted.messages += 1;
-                RowOutcome::Moved { topic, number: read.number, payload }
+                RowOutcome::Move { topic, number: read.number, payload }
             }
             (Addressed::Unknown(flaw), _) => {
                 let reason = format!("it cannot be told where liner_broker would have sent it: {flaw}");
@@ -372,7 +372,7 @@ impl<'a> Split<'a> {
 
     fn gone(&mut self) -> RowOutcome {
         self.adopted.gone += 1;
-        RowOutcome::Gone
+        RowOutcome::Delete
     }
 
     fn letter(&mut self, number: Option<u64>, payload: Bytes, reason: String) -> RowOutcome {
@@ -381,7 +381,7 @@ impl<'a> Split<'a> {
         let number =
             number.map_or(String::new(), |number| format!(" (message {number} of connection {})", self.connection.key));
         let lane = self.lane(Topic::new(NO_NAME).expect("a question mark is a name"));
-        RowOutcome::Letter(Box::new(DeadLetter {
+        RowOutcome::DeadLetter(Box::new(DeadLetter {
             id: MessageId { lane: LaneId::new(lane), incarnation: self.context.letters, seq: Seq::new(self.rows) },
             origin: DeadLetterOrigin::Refused,
             message: Message { headers: Headers::EMPTY, payload },
@@ -399,36 +399,36 @@ mod tests {
     use proptest::prelude::*;
 
     const AT_LEAST_ONCE: u8 = 2;
-    const MEANS: AdoptionContext = AdoptionContext { max_message: 1 << 20, letters: Incarnation::new(7), now_ms: 1 };
+    const CONTEXT: AdoptionContext = AdoptionContext { max_message: 1 << 20, letters: Incarnation::new(7), now_ms: 1 };
 
     fn node(name: &str) -> NodeId {
         NodeId::new(name).expect("valid")
     }
 
     /// Topics by number, routes remembered by `orders-1` from `orders`, and the catalogue.
-    fn traces(topics: &[(&str, i64)], remembered: &[(&str, &str)], served: &[(&str, &str)]) -> LegacyCatalogue {
-        let mut traces = LegacyCatalogue::default();
+    fn catalogue(topics: &[(&str, i64)], remembered: &[(&str, &str)], served: &[(&str, &str)]) -> LegacyCatalogue {
+        let mut catalogue = LegacyCatalogue::default();
         for (topic, number) in topics {
-            traces.number((*topic).to_owned(), *number);
+            catalogue.number((*topic).to_owned(), *number);
         }
         for (topic, receiver) in remembered {
-            traces.remember(&node("orders-1"), "orders-1:orders", (*topic).to_owned(), Some((*receiver).to_owned()));
+            catalogue.remember(&node("orders-1"), "orders-1:orders", (*topic).to_owned(), Some((*receiver).to_owned()));
         }
-        traces.served = served.iter().map(|(topic, name)| ((*topic).to_owned(), (*name).to_owned())).collect();
-        traces
+        catalogue.served = served.iter().map(|(topic, name)| ((*topic).to_owned(), (*name).to_owned())).collect();
+        catalogue
     }
 
-    fn connection(handled: u64) -> Connection {
-        Connection { key: 1, source: "orders".to_owned(), receiver: "billing-1".to_owned(), handled }
+    fn connection(handled: u64) -> LegacyConnection {
+        LegacyConnection { key: 1, source: "orders".to_owned(), receiver: "billing-1".to_owned(), handled }
     }
 
     /// Where rows of these topic numbers go: a topic, `gone`, or the reason of the letter.
-    fn fates(traces: &LegacyCatalogue, connection: &Connection, rows: &[(u64, i32)]) -> Vec<String> {
-        let mut split = Split::new(&node("orders-1"), traces, connection, MEANS);
+    fn fates(catalogue: &LegacyCatalogue, connection: &LegacyConnection, rows: &[(u64, i32)]) -> Vec<String> {
+        let mut split = QueueSplit::new(&node("orders-1"), catalogue, connection, CONTEXT);
         let fate = |(number, key): &(u64, i32)| match split.row(&row(*number, *key, AT_LEAST_ONCE, b"x")) {
-            RowOutcome::Gone => "gone".to_owned(),
-            RowOutcome::Moved { topic, number, .. } => format!("{topic} {number}"),
-            RowOutcome::Letter(letter) => letter.reason,
+            RowOutcome::Delete => "gone".to_owned(),
+            RowOutcome::Move { topic, number, .. } => format!("{topic} {number}"),
+            RowOutcome::DeadLetter(letter) => letter.reason,
         };
         rows.iter().map(fate).collect()
     }
@@ -453,62 +453,62 @@ mod tests {
 
     #[test]
     fn rows_go_by_topic_without_those_that_were_handled_and_the_brokers_own() {
-        let traces = traces(&[("billing", 3), ("refunds", 5), (INTERNAL, 2)], &[], &[]);
+        let catalogue = catalogue(&[("billing", 3), ("refunds", 5), (INTERNAL, 2)], &[], &[]);
         let rows = [(4, 3), (5, 3), (6, 5), (7, 2), (8, 3)];
-        assert_eq!(fates(&traces, &connection(4), &rows), ["gone", "billing 5", "refunds 6", "gone", "billing 8"]);
+        assert_eq!(fates(&catalogue, &connection(4), &rows), ["gone", "billing 5", "refunds 6", "gone", "billing 8"]);
     }
 
     #[test]
     fn a_number_of_several_topics_is_the_one_that_the_sender_remembers_or_the_receiver_serves() {
         let seeded = [("orders", 1), ("billing", 1)];
-        assert_eq!(fates(&traces(&seeded, &[], &[]), &connection(0), &[(1, 1)]), ["billing 1"], "not one's own");
+        assert_eq!(fates(&catalogue(&seeded, &[], &[]), &connection(0), &[(1, 1)]), ["billing 1"], "not one's own");
         let seeded = [("orders", 1), ("billing", 1), ("refunds", 1)];
-        let remembered = traces(&seeded, &[("refunds", "billing-1"), ("billing", "other")], &[]);
+        let remembered = catalogue(&seeded, &[("refunds", "billing-1"), ("billing", "other")], &[]);
         assert_eq!(fates(&remembered, &connection(0), &[(1, 1)]), ["refunds 1"]);
-        let served = traces(&seeded, &[], &[("billing", "billing-1"), ("refunds", "other")]);
+        let served = catalogue(&seeded, &[], &[("billing", "billing-1"), ("refunds", "other")]);
         assert_eq!(fates(&served, &connection(0), &[(1, 1)]), ["billing 1"]);
-        let neither = fates(&traces(&seeded, &[], &[]), &connection(0), &[(1, 1)]);
+        let neither = fates(&catalogue(&seeded, &[], &[]), &connection(0), &[(1, 1)]);
         assert!(neither[0].contains("stands for {\"billing\", \"refunds\"}"), "{neither:?}");
     }
 
     #[test]
     fn names_that_are_none_of_ours_make_letters_and_no_lanes() {
-        let traces = traces(&[("bad\ntopic", 4)], &[("billing", "\u{7f}")], &[]);
-        let reasons = fates(&traces, &connection(0), &[(1, 4)]);
+        let catalogue = catalogue(&[("bad\ntopic", 4)], &[("billing", "\u{7f}")], &[]);
+        let reasons = fates(&catalogue, &connection(0), &[(1, 4)]);
         assert!(reasons[0].contains("control character"), "{reasons:?}");
-        let connection = Connection { receiver: "\u{7f}".to_owned(), ..connection(0) };
-        let split = Split::new(&node("orders-1"), &traces, &connection, MEANS);
+        let connection = LegacyConnection { receiver: "\u{7f}".to_owned(), ..connection(0) };
+        let split = QueueSplit::new(&node("orders-1"), &catalogue, &connection, CONTEXT);
         assert!(split.remembered().is_empty() && split.received().is_empty());
     }
 
     #[test]
     fn in_a_file_of_its_own_the_number_noted_is_how_far_the_node_has_received() {
         let seeded = [("orders", 1), ("billing", 1)];
-        let mut traces = traces(&seeded, &[], &[("billing", "billing-1"), ("orders", "orders-1")]);
-        assert_eq!(fates(&traces, &connection(5), &[(3, 1)]), ["billing 3"], "nobody says that it was handled");
+        let mut catalogue = catalogue(&seeded, &[], &[("billing", "billing-1"), ("orders", "orders-1")]);
+        assert_eq!(fates(&catalogue, &connection(5), &[(3, 1)]), ["billing 3"], "nobody says that it was handled");
         let connection = connection(5);
-        let split = Split::new(&node("orders-1"), &traces, &connection, MEANS);
+        let split = QueueSplit::new(&node("orders-1"), &catalogue, &connection, CONTEXT);
         assert_eq!((split.acked(), split.handled()), (Seq::ZERO, Seq::new(5)));
         let names: Vec<_> = split.received().iter().map(ToString::to_string).collect();
         assert_eq!(names, ["billing-1:billing>orders-1:orders"]);
         // With a second peer, the number may be of either.
-        traces.served.push(("audit".to_owned(), "audit-1".to_owned()));
-        assert!(Split::new(&node("orders-1"), &traces, &connection, MEANS).received().is_empty());
+        catalogue.served.push(("audit".to_owned(), "audit-1".to_owned()));
+        assert!(QueueSplit::new(&node("orders-1"), &catalogue, &connection, CONTEXT).received().is_empty());
         // With another sender in the file, it is the receiver's.
-        traces.others_send = true;
-        assert_eq!(fates(&traces, &connection, &[(3, 1), (6, 1)]), ["gone", "billing 6"]);
+        catalogue.others_send = true;
+        assert_eq!(fates(&catalogue, &connection, &[(3, 1), (6, 1)]), ["gone", "billing 6"]);
     }
 
-    fn target(next: u64) -> Target {
-        Target { key: LaneKey(1), incarnation: ADOPTED, next: Seq::new(next) }
+    fn target(next: u64) -> AdoptedLane {
+        AdoptedLane { key: LaneKey(1), incarnation: ADOPTED, next: Seq::new(next) }
     }
 
     #[test]
     fn letters_of_one_key_have_names_of_their_own() {
-        let (traces, connection) = (LegacyCatalogue::default(), connection(0));
-        let mut split = Split::new(&node("orders-1"), &traces, &connection, MEANS);
+        let (catalogue, connection) = (LegacyCatalogue::default(), connection(0));
+        let mut split = QueueSplit::new(&node("orders-1"), &catalogue, &connection, CONTEXT);
         let mut id = |bytes: &[u8]| match split.row(bytes) {
-            RowOutcome::Letter(letter) => letter.id,
+            RowOutcome::DeadLetter(letter) => letter.id,
             other => panic!("{other:?}"),
         };
         assert_ne!(id(b"\0\0"), id(b"\0\0"));
@@ -534,8 +534,8 @@ mod tests {
 
         #[test]
         fn no_bytes_make_a_split_panic_or_lose_a_row(rows: Vec<Vec<u8>>) {
-            let (traces, connection) = (traces(&[("billing", 0)], &[], &[]), connection(0));
-            let mut split = Split::new(&node("orders-1"), &traces, &connection, MEANS);
+            let (catalogue, connection) = (catalogue(&[("billing", 0)], &[], &[]), connection(0));
+            let mut split = QueueSplit::new(&node("orders-1"), &catalogue, &connection, CONTEXT);
             for row in &rows {
                 split.row(row);
             }

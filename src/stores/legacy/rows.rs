@@ -17,7 +17,7 @@ const HEAD: usize = 4 + 8 + 4 + 4 + 1 + 4;
 
 /// A row that was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct ReferenceRow {
+pub(crate) struct LegacyRow {
     /// Counted by connection key, from 1. Several addresses of one receiver count for themselves, so rows of a key need
     /// not rise.
     pub(crate) number: u64,
@@ -31,7 +31,7 @@ pub(crate) struct ReferenceRow {
 
 /// Why a row could not be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum ReferenceError {
+pub(crate) enum LegacyRowError {
     /// The row ends before its fields do.
     #[error("it is truncated")]
     Truncated,
@@ -58,37 +58,37 @@ pub(crate) enum ReferenceError {
 /// ```
 ///
 /// Integers are big-endian. No length reaches 2 GiB, so the first byte is below 0x80.
-pub(crate) fn decode(row: &[u8], max: usize) -> Result<ReferenceRow, ReferenceError> {
+pub(crate) fn decode(row: &[u8], max: usize) -> Result<LegacyRow, LegacyRowError> {
     let length = u32_at(row, 0)? as usize;
-    let body = row.get(4..).and_then(|rest| rest.get(..length)).ok_or(ReferenceError::Truncated)?;
-    let number = body.first_chunk().map(|b| u64::from_be_bytes(*b)).ok_or(ReferenceError::Truncated)?;
+    let body = row.get(4..).and_then(|rest| rest.get(..length)).ok_or(LegacyRowError::Truncated)?;
+    let number = body.first_chunk().map(|b| u64::from_be_bytes(*b)).ok_or(LegacyRowError::Truncated)?;
     let connection_key = u32_at(row, 12)?.cast_signed();
     let topic_key = u32_at(row, 16)?.cast_signed();
-    let flags = *row.get(20).ok_or(ReferenceError::Truncated)?;
+    let flags = *row.get(20).ok_or(LegacyRowError::Truncated)?;
     let size = u32_at(row, 21)? as usize;
-    let payload = body.get(HEAD - 4..).and_then(|rest| rest.get(..size)).ok_or(ReferenceError::Truncated)?;
+    let payload = body.get(HEAD - 4..).and_then(|rest| rest.get(..size)).ok_or(LegacyRowError::Truncated)?;
     let payload = if flags & COMPRESSED == 0 { raw(payload, max)? } else { decompressed(payload, max)? };
     if payload.is_empty() {
-        return Err(ReferenceError::NoPayload);
+        return Err(LegacyRowError::NoPayload);
     }
-    Ok(ReferenceRow { number, connection_key, topic_key, at_least_once: flags & AT_LEAST_ONCE != 0, payload })
+    Ok(LegacyRow { number, connection_key, topic_key, at_least_once: flags & AT_LEAST_ONCE != 0, payload })
 }
 
-fn u32_at(row: &[u8], at: usize) -> Result<u32, ReferenceError> {
-    let bytes = row.get(at..).and_then(|b| b.first_chunk::<4>()).ok_or(ReferenceError::Truncated)?;
+fn u32_at(row: &[u8], at: usize) -> Result<u32, LegacyRowError> {
+    let bytes = row.get(at..).and_then(|b| b.first_chunk::<4>()).ok_or(LegacyRowError::Truncated)?;
     Ok(u32::from_be_bytes(*bytes))
 }
 
-fn raw(payload: &[u8], max: usize) -> Result<Bytes, ReferenceError> {
-    if payload.len() > max { Err(ReferenceError::TooLarge(max)) } else { Ok(Bytes::copy_from_slice(payload)) }
+fn raw(payload: &[u8], max: usize) -> Result<Bytes, LegacyRowError> {
+    if payload.len() > max { Err(LegacyRowError::TooLarge(max)) } else { Ok(Bytes::copy_from_slice(payload)) }
 }
 
 /// Grows with what comes out, whatever the payload says of itself.
-fn decompressed(payload: &[u8], max: usize) -> Result<Bytes, ReferenceError> {
+fn decompressed(payload: &[u8], max: usize) -> Result<Bytes, LegacyRowError> {
     let mut out = Vec::new();
-    let decoder = Decoder::with_buffer(payload).map_err(|_| ReferenceError::Compression)?;
-    decoder.take(max as u64 + 1).read_to_end(&mut out).map_err(|_| ReferenceError::Compression)?;
-    if out.len() > max { Err(ReferenceError::TooLarge(max)) } else { Ok(out.into()) }
+    let decoder = Decoder::with_buffer(payload).map_err(|_| LegacyRowError::Compression)?;
+    decoder.take(max as u64 + 1).read_to_end(&mut out).map_err(|_| LegacyRowError::Compression)?;
+    if out.len() > max { Err(LegacyRowError::TooLarge(max)) } else { Ok(out.into()) }
 }
 
 #[cfg(test)]
@@ -128,22 +128,22 @@ pub(crate) mod tests {
         let compressed = zstd::stream::encode_all(&payload[..], 0).expect("compresses");
         let row = row(1, 1, COMPRESSED | AT_LEAST_ONCE, &compressed);
         assert_eq!(decode(&row, payload.len()).expect("fits").payload, payload);
-        assert_eq!(decode(&row, payload.len() - 1), Err(ReferenceError::TooLarge(payload.len() - 1)));
+        assert_eq!(decode(&row, payload.len() - 1), Err(LegacyRowError::TooLarge(payload.len() - 1)));
         let no_zstd = super::tests::row(1, 1, COMPRESSED, b"not zstd at all");
-        assert_eq!(decode(&no_zstd, MAX), Err(ReferenceError::Compression));
+        assert_eq!(decode(&no_zstd, MAX), Err(LegacyRowError::Compression));
     }
 
     #[test]
     fn what_is_not_a_row_is_an_error() {
         let whole = row(1, 2, AT_LEAST_ONCE, b"payload");
         for end in 0..whole.len() {
-            assert_eq!(decode(&whole[..end], MAX), Err(ReferenceError::Truncated), "{end} bytes");
+            assert_eq!(decode(&whole[..end], MAX), Err(LegacyRowError::Truncated), "{end} bytes");
         }
-        assert_eq!(decode(&row(1, 2, AT_LEAST_ONCE, b""), MAX), Err(ReferenceError::NoPayload));
-        assert_eq!(decode(&row(1, 2, 0, b"12345"), 4), Err(ReferenceError::TooLarge(4)));
+        assert_eq!(decode(&row(1, 2, AT_LEAST_ONCE, b""), MAX), Err(LegacyRowError::NoPayload));
+        assert_eq!(decode(&row(1, 2, 0, b"12345"), 4), Err(LegacyRowError::TooLarge(4)));
         let mut long_payload = whole;
         long_payload[24] += 1;
-        assert_eq!(decode(&long_payload, MAX), Err(ReferenceError::Truncated));
+        assert_eq!(decode(&long_payload, MAX), Err(LegacyRowError::Truncated));
     }
 
     proptest! {

@@ -7,7 +7,7 @@ use super::lanes::{self, names, sql_incarnation, sql_seq};
 use super::session::{Session, byteas, int8, int8s, text};
 use super::{MAX_MESSAGE, inbox, new_lane, outbox};
 use crate::stores::legacy::adoption::{
-    ADOPTED, AdoptionContext, LegacyCatalogue, LegacyKey, RowOutcome, Split, Target,
+    ADOPTED, AdoptedLane, AdoptionContext, LegacyCatalogue, LegacyKey, QueueSplit, RowOutcome,
 };
 use crate::stores::shared::{naming, row};
 use crate::stores::{Adopted, LaneKey};
@@ -51,12 +51,12 @@ const MOVE: &str = "UPDATE conn_messages AS m SET connection_key = a.lane, numbe
 
 /// Takes one over. Does nothing with one that is not there any more, or is another node's.
 pub(super) async fn adopt(db: &Session, node: &NodeId, key: LaneKey) -> Outcome<Adopted> {
-    let (Some(noted), traces) = (noted(db, key).await?, traces(db, node).await?) else {
+    let (Some(noted), catalogue) = (noted(db, key).await?, catalogue(db, node).await?) else {
         return Ok(Adopted::default());
     };
     let claimed = noted.lane.is_some();
-    let Some(left) = noted.connection(node, &traces) else { return Ok(Adopted::default()) };
-    let split = Split::new(node, &traces, &left, AdoptionContext::new(MAX_MESSAGE)?);
+    let Some(left) = noted.connection(node, &catalogue) else { return Ok(Adopted::default()) };
+    let split = QueueSplit::new(node, &catalogue, &left, AdoptionContext::new(MAX_MESSAGE)?);
     let mut adoption = Adoption { db, split, key, claimed, targets: BTreeMap::new() };
     for topic in adoption.split.remembered() {
         adoption.target(&topic).await?;
@@ -66,24 +66,24 @@ pub(super) async fn adopt(db: &Session, node: &NodeId, key: LaneKey) -> Outcome<
     adoption.finish().await
 }
 
-async fn traces(db: &Session, node: &NodeId) -> Outcome<LegacyCatalogue> {
-    let mut traces = LegacyCatalogue::default();
+async fn catalogue(db: &Session, node: &NodeId) -> Outcome<LegacyCatalogue> {
+    let mut catalogue = LegacyCatalogue::default();
     for row in db.query("SELECT topic, client_name FROM topic_addr", &[]).await? {
-        traces.served.push((row.try_get(0)?, row.try_get(1)?));
+        catalogue.served.push((row.try_get(0)?, row.try_get(1)?));
     }
     for row in db.query("SELECT topic, k::int8 FROM topic_key", &[]).await? {
-        traces.number(row.try_get(0)?, row.try_get(1)?);
+        catalogue.number(row.try_get(0)?, row.try_get(1)?);
     }
     let sql = "SELECT l.sender_key, l.listener_topic, coalesce(nullif(l.client_name, ''), a.client_name)
         FROM sender_listener AS l LEFT JOIN topic_addr AS a ON a.topic = l.listener_topic AND a.addr = l.addr";
     for row in db.query(sql, &[]).await? {
-        traces.remember(node, row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+        catalogue.remember(node, row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
     }
     let sql = "SELECT 1 FROM conn_key_map
         WHERE (sender IS NULL AND left(composite, length($1) + 1) <> $1 || ':')
             OR (sender <> $1 AND incarnation IS NOT NULL) LIMIT 1";
-    traces.others_send = db.first(sql, &[text(&node.as_str())]).await?.is_some();
-    Ok(traces)
+    catalogue.others_send = db.first(sql, &[text(&node.as_str())]).await?.is_some();
+    Ok(catalogue)
 }
 
 async fn noted(db: &Session, key: LaneKey) -> Outcome<Option<LegacyKey>> {
@@ -131,11 +131,11 @@ async fn found(db: &Session, lane: &LaneName) -> Outcome<LaneKey> {
 
 struct Adoption<'a> {
     db: &'a Session,
-    split: Split<'a>,
+    split: QueueSplit<'a>,
     key: LaneKey,
     /// The key is a lane's.
     claimed: bool,
-    targets: BTreeMap<Topic, Target>,
+    targets: BTreeMap<Topic, AdoptedLane>,
 }
 
 /// What a page becomes.
@@ -150,7 +150,7 @@ struct Moved {
 
 impl Adoption<'_> {
     /// The lane for a topic. The first that is new takes the key over.
-    async fn target(&mut self, topic: &Topic) -> Outcome<&mut Target> {
+    async fn target(&mut self, topic: &Topic) -> Outcome<&mut AdoptedLane> {
         if !self.targets.contains_key(topic) {
             let lane = self.split.lane(topic.clone());
             if !self.claimed && lanes::find(self.db, &lane).await?.is_none() {
@@ -163,7 +163,7 @@ impl Adoption<'_> {
             self.db.execute(sql, &[int8(&key.0), int8(&sql_seq(self.split.acked()))]).await?;
             self.stand(key, self.split.handled()).await?;
             let opened = outbox::open(self.db, &lane, ADOPTED).await?;
-            self.targets.insert(topic.clone(), Target::new(&opened));
+            self.targets.insert(topic.clone(), AdoptedLane::new(&opened));
         }
         Ok(self.targets.get_mut(topic).expect("it was inserted"))
     }
@@ -208,7 +208,7 @@ impl Adoption<'_> {
     async fn row(&mut self, id: i64, bytes: &[u8], moved: &mut Moved) -> Outcome<()> {
         let now_ms = self.split.now_ms();
         match self.split.row(bytes) {
-            RowOutcome::Moved { topic, number, payload } => {
+            RowOutcome::Move { topic, number, payload } => {
                 let target = self.target(&topic).await?;
                 let stored = target.take(number, payload, now_ms);
                 let mut encoded = Vec::new();
@@ -219,10 +219,10 @@ impl Adoption<'_> {
                 moved.payloads.push(encoded);
                 return Ok(());
             }
-            RowOutcome::Letter(letter) => {
+            RowOutcome::DeadLetter(letter) => {
                 Kept::new(&letter).keep(self.db).await?;
             }
-            RowOutcome::Gone => {}
+            RowOutcome::Delete => {}
         }
         moved.gone.push(id);
         Ok(())

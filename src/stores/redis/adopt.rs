@@ -10,7 +10,7 @@ use super::error::Outcome;
 use super::lanes::Lanes;
 use super::script::{ADOPT, Answer, LEFT, RENAME, STAGE};
 use crate::stores::legacy::adoption::{
-    ADOPTED, AdoptionContext, Connection as Left, LegacyCatalogue, Remembered, RowOutcome, Split, Target,
+    ADOPTED, AdoptedLane, AdoptionContext, LegacyCatalogue, LegacyConnection, QueueSplit, RememberedRoute, RowOutcome,
 };
 use crate::stores::shared::{naming, row};
 use crate::stores::{Adopted, Batch, Fence, LaneKey, StoreError, Write};
@@ -62,8 +62,8 @@ struct Found {
 
 /// A key that is to be taken over.
 struct Taken {
-    left: Left,
-    /// liner_broker's composite; empty where the key is a lane's.
+    left: LegacyConnection,
+    /// The reference's composite; empty where the key is a lane's.
     composite: String,
     /// Rows of ours at the front of the queue.
     keep: usize,
@@ -96,9 +96,9 @@ pub(super) async fn adopt(db: &Lanes<'_>, fence: &Fence) -> Outcome<Adopted> {
     let taken = left(db, fence, &found.composites).await?;
     let mut adopted = Adopted::default();
     if !taken.is_empty() {
-        let traces = traces(db, fence, &taken, &found.numbered).await?;
+        let catalogue = catalogue(db, fence, &taken, &found.numbered).await?;
         for taken in &taken {
-            adopted += take(db, fence, &traces, taken).await?;
+            adopted += take(db, fence, &catalogue, taken).await?;
         }
     }
     if !searched {
@@ -164,10 +164,10 @@ async fn read(db: &Lanes<'_>, mut found: Answer) -> Outcome<Option<Taken>> {
     let length = usize::try_from(found.number()?).unwrap_or(0);
     if composite.is_empty() {
         let keep = ours(db, key, length).await?;
-        return Ok(Some(Taken { left: Left { key, source, receiver, handled }, composite, keep, length }));
+        return Ok(Some(Taken { left: LegacyConnection { key, source, receiver, handled }, composite, keep, length }));
     }
     let [_, source, receiver] = composite.split(':').collect::<Vec<_>>()[..] else { return Ok(None) };
-    let left = Left { key, source: unescaped(source), receiver: unescaped(receiver), handled };
+    let left = LegacyConnection { key, source: unescaped(source), receiver: unescaped(receiver), handled };
     Ok(Some(Taken { left, composite, keep: 0, length }))
 }
 
@@ -189,14 +189,14 @@ fn row_at(key: i64, at: usize) -> Cmd {
     command
 }
 
-async fn traces(db: &Lanes<'_>, fence: &Fence, taken: &[Taken], numbered: &[String]) -> Outcome<LegacyCatalogue> {
+async fn catalogue(db: &Lanes<'_>, fence: &Fence, taken: &[Taken], numbered: &[String]) -> Outcome<LegacyCatalogue> {
     // A server is always shared.
-    let mut traces = LegacyCatalogue { others_send: true, ..LegacyCatalogue::default() };
+    let mut catalogue = LegacyCatalogue { others_send: true, ..LegacyCatalogue::default() };
     let numbered = if numbered.is_empty() { search(db, fence).await?.numbered } else { numbered.to_vec() };
     for topic in &numbered {
         let number = get(db, &command(&["GET", &format!("lnr_topic:{topic}:key")])).await?;
         if let Some(number) = number.and_then(|number| number.parse().ok()) {
-            traces.number(unescaped(topic), number);
+            catalogue.number(unescaped(topic), number);
         }
     }
     let mut sources: Vec<&str> = taken.iter().map(|taken| taken.left.source.as_str()).collect();
@@ -215,15 +215,15 @@ async fn traces(db: &Lanes<'_>, fence: &Fence, taken: &[Taken], numbered: &[Stri
                 }
             };
             let source = source.to_owned();
-            traces.remembered.extend(receiver.map(|receiver| Remembered { source, topic, receiver }));
+            catalogue.remembered.extend(receiver.map(|receiver| RememberedRoute { source, topic, receiver }));
         }
     }
-    Ok(traces)
+    Ok(catalogue)
 }
 
 /// A lane that rows go to, and what is put aside for it.
 struct Aim {
-    target: Target,
+    target: AdoptedLane,
     lane: LaneName,
     /// It is to be made of the key.
     claims: bool,
@@ -239,18 +239,18 @@ struct Adoption<'a> {
     db: &'a Lanes<'a>,
     fence: &'a Fence,
     taken: &'a Taken,
-    split: Split<'a>,
+    split: QueueSplit<'a>,
     aims: BTreeMap<Topic, Aim>,
 }
 
-async fn take(db: &Lanes<'_>, fence: &Fence, traces: &LegacyCatalogue, taken: &Taken) -> Outcome<Adopted> {
+async fn take(db: &Lanes<'_>, fence: &Fence, catalogue: &LegacyCatalogue, taken: &Taken) -> Outcome<Adopted> {
     let mut context = AdoptionContext::new(MAX_MESSAGE)?;
     // Kept until it is done, so that letters are written once however often this begins.
     let adopting = format!("lnr_connection:{}:adopting", taken.left.key);
     db.connection.read(&command(&["SETNX", &adopting, &context.letters.get().to_string()])).await?;
     let letters = get(db, &command(&["GET", &adopting])).await?.and_then(|number| number.parse().ok());
     context.letters = letters.map_or(context.letters, Incarnation::new);
-    let split = Split::new(&fence.node, traces, &taken.left, context);
+    let split = QueueSplit::new(&fence.node, catalogue, &taken.left, context);
     let mut adoption = Adoption { db, fence, taken, split, aims: BTreeMap::new() };
     for topic in adoption.split.remembered() {
         adoption.aim(&topic).await?;
@@ -269,9 +269,9 @@ impl Adoption<'_> {
             let free = !self.taken.composite.is_empty() && self.aims.values().all(|aim| !aim.claims);
             let claims = free && there.is_none();
             let target = if claims {
-                Target::coming(key, self.split.acked())
+                AdoptedLane::coming(key, self.split.acked())
             } else {
-                Target::new(&self.db.open(self.fence, &lane, ADOPTED).await?)
+                AdoptedLane::new(&self.db.open(self.fence, &lane, ADOPTED).await?)
             };
             let list = format!("lnr_connection:{}:adopting:{}", key.get(), self.aims.len());
             let aim = Aim { target, lane, claims, list, rows: 0, bytes: 0, last: 0, waiting: Vec::new() };
@@ -302,12 +302,12 @@ impl Adoption<'_> {
 
     async fn row(&mut self, bytes: &[u8]) -> Outcome<()> {
         match self.split.row(bytes) {
-            RowOutcome::Moved { topic, number, payload } => self.put_aside(&topic, number, payload).await,
-            RowOutcome::Letter(letter) => {
+            RowOutcome::Move { topic, number, payload } => self.put_aside(&topic, number, payload).await,
+            RowOutcome::DeadLetter(letter) => {
                 let batch = Batch { writes: vec![Write::DeadLetter(letter)], synced: false };
                 self.db.connection.write(&commit::call(self.fence, &[&batch], self.db.known)).await.map(drop)
             }
-            RowOutcome::Gone => Ok(()),
+            RowOutcome::Delete => Ok(()),
         }
     }
 

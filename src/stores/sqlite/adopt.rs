@@ -5,7 +5,7 @@ use super::error::Outcome;
 use super::lanes::{sql_incarnation, sql_seq};
 use super::{MAX_MESSAGE, dead_letters, journal, lanes, outbox};
 use crate::stores::legacy::adoption::{
-    ADOPTED, AdoptionContext, LegacyCatalogue, LegacyKey, RowOutcome, Split, Target,
+    ADOPTED, AdoptedLane, AdoptionContext, LegacyCatalogue, LegacyKey, QueueSplit, RowOutcome,
 };
 use crate::stores::shared::row;
 use crate::stores::{Adopted, LaneKey};
@@ -29,12 +29,12 @@ pub(super) fn keys(db: &Connection, node: &NodeId) -> Outcome<Vec<LaneKey>> {
 
 /// Takes one over. Does nothing with one that is not there any more, or is another node's.
 pub(super) fn adopt(db: &Connection, node: &NodeId, key: LaneKey) -> Outcome<Adopted> {
-    let (Some(noted), traces) = (noted(db, key)?, traces(db, node)?) else { return Ok(Adopted::default()) };
+    let (Some(noted), catalogue) = (noted(db, key)?, catalogue(db, node)?) else { return Ok(Adopted::default()) };
     let claimed = noted.lane.is_some();
-    let Some(left) = noted.connection(node, &traces) else { return Ok(Adopted::default()) };
+    let Some(left) = noted.connection(node, &catalogue) else { return Ok(Adopted::default()) };
     let mut adoption = Adoption {
         db,
-        split: Split::new(node, &traces, &left, AdoptionContext::new(MAX_MESSAGE)?),
+        split: QueueSplit::new(node, &catalogue, &left, AdoptionContext::new(MAX_MESSAGE)?),
         key,
         claimed,
         targets: BTreeMap::new(),
@@ -53,13 +53,13 @@ fn pairs<A: rusqlite::types::FromSql, B: rusqlite::types::FromSql>(db: &Connecti
     Ok(pairs.collect::<rusqlite::Result<_>>()?)
 }
 
-fn traces(db: &Connection, node: &NodeId) -> Outcome<LegacyCatalogue> {
-    let mut traces = LegacyCatalogue {
+fn catalogue(db: &Connection, node: &NodeId) -> Outcome<LegacyCatalogue> {
+    let mut catalogue = LegacyCatalogue {
         served: pairs(db, "SELECT topic, client_name FROM topic_addr")?,
         ..LegacyCatalogue::default()
     };
     for (topic, key) in pairs(db, "SELECT topic, k FROM topic_key")? {
-        traces.number(topic, key);
+        catalogue.number(topic, key);
     }
     let sql = "SELECT l.sender_key, l.listener_topic,
             CASE WHEN l.client_name <> '' THEN l.client_name ELSE a.client_name END
@@ -67,13 +67,13 @@ fn traces(db: &Connection, node: &NodeId) -> Outcome<LegacyCatalogue> {
     let mut statement = db.prepare_cached(sql)?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
-        traces.remember(node, &row.get::<_, String>(0)?, row.get(1)?, row.get(2)?);
+        catalogue.remember(node, &row.get::<_, String>(0)?, row.get(1)?, row.get(2)?);
     }
     let sql = "SELECT 1 FROM conn_key_map
         WHERE (sender IS NULL AND substr(composite, 1, length(?1) + 1) <> ?1 || ':')
             OR (sender <> ?1 AND incarnation IS NOT NULL) LIMIT 1";
-    traces.others_send = db.prepare_cached(sql)?.exists([node.as_str()])?;
-    Ok(traces)
+    catalogue.others_send = db.prepare_cached(sql)?.exists([node.as_str()])?;
+    Ok(catalogue)
 }
 
 fn noted(db: &Connection, key: LaneKey) -> Outcome<Option<LegacyKey>> {
@@ -91,16 +91,16 @@ fn noted(db: &Connection, key: LaneKey) -> Outcome<Option<LegacyKey>> {
 
 struct Adoption<'a> {
     db: &'a Connection,
-    split: Split<'a>,
+    split: QueueSplit<'a>,
     key: LaneKey,
     /// The key is a lane's.
     claimed: bool,
-    targets: BTreeMap<Topic, Target>,
+    targets: BTreeMap<Topic, AdoptedLane>,
 }
 
 impl Adoption<'_> {
     /// The lane for a topic. The first that is new takes the key over.
-    fn target(&mut self, topic: &Topic) -> Outcome<&mut Target> {
+    fn target(&mut self, topic: &Topic) -> Outcome<&mut AdoptedLane> {
         if !self.targets.contains_key(topic) {
             let lane = self.split.lane(topic.clone());
             if !self.claimed && lanes::find(self.db, &lane)?.is_none() {
@@ -113,7 +113,7 @@ impl Adoption<'_> {
             self.db.prepare_cached(sql)?.execute((key.0, sql_seq(self.split.acked())))?;
             self.stand(key, self.split.handled())?;
             let opened = outbox::open(self.db, &lane, ADOPTED)?;
-            self.targets.insert(topic.clone(), Target::new(&opened));
+            self.targets.insert(topic.clone(), AdoptedLane::new(&opened));
         }
         Ok(self.targets.get_mut(topic).expect("it was inserted"))
     }
@@ -147,7 +147,7 @@ impl Adoption<'_> {
     fn row(&mut self, id: i64, bytes: &[u8]) -> Outcome<()> {
         let now_ms = self.split.now_ms();
         match self.split.row(bytes) {
-            RowOutcome::Moved { topic, number, payload } => {
+            RowOutcome::Move { topic, number, payload } => {
                 let db = self.db;
                 let target = self.target(&topic)?;
                 let (key, stored) = (target.key, target.take(number, payload, now_ms));
@@ -157,8 +157,8 @@ impl Adoption<'_> {
                 db.prepare_cached(sql)?.execute((id, key.0, sql_seq(stored.seq), encoded))?;
                 return Ok(());
             }
-            RowOutcome::Letter(letter) => dead_letters::keep(self.db, &letter)?,
-            RowOutcome::Gone => {}
+            RowOutcome::DeadLetter(letter) => dead_letters::keep(self.db, &letter)?,
+            RowOutcome::Delete => {}
         }
         self.db.prepare_cached("DELETE FROM conn_messages WHERE id = ?1")?.execute([id])?;
         Ok(())
