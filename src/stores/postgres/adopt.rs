@@ -6,7 +6,7 @@ use super::error::Outcome;
 use super::lanes::{self, names, sql_incarnation, sql_seq};
 use super::session::{Session, byteas, int8, int8s, text};
 use super::{MAX_MESSAGE, inbox, new_lane, outbox};
-use crate::stores::legacy::adoption::{
+use crate::stores::legacy::{
     ADOPTED, AdoptedLane, AdoptionContext, LegacyCatalogue, LegacyKey, QueueSplit, RowOutcome,
 };
 use crate::stores::shared::{naming, row};

@@ -9,7 +9,7 @@ use super::directory::{fenced, parsed};
 use super::error::Outcome;
 use super::lanes::Lanes;
 use super::script::{ADOPT, Answer, LEFT, RENAME, STAGE};
-use crate::stores::legacy::adoption::{
+use crate::stores::legacy::{
     ADOPTED, AdoptedLane, AdoptionContext, LegacyCatalogue, LegacyConnection, QueueSplit, RememberedRoute, RowOutcome,
 };
 use crate::stores::shared::{naming, row};

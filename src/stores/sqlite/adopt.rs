@@ -4,7 +4,7 @@
 use super::error::Outcome;
 use super::lanes::{sql_incarnation, sql_seq};
 use super::{MAX_MESSAGE, dead_letters, journal, lanes, outbox};
-use crate::stores::legacy::adoption::{
+use crate::stores::legacy::{
     ADOPTED, AdoptedLane, AdoptionContext, LegacyCatalogue, LegacyKey, QueueSplit, RowOutcome,
 };
 use crate::stores::shared::row;
