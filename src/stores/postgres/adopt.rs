@@ -6,15 +6,15 @@ use super::error::Outcome;
 use super::lanes::{self, names, sql_incarnation, sql_seq};
 use super::session::{Session, byteas, int8, int8s, text};
 use super::{MAX_MESSAGE, inbox, new_lane, outbox};
+pub(super) use crate::stores::legacy::postgres::{KEYS, keys};
 use crate::stores::legacy::{
-    ADOPTED, AdoptedLane, AdoptionContext, LegacyCatalogue, LegacyKey, QueueSplit, RowOutcome,
+    self, ADOPTED, AdoptedLane, AdoptionContext, LegacyCatalogue, LegacyKey, QueueSplit, RowOutcome,
 };
 use crate::stores::shared::{naming, row};
 use crate::stores::{Adopted, LaneKey};
 use crate::types::{LaneName, NodeId, Seq, Topic};
 use std::collections::BTreeMap;
 use std::time::Duration;
-use tokio_postgres::Row;
 
 /// How long one key may take: queues may be long, and nothing else waits for them.
 pub(super) const LIMIT: Duration = Duration::from_secs(600);
@@ -23,39 +23,13 @@ pub(super) const LIMIT: Duration = Duration::from_secs(600);
 const ROWS: i64 = 4096;
 const BYTES: usize = 16 * 1024 * 1024;
 
-/// The connection keys that liner_broker left of the sender `$1`, and lanes of it that liner_broker has written to.
-pub(super) const KEYS: &str = "SELECT connection_key::int8 FROM conn_key_map
-    WHERE sender IS NULL AND left(composite, length($1) + 1) = $1 || ':'
-    UNION SELECT connection_key::int8 FROM conn_key_map AS k WHERE sender = $1 AND EXISTS (
-        SELECT 1 FROM conn_messages AS m WHERE m.connection_key = k.connection_key AND m.number IS NULL
-    ) ORDER BY 1";
-
-/// From the rows of [`KEYS`].
-pub(super) fn keys(rows: &[Row]) -> Outcome<Vec<LaneKey>> {
-    rows.iter().map(|row| Ok(LaneKey(row.try_get(0)?))).collect()
-}
-
-/// `$1` the key, `$2` the row behind which the page starts, `$3` and `$4` how much it may have.
-const PAGE: &str = "SELECT id, payload FROM (
-        SELECT id, payload, row_number() OVER page AS nth, sum(octet_length(payload)) OVER page AS through
-        FROM (
-            SELECT id, payload FROM conn_messages WHERE connection_key = $1 AND number IS NULL AND id > $2
-            ORDER BY id LIMIT $3
-        ) AS found
-        WINDOW page AS (ORDER BY id)
-    ) AS counted
-    WHERE nth = 1 OR through <= $4 ORDER BY id";
-
-const MOVE: &str = "UPDATE conn_messages AS m SET connection_key = a.lane, number = a.number, payload = a.payload
-    FROM unnest($1::int8[], $2::int8[], $3::int8[], $4::bytea[]) AS a(id, lane, number, payload) WHERE m.id = a.id";
-
 /// Takes one over. Does nothing with one that is not there any more, or is another node's.
 pub(super) async fn adopt(db: &Session, node: &NodeId, key: LaneKey) -> Outcome<Adopted> {
-    let (Some(noted), catalogue) = (noted(db, key).await?, catalogue(db, node).await?) else {
+    let (Some(legacy_key), catalogue) = (legacy_key(db, key).await?, catalogue(db, node).await?) else {
         return Ok(Adopted::default());
     };
-    let claimed = noted.lane.is_some();
-    let Some(left) = noted.connection(node, &catalogue) else { return Ok(Adopted::default()) };
+    let claimed = legacy_key.lane.is_some();
+    let Some(left) = legacy_key.connection(node, &catalogue) else { return Ok(Adopted::default()) };
     let split = QueueSplit::new(node, &catalogue, &left, AdoptionContext::new(MAX_MESSAGE)?);
     let mut adoption = Adoption { db, split, key, claimed, targets: BTreeMap::new() };
     for topic in adoption.split.remembered() {
@@ -67,37 +41,16 @@ pub(super) async fn adopt(db: &Session, node: &NodeId, key: LaneKey) -> Outcome<
 }
 
 async fn catalogue(db: &Session, node: &NodeId) -> Outcome<LegacyCatalogue> {
-    let mut catalogue = LegacyCatalogue::default();
-    for row in db.query("SELECT topic, client_name FROM topic_addr", &[]).await? {
-        catalogue.served.push((row.try_get(0)?, row.try_get(1)?));
-    }
-    for row in db.query("SELECT topic, k::int8 FROM topic_key", &[]).await? {
-        catalogue.number(row.try_get(0)?, row.try_get(1)?);
-    }
-    let sql = "SELECT l.sender_key, l.listener_topic, coalesce(nullif(l.client_name, ''), a.client_name)
-        FROM sender_listener AS l LEFT JOIN topic_addr AS a ON a.topic = l.listener_topic AND a.addr = l.addr";
-    for row in db.query(sql, &[]).await? {
-        catalogue.remember(node, row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
-    }
-    let sql = "SELECT 1 FROM conn_key_map
-        WHERE (sender IS NULL AND left(composite, length($1) + 1) <> $1 || ':')
-            OR (sender <> $1 AND incarnation IS NOT NULL) LIMIT 1";
-    catalogue.others_send = db.first(sql, &[text(&node.as_str())]).await?.is_some();
-    Ok(catalogue)
+    let served = db.query(legacy::postgres::SERVED, &[]).await?;
+    let topics = db.query(legacy::postgres::TOPICS, &[]).await?;
+    let routes = db.query(legacy::postgres::ROUTES, &[]).await?;
+    let others = db.first(legacy::postgres::OTHER_SENDERS, &[text(&node.as_str())]).await?;
+    Ok(legacy::postgres::catalogue(node, [&served, &topics, &routes], others.is_some())?)
 }
 
-async fn noted(db: &Session, key: LaneKey) -> Outcome<Option<LegacyKey>> {
-    let sql = "SELECT k.composite, k.sender, k.source_topic, k.receiver, s.sender_topic, coalesce(n.v, 0)::int8
-        FROM conn_key_map AS k LEFT JOIN conn_sender AS s ON s.connection_key = k.connection_key
-        LEFT JOIN conn_mess_number AS n ON n.connection_key = k.connection_key AND n.incarnation IS NULL
-        WHERE k.connection_key = $1";
-    let Some(row) = db.first(sql, &[int8(&key.0)]).await? else { return Ok(None) };
-    let lane = match row.try_get::<_, Option<String>>(1)? {
-        Some(sender) => Some([sender, row.try_get(2)?, row.try_get(3)?]),
-        None => None,
-    };
-    let (composite, source, handled) = (row.try_get(0)?, row.try_get(4)?, row.try_get(5)?);
-    Ok(Some(LegacyKey { key: key.0, composite, lane, source, handled }))
+async fn legacy_key(db: &Session, key: LaneKey) -> Outcome<Option<LegacyKey>> {
+    let row = db.first(legacy::postgres::KEY, &[int8(&key.0)]).await?;
+    Ok(row.map(|row| legacy::postgres::key(key, &row)).transpose()?)
 }
 
 /// Makes the key the key of a lane. Nobody else makes this lane meanwhile: receivers look for a lane once its sender has it.
@@ -182,7 +135,10 @@ impl Adoption<'_> {
     async fn rows(&mut self) -> Outcome<()> {
         let (mut after, bytes) = (0, BYTES as i64);
         loop {
-            let page = self.db.query(PAGE, &[int8(&self.key.0), int8(&after), int8(&ROWS), int8(&bytes)]).await?;
+            let page = self
+                .db
+                .query(legacy::postgres::PAGE, &[int8(&self.key.0), int8(&after), int8(&ROWS), int8(&bytes)])
+                .await?;
             let Some(last) = page.last() else { return Ok(()) };
             after = last.try_get::<_, i64>(0)?;
             let mut moved = Moved::default();
@@ -200,7 +156,9 @@ impl Adoption<'_> {
     async fn write(&self, moved: Moved) -> Outcome<()> {
         let Moved { ids, lanes, numbers, payloads, gone } = moved;
         let payloads: Vec<&[u8]> = payloads.iter().map(Vec::as_slice).collect();
-        self.db.execute(MOVE, &[int8s(&ids), int8s(&lanes), int8s(&numbers), byteas(&payloads)]).await?;
+        self.db
+            .execute(legacy::postgres::MOVE, &[int8s(&ids), int8s(&lanes), int8s(&numbers), byteas(&payloads)])
+            .await?;
         self.db.execute("DELETE FROM conn_messages WHERE id = ANY ($1)", &[int8s(&gone)]).await?;
         Ok(())
     }
@@ -239,11 +197,7 @@ impl Adoption<'_> {
     /// A key that no lane took is nobody's any more.
     async fn finish(self) -> Outcome<Adopted> {
         if !self.claimed {
-            for sql in [
-                "DELETE FROM conn_key_map WHERE connection_key = $1",
-                "DELETE FROM conn_sender WHERE connection_key = $1",
-                "DELETE FROM conn_mess_number WHERE connection_key = $1",
-            ] {
+            for sql in legacy::postgres::DELETE_KEY {
                 self.db.execute(sql, &[int8(&self.key.0)]).await?;
             }
         }

@@ -9,6 +9,7 @@ use super::directory::{fenced, parsed};
 use super::error::Outcome;
 use super::lanes::Lanes;
 use super::script::{ADOPT, Answer, LEFT, RENAME, STAGE};
+use crate::stores::legacy::redis::{FoundKeys, PATTERN, parties, route, routes_key, unescaped};
 use crate::stores::legacy::{
     ADOPTED, AdoptedLane, AdoptionContext, LegacyCatalogue, LegacyConnection, QueueSplit, RememberedRoute, RowOutcome,
 };
@@ -24,41 +25,6 @@ const SCANNED: usize = 1000;
 /// Rows and bytes read, and put aside, at a time.
 const ROWS: usize = 256;
 const BYTES: usize = 4 * 1024 * 1024;
-
-/// What stands between topic and node in a remembered route.
-const SEPARATOR: char = '\u{1f}';
-
-/// A part of a key as liner_broker writes it.
-fn escaped(part: &str) -> String {
-    part.replace('\\', "\\\\").replace(':', "\\c")
-}
-
-fn unescaped(part: &str) -> String {
-    let mut text = String::new();
-    let mut chars = part.chars();
-    while let Some(c) = chars.next() {
-        match (c, c == '\\') {
-            (_, true) => match chars.next() {
-                Some('c') => text.push(':'),
-                Some(other) => text.push(other),
-                None => text.push('\\'),
-            },
-            _ => text.push(c),
-        }
-    }
-    text
-}
-
-/// The keys of the store that matter here.
-#[derive(Default)]
-struct Found {
-    /// `{node}:{source}:{receiver}`, escaped, that are this node's.
-    composites: Vec<String>,
-    /// Topics with a number, as they stand in their keys.
-    numbered: Vec<String>,
-    /// Topics with routes, that may be escaped.
-    routed: Vec<String>,
-}
 
 /// A key that is to be taken over.
 struct Taken {
@@ -88,7 +54,7 @@ pub(super) async fn adopt(db: &Lanes<'_>, fence: &Fence) -> Outcome<Adopted> {
     let made = get(db, &command(&["GET", "lnr_unique_key"])).await?.unwrap_or_default();
     let known = get(db, &command(&["HGET", &node, "searched"])).await?;
     let searched = known.as_ref() == Some(&made);
-    let found = if searched { Found::default() } else { search(db, fence).await? };
+    let found = if searched { FoundKeys::default() } else { search(db, fence).await? };
     for topic in &found.routed {
         let call = RENAME.call().text(fence.node.as_str()).number(fence.epoch.get());
         db.connection.write(&call.text(topic).text(&unescaped(topic))).await?;
@@ -107,33 +73,22 @@ pub(super) async fn adopt(db: &Lanes<'_>, fence: &Fence) -> Outcome<Adopted> {
     Ok(adopted)
 }
 
-async fn search(db: &Lanes<'_>, fence: &Fence) -> Outcome<Found> {
-    let mut found = Found::default();
+async fn search(db: &Lanes<'_>, fence: &Fence) -> Outcome<FoundKeys> {
+    let mut found = FoundKeys::default();
     let mut cursor = "0".to_owned();
-    let own = format!("{}:", escaped(fence.node.as_str()));
     loop {
-        let mut scan = command(&["SCAN", &cursor, "MATCH", "lnr_[ct]*", "COUNT"]);
+        let mut scan = command(&["SCAN", &cursor, "MATCH", PATTERN, "COUNT"]);
         scan.arg(SCANNED);
         let (next, keys): (String, Vec<Vec<u8>>) = parsed(db.connection.read(&scan).await?)?;
         for key in keys.into_iter().filter_map(|key| String::from_utf8(key).ok()) {
-            if let Some(composite) = key.strip_prefix("lnr_connection:").and_then(|k| k.strip_suffix(":key")) {
-                found.composites.extend(composite.starts_with(&own).then(|| composite.to_owned()));
-            } else if let Some(topic) = key.strip_prefix("lnr_topic:") {
-                found.numbered.extend(topic.strip_suffix(":key").map(str::to_owned));
-                let routed = topic.strip_suffix(":addr").filter(|topic| unescaped(topic) != *topic);
-                found.routed.extend(routed.map(str::to_owned));
-            }
+            found.add(&fence.node, &key);
         }
         if next == "0" {
             break;
         }
         cursor = next;
     }
-    // A scan may name a key twice.
-    for keys in [&mut found.composites, &mut found.numbered, &mut found.routed] {
-        keys.sort();
-        keys.dedup();
-    }
+    found.sort();
     Ok(found)
 }
 
@@ -166,8 +121,8 @@ async fn read(db: &Lanes<'_>, mut found: Answer) -> Outcome<Option<Taken>> {
         let keep = ours(db, key, length).await?;
         return Ok(Some(Taken { left: LegacyConnection { key, source, receiver, handled }, composite, keep, length }));
     }
-    let [_, source, receiver] = composite.split(':').collect::<Vec<_>>()[..] else { return Ok(None) };
-    let left = LegacyConnection { key, source: unescaped(source), receiver: unescaped(receiver), handled };
+    let Some((source, receiver)) = parties(&composite) else { return Ok(None) };
+    let left = LegacyConnection { key, source, receiver, handled };
     Ok(Some(Taken { left, composite, keep: 0, length }))
 }
 
@@ -203,17 +158,16 @@ async fn catalogue(db: &Lanes<'_>, fence: &Fence, taken: &[Taken], numbered: &[S
     sources.sort_unstable();
     sources.dedup();
     for source in sources {
-        let key = format!("lnr_sender:{}:{}:listener", escaped(fence.node.as_str()), escaped(source));
+        let key = routes_key(&fence.node, source);
         let routes: Vec<(String, String)> = parsed(db.connection.read(&command(&["HGETALL", &key])).await?)?;
-        for (addr, route) in routes {
-            let (topic, receiver) = match route.split_once(SEPARATOR) {
-                Some((topic, receiver)) => (topic.to_owned(), Some(receiver.to_owned())),
-                None => {
-                    let served = format!("lnr_topic:{route}:addr");
-                    let receiver = get(db, &command(&["HGET", &served, &addr])).await?;
-                    (route, receiver)
+        for (addr, remembered) in routes {
+            let (topic, receiver) = match route(&remembered) {
+                (topic, Some(receiver)) => (topic, Some(receiver.to_owned())),
+                (topic, None) => {
+                    (topic, get(db, &command(&["HGET", &format!("lnr_topic:{topic}:addr"), &addr])).await?)
                 }
             };
+            let topic = topic.to_owned();
             let source = source.to_owned();
             catalogue.remembered.extend(receiver.map(|receiver| RememberedRoute { source, topic, receiver }));
         }
@@ -374,18 +328,5 @@ async fn stage(db: &Lanes<'_>, fence: &Fence, aim: &mut Aim) -> Outcome<()> {
     match db.connection.try_write(&call).await? {
         Some(_) => Ok(()),
         None => Err(changed()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn parts_of_keys_are_escaped_as_the_reference_does_it() {
-        for (part, in_key) in [("plain", "plain"), ("a:b", "a\\cb"), ("a\\cb", "a\\\\cb"), ("\\:", "\\\\\\c")] {
-            assert_eq!(escaped(part), in_key);
-            assert_eq!(unescaped(in_key), part);
-        }
     }
 }
