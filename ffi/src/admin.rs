@@ -1,7 +1,7 @@
 //! Looking into a client and administering it. Most of it needs the store only, and works whether or not the client runs.
 
 use crate::callback_thread::current_client;
-use crate::client_state::Core;
+use crate::client_state::ClientState;
 use crate::error::{ErrorCode, Failure};
 use crate::wait::{ask, wait, wait_for};
 use liner::Epoch;
@@ -18,23 +18,23 @@ const PAGE: usize = 256;
 
 /// What waits for one receiver and topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Pending {
+pub(crate) struct PendingRow {
     pub(crate) addr: String,
     pub(crate) lane: LaneId,
     pub(crate) messages: u64,
 }
 
 /// Leave to write without having started: it outlasts every start, and takes the name from nobody.
-pub(crate) fn leave(node: &NodeId) -> Fence {
+pub(crate) fn unstarted_fence(node: &NodeId) -> Fence {
     Fence { node: node.clone(), epoch: Epoch::new(i64::MAX.cast_unsigned()) }
 }
 
-impl Core {
+impl ClientState {
     /// The same for this client, unless it lost its name to another process.
     pub(crate) fn fence(&self) -> Result<Fence, Failure> {
         match *self.look() {
             Some(_) => Err(Failure::not_running()),
-            None => Ok(leave(&self.node)),
+            None => Ok(unstarted_fence(&self.node)),
         }
     }
 
@@ -46,15 +46,15 @@ impl Core {
     }
 
     /// What waits, by receiver and topic.
-    pub(crate) fn pending(&self) -> Result<Vec<Pending>, Failure> {
-        let mut rows: Vec<Pending> = match self.running() {
+    pub(crate) fn pending(&self) -> Result<Vec<PendingRow>, Failure> {
+        let mut rows: Vec<PendingRow> = match self.running() {
             Ok(running) => {
                 let lanes = ask(&running.system, PendingByLane)?.into_iter();
-                lanes.map(|p| Pending { addr: p.addr, lane: p.lane, messages: p.amount.messages }).collect()
+                lanes.map(|p| PendingRow { addr: p.addr, lane: p.lane, messages: p.amount.messages }).collect()
             }
             Err(_) => {
                 let lanes = wait(self.store.pending(&self.node))?.into_iter();
-                lanes.map(|p| Pending { addr: String::new(), lane: p.lane, messages: p.amount.messages }).collect()
+                lanes.map(|p| PendingRow { addr: String::new(), lane: p.lane, messages: p.amount.messages }).collect()
             }
         };
         for row in rows.iter_mut().filter(|row| row.addr.is_empty()) {

@@ -7,14 +7,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Takes a message.
-pub(crate) type Receive = dyn FnMut(&Delivery) -> Result<(), Nack> + Send;
+pub(crate) type ReceiveHandler = dyn FnMut(&Delivery) -> Result<(), Nack> + Send;
 
 /// Takes an event.
-pub(crate) type Status = dyn FnMut(&Event) + Send;
+pub(crate) type StatusHandler = dyn FnMut(&StatusEvent) + Send;
 
 /// An event for the status callback.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Event {
+pub(crate) struct StatusEvent {
     pub(crate) kind: i32,
     pub(crate) topic: String,
     pub(crate) peer: String,
@@ -23,7 +23,7 @@ pub(crate) struct Event {
 
 #[derive(Default)]
 struct StatusSlot {
-    callback: Option<Box<Status>>,
+    callback: Option<Box<StatusHandler>>,
     /// Counts what was set.
     generation: u64,
     running: bool,
@@ -43,7 +43,7 @@ pub(crate) struct Callbacks {
 
 impl Callbacks {
     /// Hands a message over. One that the callback panics on is not handled.
-    pub(crate) fn receive(&self, receive: &mut Receive, delivery: &Delivery) -> Result<(), Nack> {
+    pub(crate) fn receive(&self, receive: &mut ReceiveHandler, delivery: &Delivery) -> Result<(), Nack> {
         self.receiving.store(true, Ordering::Relaxed);
         let result = catch_unwind(AssertUnwindSafe(|| receive(delivery)));
         self.receiving.store(false, Ordering::Relaxed);
@@ -71,7 +71,7 @@ impl Callbacks {
     }
 
     /// Hands an event over.
-    pub(crate) fn tell(&self, event: &Event) {
+    pub(crate) fn tell(&self, event: &StatusEvent) {
         let (mut callback, generation) = {
             let mut slot = self.status.lock();
             let Some(callback) = slot.callback.take() else { return };
@@ -91,7 +91,7 @@ impl Callbacks {
     }
 
     /// Sets who takes events, or nobody. Then the callback before does not run any more, unless this is called inside one.
-    pub(crate) fn set_status(&self, callback: Option<Box<Status>>) {
+    pub(crate) fn set_status(&self, callback: Option<Box<StatusHandler>>) {
         let inside = current_client().is_some();
         let mut slot = self.status.lock();
         self.has_status.store(callback.is_some(), Ordering::Release);
@@ -109,8 +109,8 @@ impl Callbacks {
 mod tests {
     use super::*;
 
-    fn event() -> Event {
-        Event { kind: 1, topic: "t".to_owned(), peer: "p".to_owned(), message: String::new() }
+    fn event() -> StatusEvent {
+        StatusEvent { kind: 1, topic: "t".to_owned(), peer: "p".to_owned(), message: String::new() }
     }
 
     #[test]

@@ -1,10 +1,10 @@
 //! The interface for Rust programs without actors: methods that block and answer `bool`, as the C interface does.
 
-use crate::callbacks::Status;
-use crate::client_state::Core;
+use crate::callbacks::StatusHandler;
+use crate::client_state::ClientState;
 use crate::error::{ErrorCode, Failure};
-use crate::open::{Identity, Place, open};
-use crate::sending::How;
+use crate::open::{Identity, StoreLocation, open};
+use crate::sending::SendOptions;
 use liner::Headers;
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -38,14 +38,14 @@ pub type ReceiveCallback = dyn FnMut(&str, &str, &[u8]) + Send;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Client {
-    core: Arc<Core>,
+    client: Arc<ClientState>,
     error: Mutex<(ErrorCode, String)>,
 }
 
 impl Client {
-    fn create(identity: Identity<'_>, place: Place<'_>) -> Option<Client> {
+    fn create(identity: Identity<'_>, place: StoreLocation<'_>) -> Option<Client> {
         match open(identity, place) {
-            Ok(core) => Some(Client { core, error: Mutex::default() }),
+            Ok(client) => Some(Client { client, error: Mutex::default() }),
             Err(failure) => {
                 crate::log::line(&format!("{}: {}", identity.name, failure.message));
                 None
@@ -60,7 +60,7 @@ impl Client {
 
     /// A client on a Redis server: `redis://user:password@host:6379/0`.
     pub fn new_redis(unique_name: &str, topic: &str, localhost: &str, redis_url: &str) -> Option<Client> {
-        Self::create(Identity { name: unique_name, topic, listen: localhost }, Place::Redis(redis_url))
+        Self::create(Identity { name: unique_name, topic, listen: localhost }, StoreLocation::Redis(redis_url))
     }
 
     /// A client on a SQLite file. `receivers_json` names peers that do not share the file:
@@ -72,20 +72,20 @@ impl Client {
         sqlite_path: &str,
         receivers_json: &str,
     ) -> Option<Client> {
-        let place = Place::Sqlite(sqlite_path, receivers_json);
+        let place = StoreLocation::Sqlite(sqlite_path, receivers_json);
         Self::create(Identity { name: unique_name, topic, listen: localhost }, place)
     }
 
     /// A client on a PostgreSQL database: `postgresql://user:password@host:5432/database`.
     pub fn new_postgres(unique_name: &str, topic: &str, localhost: &str, postgres_url: &str) -> Option<Client> {
-        Self::create(Identity { name: unique_name, topic, listen: localhost }, Place::Postgres(postgres_url))
+        Self::create(Identity { name: unique_name, topic, listen: localhost }, StoreLocation::Postgres(postgres_url))
     }
 
     fn done<T>(&self, result: Result<T, Failure>) -> Option<T> {
         let (error, value) = match result {
             Ok(value) => ((ErrorCode::Ok, String::new()), Some(value)),
             Err(failure) => {
-                crate::log::line(&format!("{}: {}", self.core.node, failure.message));
+                crate::log::line(&format!("{}: {}", self.client.node, failure.message));
                 ((failure.code, failure.message), None)
             }
         };
@@ -106,29 +106,29 @@ impl Client {
     /// Starts to send and to receive. `receive` gets the topic addressed, the topic of the sender, and the data, on a thread
     /// of the client where it may block. A panic means that the message is not handled, and comes again.
     pub fn run(&mut self, mut receive: impl FnMut(&str, &str, &[u8]) + Send + 'static) -> bool {
-        let callback = || -> Result<Box<crate::callbacks::Receive>, Failure> {
+        let callback = || -> Result<Box<crate::callbacks::ReceiveHandler>, Failure> {
             Ok(Box::new(move |delivery| {
                 receive(delivery.topic().as_str(), delivery.reply_to().as_str(), &delivery.payload);
                 Ok(())
             }))
         };
-        self.done(self.core.run(callback)).is_some()
+        self.done(self.client.run(callback)).is_some()
     }
 
     /// Stops: no callback runs when this returns.
     pub fn stop(&mut self) -> bool {
-        self.core.stop();
+        self.client.stop();
         self.done(Ok(())).is_some()
     }
 
     /// Whether the client runs.
     pub fn is_running(&self) -> bool {
-        self.core.is_running()
+        self.client.is_running()
     }
 
     fn send(&self, topic: &str, data: &[u8], to_all: bool, at_least_once: bool) -> bool {
-        let how = How { to_all, at_least_once, durability: None };
-        self.done(self.core.send(topic, &Headers::EMPTY, data, how)).is_some()
+        let options = SendOptions { to_all, at_least_once, durability: None };
+        self.done(self.client.send(topic, &Headers::EMPTY, data, options)).is_some()
     }
 
     /// Sends to one of the nodes that serve a topic, in turn.
@@ -143,88 +143,89 @@ impl Client {
 
     /// Serves one more topic.
     pub fn subscribe(&self, topic: &str) -> bool {
-        self.done(self.core.subscribe(topic)).is_some()
+        self.done(self.client.subscribe(topic)).is_some()
     }
 
     /// Serves a topic no more.
     pub fn unsubscribe(&self, topic: &str) -> bool {
-        self.done(self.core.unsubscribe(topic)).is_some()
+        self.done(self.client.unsubscribe(topic)).is_some()
     }
 
     /// Reads the addresses of a topic from the store, now; `false` if it has none.
     pub fn refresh_address_topic(&self, topic: &str) -> bool {
-        self.done(self.core.refresh(topic)).is_some()
+        self.done(self.client.refresh(topic)).is_some()
     }
 
     /// Deletes what this client has sent and its receivers have not handled. Not while it runs.
     pub fn clear_stored_messages(&self) -> bool {
-        self.done(self.core.clear_stored_messages()).is_some()
+        self.done(self.client.clear_stored_messages()).is_some()
     }
 
     /// Deletes all addresses of the client's own topic. Not while it runs.
     pub fn clear_addresses_of_topic(&self) -> bool {
-        self.done(self.core.clear_addresses()).is_some()
+        self.done(self.client.clear_addresses()).is_some()
     }
 
     /// The addresses of a topic in the store: address and unique name.
     pub fn list_addresses(&self, topic: &str) -> Option<Vec<(String, String)>> {
-        self.done(self.core.addresses(topic))
+        self.done(self.client.addresses(topic))
     }
 
     /// How many at-least-once messages were not handled yet.
     pub fn pending_count(&self) -> Option<u64> {
-        self.done(self.core.pending().map(|rows| rows.iter().map(|row| row.messages).sum()))
+        self.done(self.client.pending().map(|rows| rows.iter().map(|row| row.messages).sum()))
     }
 
     /// The same by receiver: address, topic, unique name, and how many.
     pub fn pending_by_peer(&self) -> Option<Vec<(String, String, String, u64)>> {
-        let rows = self.done(self.core.pending())?;
-        let row =
-            |p: crate::admin::Pending| (p.addr, p.lane.topic().to_string(), p.lane.receiver().to_string(), p.messages);
+        let rows = self.done(self.client.pending())?;
+        let row = |p: crate::admin::PendingRow| {
+            (p.addr, p.lane.topic().to_string(), p.lane.receiver().to_string(), p.messages)
+        };
         Some(rows.into_iter().map(row).collect())
     }
 
     /// Sets what peers are told in place of the address listened on; `None` or nothing takes it back. Not while it runs.
     pub fn set_advertise_addr(&mut self, addr: Option<&str>) -> bool {
-        self.done(self.core.set_advertise(addr.filter(|addr| !addr.is_empty()))).is_some()
+        self.done(self.client.set_advertise(addr.filter(|addr| !addr.is_empty()))).is_some()
     }
 
     /// What was set.
     pub fn advertise_addr(&self) -> Option<String> {
-        self.core.advertise()
+        self.client.advertise()
     }
 
     /// Where it listens, or listened last.
     pub fn bound_listen_addr(&self) -> Option<String> {
-        self.core.bound()
+        self.client.bound()
     }
 
     /// What peers are told, while it runs.
     pub fn published_addr(&self) -> Option<String> {
-        self.core.published()
+        self.client.published()
     }
 
     /// The unique name.
     pub fn unique_name(&self) -> &str {
-        self.core.node.as_str()
+        self.client.node.as_str()
     }
 
     /// The client's own topic.
     pub fn topic(&self) -> &str {
-        self.core.topic.as_str()
+        self.client.topic.as_str()
     }
 
     /// Sets the status callback, or removes it: kind (`LNR_…`), topic, peer and message.
     pub fn set_status_callback(&mut self, callback: Option<Box<StatusCallback>>) {
-        let told = |mut callback: Box<StatusCallback>| -> Box<Status> {
+        let told = |mut callback: Box<StatusCallback>| -> Box<StatusHandler> {
             Box::new(move |event| callback(event.kind, &event.topic, &event.peer, &event.message))
         };
-        self.done(self.core.set_status(callback.map(told)));
+        self.done(self.client.set_status(callback.map(told)));
     }
 }
 
 impl Drop for Client {
     fn drop(&mut self) {
-        self.core.delete();
+        self.client.delete();
     }
 }

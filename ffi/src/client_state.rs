@@ -1,9 +1,9 @@
 //! A client: who it is, its store, and whether it runs. What the C interface and the Rust interface share.
 
-use crate::callbacks::{Callbacks, Receive, Status};
+use crate::callbacks::{Callbacks, ReceiveHandler, StatusHandler};
 use crate::deadlock::permit_to_wait_for;
 use crate::error::{ErrorCode, Failure};
-use crate::running_client::{Related, Running, StartRequest};
+use crate::running_client::{RelatedTopics, RunningClient, StartRequest};
 use crate::wait::{STORE_PATIENCE, ask, wait_for};
 use arc_swap::{ArcSwapOption, Guard};
 use liner::stores::SharedStore;
@@ -18,13 +18,13 @@ enum Phase {
     Idle,
     /// A thread is starting it.
     Starting,
-    Running(Arc<Running>),
+    Running(Arc<RunningClient>),
     /// A thread is stopping it.
     Stopping,
 }
 
 /// See the [module](self).
-pub(crate) struct Core {
+pub(crate) struct ClientState {
     /// Tells the clients of this process apart.
     pub(crate) id: u64,
     pub(crate) node: NodeId,
@@ -33,7 +33,7 @@ pub(crate) struct Core {
     pub(crate) callbacks: Arc<Callbacks>,
     /// Topics that were subscribed to: they are served whenever the client runs. Locked while the served topics change.
     pub(crate) subscriptions: Mutex<BTreeSet<Topic>>,
-    pub(crate) related: Related,
+    pub(crate) related: RelatedTopics,
     listen: String,
     advertise: Mutex<Option<String>>,
     /// Where it listens, or listened last.
@@ -41,7 +41,7 @@ pub(crate) struct Core {
     phase: Mutex<Phase>,
     phase_changed: Condvar,
     /// What the phase says, to be read without a lock.
-    running: ArcSwapOption<Running>,
+    running: ArcSwapOption<RunningClient>,
     durability: AtomicU8,
     /// It does not run again: its store is closed when it has stopped.
     deleted: AtomicBool,
@@ -59,16 +59,16 @@ pub(crate) fn level(number: i32) -> Option<Durability> {
     LEVELS.iter().find(|(of, _)| i32::from(*of) == number).map(|(_, durability)| *durability)
 }
 
-impl Core {
+impl ClientState {
     pub(crate) fn new(node: NodeId, topic: Topic, listen: &str, store: SharedStore) -> Self {
-        Core {
+        ClientState {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed) as u64,
             node,
             topic,
             store,
             callbacks: Arc::default(),
             subscriptions: Mutex::default(),
-            related: Related::default(),
+            related: RelatedTopics::default(),
             listen: listen.to_owned(),
             advertise: Mutex::default(),
             bound: Mutex::default(),
@@ -83,12 +83,12 @@ impl Core {
     // ---- running ----
 
     /// The running client, for a call that needs one.
-    pub(crate) fn running(&self) -> Result<Arc<Running>, Failure> {
+    pub(crate) fn running(&self) -> Result<Arc<RunningClient>, Failure> {
         Guard::into_inner(self.look()).filter(|running| !running.is_fenced()).ok_or_else(Failure::not_running)
     }
 
     /// The same without counting a reference, for the way of a message.
-    pub(crate) fn look(&self) -> Guard<Option<Arc<Running>>> {
+    pub(crate) fn look(&self) -> Guard<Option<Arc<RunningClient>>> {
         self.running.load()
     }
 
@@ -104,7 +104,7 @@ impl Core {
     /// Runs the client, unless it does. `receive` gives the callback for its messages.
     pub(crate) fn run(
         self: &Arc<Self>,
-        receive: impl FnOnce() -> Result<Box<Receive>, Failure>,
+        receive: impl FnOnce() -> Result<Box<ReceiveHandler>, Failure>,
     ) -> Result<(), Failure> {
         let mut phase = self.phase.lock();
         loop {
@@ -129,8 +129,8 @@ impl Core {
         *phase = Phase::Starting;
         drop(phase);
         let request = self.start_request();
-        let running = Running::start(&request).inspect_err(|_| self.set_phase(Phase::Idle))?;
-        *self.bound.lock() = Some(running.whereabouts.bound.to_string());
+        let running = RunningClient::start(&request).inspect_err(|_| self.set_phase(Phase::Idle))?;
+        *self.bound.lock() = Some(running.addresses.bound.to_string());
         self.running.store(Some(running.clone()));
         self.set_phase(Phase::Running(running.clone()));
         // Only now, so that the first callback finds its client running.
@@ -153,7 +153,7 @@ impl Core {
     }
 
     /// Sets the status callback, or removes it.
-    pub(crate) fn set_status(&self, callback: Option<Box<Status>>) -> Result<(), Failure> {
+    pub(crate) fn set_status(&self, callback: Option<Box<StatusHandler>>) -> Result<(), Failure> {
         self.callbacks.set_status(callback);
         self.watch_related()
     }
@@ -174,7 +174,7 @@ impl Core {
     }
 
     /// Serves what was subscribed to.
-    fn serve(&self, running: &Running) -> Result<(), Failure> {
+    fn serve(&self, running: &RunningClient) -> Result<(), Failure> {
         // Kept, so that nobody subscribes or unsubscribes meanwhile.
         let subscriptions = self.subscriptions.lock();
         subscriptions.iter().try_for_each(|topic| running.subscribe(topic))
@@ -210,7 +210,7 @@ impl Core {
         }
     }
 
-    fn end(&self, running: &Running) {
+    fn end(&self, running: &RunningClient) {
         running.end();
         self.set_phase(Phase::Idle);
         if self.deleted.load(Ordering::SeqCst) {
@@ -218,7 +218,7 @@ impl Core {
         }
     }
 
-    /// Stops the client for good and closes its store. Waits as [`Core::stop`] does.
+    /// Stops the client for good and closes its store. Waits as [`ClientState::stop`] does.
     pub(crate) fn delete(self: &Arc<Self>) {
         self.deleted.store(true, Ordering::SeqCst);
         self.stop();
@@ -291,7 +291,7 @@ impl Core {
     }
 
     pub(crate) fn published(&self) -> Option<String> {
-        self.running().ok().map(|running| running.whereabouts.published.clone())
+        self.running().ok().map(|running| running.addresses.published.clone())
     }
 
     pub(crate) fn set_durability(&self, number: i32) -> Result<(), Failure> {

@@ -2,8 +2,8 @@
 //! number is given out twice.
 
 use crate::c_strings::c_string;
-use crate::callbacks::Receive;
-use crate::client_state::Core;
+use crate::callbacks::ReceiveHandler;
+use crate::client_state::ClientState;
 use crate::error::{ErrorCode, Failure};
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
@@ -13,11 +13,11 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, LazyLock};
 
 /// Makes the callback for the messages of one run.
-pub(crate) type MakeReceive = dyn Fn() -> Box<Receive> + Send + Sync;
+pub(crate) type MakeReceive = dyn Fn() -> Box<ReceiveHandler> + Send + Sync;
 
 /// What a handle stands for.
-pub(crate) struct Entry {
-    pub(crate) core: Arc<Core>,
+pub(crate) struct HandleEntry {
+    pub(crate) client: Arc<ClientState>,
     /// Takes messages in place of what `lnr_run` is given.
     pub(crate) receive_ex: Mutex<Option<Arc<MakeReceive>>>,
     code: AtomicI32,
@@ -27,13 +27,13 @@ pub(crate) struct Entry {
     addresses: Mutex<BTreeSet<CString>>,
 }
 
-static HANDLES: LazyLock<ArcSwap<HashMap<usize, Arc<Entry>>>> = LazyLock::new(ArcSwap::default);
+static HANDLES: LazyLock<ArcSwap<HashMap<usize, Arc<HandleEntry>>>> = LazyLock::new(ArcSwap::default);
 
 /// A client's new handle.
-pub(crate) fn add(core: Arc<Core>) -> usize {
-    let handle = usize::try_from(core.id).expect("a client's number is as wide as a pointer");
-    let entry = Arc::new(Entry {
-        core,
+pub(crate) fn add(client: Arc<ClientState>) -> usize {
+    let handle = usize::try_from(client.id).expect("a client's number is as wide as a pointer");
+    let entry = Arc::new(HandleEntry {
+        client,
         receive_ex: Mutex::default(),
         code: AtomicI32::new(0),
         message: Mutex::default(),
@@ -48,12 +48,12 @@ pub(crate) fn add(core: Arc<Core>) -> usize {
 }
 
 /// What the handle stands for, if it does.
-pub(crate) fn find(handle: usize) -> Option<Arc<Entry>> {
+pub(crate) fn find(handle: usize) -> Option<Arc<HandleEntry>> {
     HANDLES.load().get(&handle).cloned()
 }
 
 /// The handle stands for nothing any more. Answers what it stood for, once.
-pub(crate) fn remove(handle: usize) -> Option<Arc<Entry>> {
+pub(crate) fn remove(handle: usize) -> Option<Arc<HandleEntry>> {
     let before = HANDLES.rcu(|handles| {
         let mut handles = HashMap::clone(handles);
         handles.remove(&handle);
@@ -62,7 +62,7 @@ pub(crate) fn remove(handle: usize) -> Option<Arc<Entry>> {
     before.get(&handle).cloned()
 }
 
-impl Entry {
+impl HandleEntry {
     /// The last call succeeded.
     pub(crate) fn succeeded(&self) {
         if self.code.load(Ordering::Relaxed) != 0 {
@@ -74,7 +74,7 @@ impl Entry {
     pub(crate) fn failed(&self, failure: &Failure) {
         self.message.lock().clone_from(&failure.message);
         self.code.store(failure.code.as_i32(), Ordering::Relaxed);
-        crate::log::line(&format!("{}: {}", self.core.node, failure.message));
+        crate::log::line(&format!("{}: {}", self.client.node, failure.message));
     }
 
     pub(crate) fn code(&self) -> i32 {

@@ -37,17 +37,17 @@ thread_local! {
 }
 
 /// A call of a callback, counted while it lasts.
-struct Running;
+struct CallGuard;
 
-impl Running {
-    fn start(sink: &mut Sink) -> Running {
+impl CallGuard {
+    fn start(sink: &mut Sink) -> CallGuard {
         sink.running += 1;
         INSIDE.set(INSIDE.get() + 1);
-        Running
+        CallGuard
     }
 }
 
-impl Drop for Running {
+impl Drop for CallGuard {
     fn drop(&mut self) {
         INSIDE.set(INSIDE.get() - 1);
         SINK.lock().running -= 1;
@@ -60,7 +60,7 @@ pub(crate) fn line(text: &str) {
     let (callback, running) = {
         let mut sink = SINK.lock();
         match sink.callback.clone() {
-            Some(callback) => (callback, Running::start(&mut sink)),
+            Some(callback) => (callback, CallGuard::start(&mut sink)),
             None => {
                 drop(sink);
                 // Without stderr there is nobody to tell.

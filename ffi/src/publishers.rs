@@ -1,4 +1,4 @@
-//! The ways of a running client to the topics it sends to, kept so that a send touches no actor, no store and no lock that
+//! The publishers of a running client to the topics it sends to, kept so that a send touches no actor, no store and no lock that
 //! others wait for.
 
 use crate::error::Failure;
@@ -20,9 +20,9 @@ use std::time::{Duration, Instant};
 const PACE: Duration = Duration::from_millis(20);
 const UNPACED: Duration = Duration::from_secs(1);
 
-/// The ways to one topic, by mode.
+/// The publishers to one topic, by mode.
 #[derive(Default)]
-struct Ways {
+struct TopicPublishers {
     modes: [OnceLock<Publisher>; 4],
     /// No send waits for the connection before this.
     unpaced_until: Mutex<Option<Instant>>,
@@ -31,7 +31,7 @@ struct Ways {
 /// See the [module](self).
 #[derive(Default)]
 pub(crate) struct Publishers {
-    topics: ArcSwap<HashMap<Box<str>, Arc<Ways>>>,
+    topics: ArcSwap<HashMap<Box<str>, Arc<TopicPublishers>>>,
 }
 
 fn index(mode: Mode) -> usize {
@@ -54,26 +54,31 @@ impl Publishers {
         first: impl FnOnce(&Topic),
     ) -> Result<(), Failure> {
         let topics = self.topics.load();
-        let known = topics.get(topic).and_then(|ways| Some((ways, ways.modes[index(mode)].get()?)));
-        if let Some((ways, publisher)) = known {
-            return send(ways, publisher, headers, payload);
+        let known = topics.get(topic).and_then(|publishers| Some((publishers, publishers.modes[index(mode)].get()?)));
+        if let Some((publishers, publisher)) = known {
+            return send(publishers, publisher, headers, payload);
         }
         drop(topics);
         let topic = Topic::new(topic)?;
         first(&topic);
-        let (ways, publisher) = self.open(system, &topic, mode)?;
-        send(&ways, &publisher, headers, payload)
+        let (publishers, publisher) = self.open(system, &topic, mode)?;
+        send(&publishers, &publisher, headers, payload)
     }
 
-    fn open(&self, system: &Addr<LinerSystem>, topic: &Topic, mode: Mode) -> Result<(Arc<Ways>, Publisher), Failure> {
+    fn open(
+        &self,
+        system: &Addr<LinerSystem>,
+        topic: &Topic,
+        mode: Mode,
+    ) -> Result<(Arc<TopicPublishers>, Publisher), Failure> {
         let publisher = ask(system, request(topic, mode))?;
         self.topics.rcu(|topics| {
             let mut topics = HashMap::clone(topics);
             topics.entry(topic.as_str().into()).or_default();
             topics
         });
-        let ways = self.topics.load().get(topic.as_str()).cloned().unwrap_or_default();
-        Ok((ways.clone(), ways.modes[index(mode)].get_or_init(|| publisher).clone()))
+        let publishers = self.topics.load().get(topic.as_str()).cloned().unwrap_or_default();
+        Ok((publishers.clone(), publishers.modes[index(mode)].get_or_init(|| publisher).clone()))
     }
 }
 
@@ -85,7 +90,7 @@ fn request(topic: &Topic, mode: Mode) -> GetPublisher {
     }
 }
 
-fn send(ways: &Ways, publisher: &Publisher, headers: &Headers, payload: &[u8]) -> Result<(), Failure> {
+fn send(publishers: &TopicPublishers, publisher: &Publisher, headers: &Headers, payload: &[u8]) -> Result<(), Failure> {
     let mut sending = publisher.send_with(headers, payload);
     if let Poll::Ready(result) = Pin::new(&mut sending).poll(&mut Context::from_waker(Waker::noop())) {
         return Ok(result.map(drop)?);
@@ -95,9 +100,9 @@ fn send(ways: &Ways, publisher: &Publisher, headers: &Headers, payload: &[u8]) -
         let result = wait_for(sending, Some(2 * STORE_PATIENCE)).unwrap_or(Err(SendError::Indeterminate));
         return Ok(result.map(drop)?);
     }
-    if ways.unpaced_until.lock().is_none_or(|until| until <= Instant::now()) {
+    if publishers.unpaced_until.lock().is_none_or(|until| until <= Instant::now()) {
         let caught_up = wait_for(sending, Some(PACE)).is_some();
-        *ways.unpaced_until.lock() = (!caught_up).then(|| Instant::now() + UNPACED);
+        *publishers.unpaced_until.lock() = (!caught_up).then(|| Instant::now() + UNPACED);
     }
     Ok(())
 }

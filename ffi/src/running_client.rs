@@ -2,7 +2,7 @@
 //! ends it.
 
 use crate::callback_queue::CallbackQueue;
-use crate::callbacks::{Callbacks, Receive};
+use crate::callbacks::{Callbacks, ReceiveHandler};
 use crate::error::{ErrorCode, Failure};
 use crate::publishers::Publishers;
 use crate::settings;
@@ -11,8 +11,8 @@ use crate::wait::{STORE_PATIENCE, ask, wait, wait_for};
 use actix::Addr;
 use liner::stores::SharedStore;
 use liner::{
-    Config, GetAddresses, Limits, LinerSystem, MeshEvent, NodeAddresses, NodeId, ObserveEvents, OnFull,
-    Receive as ReceiveOwn, Shutdown, Subscribe, SubscribeError, Topic,
+    Config, GetAddresses, Limits, LinerSystem, MeshEvent, NodeAddresses, NodeId, ObserveEvents, OnFull, Receive,
+    Shutdown, Subscribe, SubscribeError, Topic,
 };
 use parking_lot::Mutex;
 use std::collections::HashSet;
@@ -25,7 +25,7 @@ use std::time::Duration;
 const DRAIN: Duration = Duration::from_secs(5);
 
 /// The topics a client has sent to, subscribed to or refreshed.
-pub(crate) type Related = Arc<Mutex<HashSet<Topic>>>;
+pub(crate) type RelatedTopics = Arc<Mutex<HashSet<Topic>>>;
 
 /// What a client needs to run.
 pub(crate) struct StartRequest {
@@ -34,17 +34,17 @@ pub(crate) struct StartRequest {
     pub(crate) topic: Topic,
     pub(crate) store: SharedStore,
     pub(crate) callbacks: Arc<Callbacks>,
-    pub(crate) related: Related,
+    pub(crate) related: RelatedTopics,
     pub(crate) listen: String,
     pub(crate) advertise: Option<String>,
 }
 
 /// See the [module](self).
-pub(crate) struct Running {
+pub(crate) struct RunningClient {
     pub(crate) system: Addr<LinerSystem>,
     pub(crate) queue: Arc<CallbackQueue>,
     pub(crate) publishers: Publishers,
-    pub(crate) whereabouts: NodeAddresses,
+    pub(crate) addresses: NodeAddresses,
     /// At-most-once messages that found their queue full.
     pub(crate) dropped: AtomicU64,
     /// A newer process has the name: the system ends by itself.
@@ -84,9 +84,9 @@ fn spawn(config: Config) -> Result<Addr<LinerSystem>, Failure> {
     Ok(started.ok_or_else(|| failed("the client did not start".to_owned()))??)
 }
 
-impl Running {
+impl RunningClient {
     /// Starts the client, which serves its own topic when this returns.
-    pub(crate) fn start(request: &StartRequest) -> Result<Arc<Running>, Failure> {
+    pub(crate) fn start(request: &StartRequest) -> Result<Arc<RunningClient>, Failure> {
         let system = spawn(config(request))?;
         let queue = Arc::new(CallbackQueue::default());
         match Self::set_up(request, system.clone(), queue.clone()) {
@@ -103,23 +103,23 @@ impl Running {
         request: &StartRequest,
         system: Addr<LinerSystem>,
         queue: Arc<CallbackQueue>,
-    ) -> Result<Running, Failure> {
+    ) -> Result<RunningClient, Failure> {
         let gone = || Failure::new(ErrorCode::Startup, "the client ended while it started");
         let fenced = Arc::new(AtomicBool::new(false));
         let observed = system.send(observer(request, queue.clone(), fenced.clone()));
         wait_for(observed, None).and_then(Result::ok).ok_or_else(gone)?;
-        let whereabouts = wait_for(system.send(GetAddresses), None).and_then(Result::ok).ok_or_else(gone)?;
-        warn_of_open_network(request, &whereabouts);
+        let addresses = wait_for(system.send(GetAddresses), None).and_then(Result::ok).ok_or_else(gone)?;
+        warn_of_open_network(request, &addresses);
         let (publishers, dropped, thread) = (Publishers::default(), AtomicU64::new(0), Mutex::new(None));
-        let running = Running { system, queue, publishers, whereabouts, dropped, fenced, thread };
+        let running = RunningClient { system, queue, publishers, addresses, dropped, fenced, thread };
         let queue = running.queue.clone();
-        let own = ReceiveOwn::handoff(move |deliveries, reply| queue.put(deliveries, reply));
+        let own = Receive::handoff(move |deliveries, reply| queue.put(deliveries, reply));
         ask(&running.system, own)?.detach();
         Ok(running)
     }
 
     /// Starts to call callbacks.
-    pub(crate) fn begin(&self, request: &StartRequest, receive: Box<Receive>) -> Result<(), Failure> {
+    pub(crate) fn begin(&self, request: &StartRequest, receive: Box<ReceiveHandler>) -> Result<(), Failure> {
         let thread = self.queue.start(request.id, request.callbacks.clone(), receive);
         *self.thread.lock() = Some(thread.map_err(|error| Failure::new(ErrorCode::Startup, error))?);
         Ok(())
@@ -183,9 +183,9 @@ fn observer(request: &StartRequest, queue: Arc<CallbackQueue>, fenced: Arc<Atomi
     })
 }
 
-fn warn_of_open_network(request: &StartRequest, whereabouts: &NodeAddresses) {
-    if !whereabouts.bound.ip().is_loopback() {
-        let (name, bound) = (&request.node, whereabouts.bound);
+fn warn_of_open_network(request: &StartRequest, addresses: &NodeAddresses) {
+    if !addresses.bound.ip().is_loopback() {
+        let (name, bound) = (&request.node, addresses.bound);
         crate::log::line(&format!(
             "{name} listens on {bound}, which other machines can reach; connections are neither encrypted nor authenticated"
         ));

@@ -1,6 +1,6 @@
 //! What a client sends, and the topics it has to do with.
 
-use crate::client_state::{Core, level};
+use crate::client_state::{ClientState, level};
 use crate::error::{ErrorCode, Failure};
 use crate::settings;
 use crate::status::{LNR_SENDER_BUSY, event};
@@ -11,21 +11,27 @@ use std::sync::atomic::Ordering;
 
 /// How a message is to be sent.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct How {
+pub(crate) struct SendOptions {
     pub(crate) to_all: bool,
     pub(crate) at_least_once: bool,
     /// `None`: as the client is set.
     pub(crate) durability: Option<Durability>,
 }
 
-impl Core {
-    fn mode(&self, how: How) -> Mode {
-        let durability = || how.durability.or_else(|| level(self.durability())).unwrap_or(Durability::WriteBehind);
-        if how.at_least_once { Mode::AtLeastOnce(durability()) } else { Mode::AtMostOnce }
+impl ClientState {
+    fn mode(&self, options: SendOptions) -> Mode {
+        let durability = || options.durability.or_else(|| level(self.durability())).unwrap_or(Durability::WriteBehind);
+        if options.at_least_once { Mode::AtLeastOnce(durability()) } else { Mode::AtMostOnce }
     }
 
     /// Sends a message.
-    pub(crate) fn send(&self, topic: &str, headers: &Headers, payload: &[u8], how: How) -> Result<(), Failure> {
+    pub(crate) fn send(
+        &self,
+        topic: &str,
+        headers: &Headers,
+        payload: &[u8],
+        options: SendOptions,
+    ) -> Result<(), Failure> {
         let look = self.look();
         let running = look.as_ref().filter(|running| !running.is_fenced()).ok_or_else(Failure::not_running)?;
         if topic == self.topic.as_str() {
@@ -38,8 +44,8 @@ impl Core {
         if size > max {
             return Err(Failure::argument(format_args!("message of {size} bytes, at most {max} are allowed")));
         }
-        let mode = self.mode(how);
-        let sent = if how.to_all {
+        let mode = self.mode(options);
+        let sent = if options.to_all {
             let topic = Topic::new(topic)?;
             self.relate(&topic);
             let all = SendAll::new(&topic, Bytes::copy_from_slice(payload)).headers(headers.clone());

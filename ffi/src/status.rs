@@ -3,7 +3,7 @@
 //! A peer is reported for the topics that this client has to do with. That it has come or gone shows in two places, the
 //! catalogue and a link, in either order and sometimes only in one; it is reported once.
 
-use crate::callbacks::Event;
+use crate::callbacks::StatusEvent;
 use liner::stores::TopicEntry;
 use liner::{MeshEvent, NodeId, Topic};
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -29,7 +29,7 @@ pub const LNR_SENDER_BUSY: i32 = 9;
 
 /// A peer, as far as it was told of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Seen {
+enum PeerState {
     /// It was there when the topic was first looked at.
     Listed,
     /// It was said to have come.
@@ -44,13 +44,13 @@ enum Seen {
 #[derive(Debug)]
 pub(crate) struct Peers {
     me: NodeId,
-    topics: HashMap<Topic, BTreeMap<NodeId, Seen>>,
+    topics: HashMap<Topic, BTreeMap<NodeId, PeerState>>,
     /// Those this client has a link to.
     linked: HashSet<NodeId>,
 }
 
-pub(crate) fn event(kind: i32, topic: &str, peer: &str, message: &str) -> Event {
-    Event { kind, topic: topic.to_owned(), peer: peer.to_owned(), message: message.to_owned() }
+pub(crate) fn event(kind: i32, topic: &str, peer: &str, message: &str) -> StatusEvent {
+    StatusEvent { kind, topic: topic.to_owned(), peer: peer.to_owned(), message: message.to_owned() }
 }
 
 impl Peers {
@@ -60,24 +60,24 @@ impl Peers {
 
     /// Returns the events for the status callback. `is_related` says whether this client has to do with a topic; peers are
     /// kept track of on others too, of which it may become true.
-    pub(crate) fn take(&mut self, event: &MeshEvent, is_related: impl Fn(&Topic) -> bool) -> Vec<Event> {
+    pub(crate) fn take(&mut self, event: &MeshEvent, is_related: impl Fn(&Topic) -> bool) -> Vec<StatusEvent> {
         let told = match event {
             MeshEvent::TopicChanged { topic, entry, .. } => self.changed(topic, entry),
             MeshEvent::PeerSubscribed { peer, topic, .. } => self.subscribed(peer, topic),
             MeshEvent::PeerUnsubscribed { peer, topic, .. } => {
                 let known = self.topics.get_mut(topic).and_then(|peers| peers.remove(peer));
-                known.map(|_| Told::new(LNR_PEER_UNSUBSCRIBED, topic, peer)).into_iter().collect()
+                known.map(|_| PeerEvent::new(LNR_PEER_UNSUBSCRIBED, topic, peer)).into_iter().collect()
             }
             MeshEvent::PeerUp { peer, .. } => self.up(peer),
             MeshEvent::PeerDown { peer, .. } => self.down(peer),
             _ => Vec::new(),
         };
-        let own = told.into_iter().filter(|told| is_related(&told.topic)).map(Told::event);
+        let own = told.into_iter().filter(|told| is_related(&told.topic)).map(PeerEvent::event);
         self.errors(event).into_iter().chain(own).collect()
     }
 
-    /// Returns the events that do not depend on a topic.
-    fn errors(&self, event: &MeshEvent) -> Vec<Event> {
+    /// What is told whatever the topic.
+    fn errors(&self, event: &MeshEvent) -> Vec<StatusEvent> {
         match event {
             MeshEvent::PeerDown { peer, reason, .. } | MeshEvent::DialFailed { peer, reason, .. } => {
                 self.lost(peer, reason)
@@ -96,29 +96,29 @@ impl Peers {
         }
     }
 
-    fn changed(&mut self, topic: &Topic, entry: &TopicEntry) -> Vec<Told> {
+    fn changed(&mut self, topic: &Topic, entry: &TopicEntry) -> Vec<PeerEvent> {
         let buried = |peer: &NodeId| entry.tombstones.contains(peer);
         let routes = || entry.routes.iter().filter(|r| r.live && r.node != self.me && !buried(&r.node));
         let Some(peers) = self.topics.get_mut(topic) else {
-            let seen = |peer| if self.linked.contains(peer) { Seen::Up } else { Seen::Listed };
+            let seen = |peer| if self.linked.contains(peer) { PeerState::Up } else { PeerState::Listed };
             let listed: BTreeMap<_, _> = routes().map(|r| (r.node.clone(), seen(&r.node))).collect();
-            let linked = listed.iter().filter(|(_, seen)| **seen == Seen::Up);
-            let told = linked.map(|(peer, _)| Told::new(LNR_PEER_CONNECTED, topic, peer)).collect();
+            let linked = listed.iter().filter(|(_, seen)| **seen == PeerState::Up);
+            let told = linked.map(|(peer, _)| PeerEvent::new(LNR_PEER_CONNECTED, topic, peer)).collect();
             self.topics.insert(topic.clone(), listed);
             return told;
         };
         let mut events = Vec::new();
         for route in routes().filter(|route| !peers.contains_key(&route.node)) {
             let kind = if route.subscription { LNR_PEER_SUBSCRIBED } else { LNR_PEER_CONNECTED };
-            events.push(Told::new(kind, topic, &route.node));
+            events.push(PeerEvent::new(kind, topic, &route.node));
         }
-        let new = |subscription| if subscription { Seen::Subscribed } else { Seen::Up };
+        let new = |subscription| if subscription { PeerState::Subscribed } else { PeerState::Up };
         let mut now: BTreeMap<_, _> = routes().map(|r| (r.node.clone(), new(r.subscription))).collect();
         for (peer, seen) in peers.iter() {
             match now.get_mut(peer) {
                 Some(still) => *still = *seen,
-                None if buried(peer) => events.push(Told::new(LNR_PEER_UNSUBSCRIBED, topic, peer)),
-                None if *seen != Seen::Down => events.push(Told::new(LNR_PEER_DISCONNECTED, topic, peer)),
+                None if buried(peer) => events.push(PeerEvent::new(LNR_PEER_UNSUBSCRIBED, topic, peer)),
+                None if *seen != PeerState::Down => events.push(PeerEvent::new(LNR_PEER_DISCONNECTED, topic, peer)),
                 None => {}
             }
         }
@@ -126,34 +126,35 @@ impl Peers {
         events
     }
 
-    fn subscribed(&mut self, peer: &NodeId, topic: &Topic) -> Vec<Told> {
+    fn subscribed(&mut self, peer: &NodeId, topic: &Topic) -> Vec<PeerEvent> {
         let peers = self.topics.entry(topic.clone()).or_default();
-        match peers.insert(peer.clone(), Seen::Subscribed) {
-            Some(Seen::Subscribed) => Vec::new(),
-            _ => vec![Told::new(LNR_PEER_SUBSCRIBED, topic, peer)],
+        match peers.insert(peer.clone(), PeerState::Subscribed) {
+            Some(PeerState::Subscribed) => Vec::new(),
+            _ => vec![PeerEvent::new(LNR_PEER_SUBSCRIBED, topic, peer)],
         }
     }
 
-    fn up(&mut self, peer: &NodeId) -> Vec<Told> {
+    fn up(&mut self, peer: &NodeId) -> Vec<PeerEvent> {
         self.linked.insert(peer.clone());
-        let came = |(topic, peers): (&Topic, &mut BTreeMap<NodeId, Seen>)| {
-            let seen = peers.get_mut(peer).filter(|seen| matches!(seen, Seen::Listed | Seen::Down))?;
-            *seen = Seen::Up;
-            Some(Told::new(LNR_PEER_CONNECTED, topic, peer))
+        let came = |(topic, peers): (&Topic, &mut BTreeMap<NodeId, PeerState>)| {
+            let seen = peers.get_mut(peer).filter(|seen| matches!(seen, PeerState::Listed | PeerState::Down))?;
+            *seen = PeerState::Up;
+            Some(PeerEvent::new(LNR_PEER_CONNECTED, topic, peer))
         };
         self.topics.iter_mut().filter_map(came).collect()
     }
 
-    fn down(&mut self, peer: &NodeId) -> Vec<Told> {
+    fn down(&mut self, peer: &NodeId) -> Vec<PeerEvent> {
         self.linked.remove(peer);
-        let went = |(topic, peers): (&Topic, &mut BTreeMap<NodeId, Seen>)| {
+        let went = |(topic, peers): (&Topic, &mut BTreeMap<NodeId, PeerState>)| {
             let seen = peers.get_mut(peer)?;
-            (std::mem::replace(seen, Seen::Down) != Seen::Down).then(|| Told::new(LNR_PEER_DISCONNECTED, topic, peer))
+            (std::mem::replace(seen, PeerState::Down) != PeerState::Down)
+                .then(|| PeerEvent::new(LNR_PEER_DISCONNECTED, topic, peer))
         };
         self.topics.iter_mut().filter_map(went).collect()
     }
 
-    fn lost(&self, peer: &NodeId, why: &str) -> Vec<Event> {
+    fn lost(&self, peer: &NodeId, why: &str) -> Vec<StatusEvent> {
         let topics = self.topics.iter().filter(|(_, peers)| peers.contains_key(peer));
         let mut events: Vec<_> =
             topics.map(|(topic, _)| event(LNR_SENDER_ROUTE_LOST, topic.as_str(), peer.as_str(), why)).collect();
@@ -165,18 +166,18 @@ impl Peers {
 }
 
 /// Something about a peer of a topic.
-struct Told {
+struct PeerEvent {
     kind: i32,
     topic: Topic,
     peer: NodeId,
 }
 
-impl Told {
+impl PeerEvent {
     fn new(kind: i32, topic: &Topic, peer: &NodeId) -> Self {
-        Told { kind, topic: topic.clone(), peer: peer.clone() }
+        PeerEvent { kind, topic: topic.clone(), peer: peer.clone() }
     }
 
-    fn event(self) -> Event {
+    fn event(self) -> StatusEvent {
         let message = match self.kind {
             LNR_PEER_CONNECTED => "peer is up",
             LNR_PEER_DISCONNECTED => "peer is gone",

@@ -21,7 +21,7 @@ pub use sending::*;
 pub use topics::*;
 
 use crate::error::{ErrorCode, Failure};
-use crate::handles::{Entry, find};
+use crate::handles::{HandleEntry, find};
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::slice;
@@ -46,7 +46,7 @@ fn guarded<T: Copy>(bad: T, body: impl FnOnce() -> T) -> T {
 
 /// Runs a call for the client of a handle, and records how it ended. `bad` is the answer to a handle that is none, and of a
 /// call that fails.
-fn call<T: Copy>(handle: Handle, bad: T, body: impl FnOnce(&Arc<Entry>) -> Result<T, Failure>) -> T {
+fn call<T: Copy>(handle: Handle, bad: T, body: impl FnOnce(&Arc<HandleEntry>) -> Result<T, Failure>) -> T {
     guarded(bad, || {
         let Some(entry) = find(handle as usize) else { return bad };
         match body(&entry) {
@@ -63,12 +63,12 @@ fn call<T: Copy>(handle: Handle, bad: T, body: impl FnOnce(&Arc<Entry>) -> Resul
 }
 
 /// Runs a call that answers whether it succeeded.
-fn done(handle: Handle, body: impl FnOnce(&Arc<Entry>) -> Result<(), Failure>) -> Bool {
+fn done(handle: Handle, body: impl FnOnce(&Arc<HandleEntry>) -> Result<(), Failure>) -> Bool {
     call(handle, FALSE, |entry| body(entry).map(|()| TRUE))
 }
 
 /// Reads something of a client that cannot fail. Leaves the last error as it is.
-fn read<T: Copy>(handle: Handle, bad: T, body: impl FnOnce(&Arc<Entry>) -> T) -> T {
+fn read<T: Copy>(handle: Handle, bad: T, body: impl FnOnce(&Arc<HandleEntry>) -> T) -> T {
     guarded(bad, || find(handle as usize).map_or(bad, |entry| body(&entry)))
 }
 

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::client_state::level;
-use crate::sending::How;
+use crate::sending::SendOptions;
 use liner::Headers;
 
 /// `lnr_header`.
@@ -44,18 +44,18 @@ unsafe fn send(
     topic: *const c_char,
     data: *const c_char,
     size: usize,
-    how: impl FnOnce() -> Result<(Headers, How), Failure>,
+    options: impl FnOnce() -> Result<(Headers, SendOptions), Failure>,
 ) -> Bool {
     done(client, |entry| {
         // SAFETY: as the caller vouches; a char is a byte.
         let (topic, data) = unsafe { (text(topic)?, array(data.cast::<u8>(), size)?) };
-        let (headers, how) = how()?;
-        entry.core.send(topic, &headers, data, how)
+        let (headers, options) = options()?;
+        entry.client.send(topic, &headers, data, options)
     })
 }
 
-fn plain(to_all: bool, at_least_once: Bool) -> Result<(Headers, How), Failure> {
-    Ok((Headers::EMPTY, How { to_all, at_least_once: at_least_once != FALSE, durability: None }))
+fn plain(to_all: bool, at_least_once: Bool) -> Result<(Headers, SendOptions), Failure> {
+    Ok((Headers::EMPTY, SendOptions { to_all, at_least_once: at_least_once != FALSE, durability: None }))
 }
 
 /// See `liner.h`.
@@ -108,7 +108,7 @@ pub unsafe extern "C" fn lnr_send_ex(
 
 /// # Safety
 /// As for `options` of [`lnr_send_ex`].
-unsafe fn read_options(options: *const CSendOptions) -> Result<(Headers, How), Failure> {
+unsafe fn read_options(options: *const CSendOptions) -> Result<(Headers, SendOptions), Failure> {
     if options.is_null() {
         return plain(false, TRUE);
     }
@@ -129,7 +129,7 @@ unsafe fn read_options(options: *const CSendOptions) -> Result<(Headers, How), F
         number => Some(level(number).ok_or_else(|| Failure::argument("not a level of durability"))?),
     };
     let at_least_once = options.at_most_once == FALSE;
-    Ok((headers, How { to_all: options.to_all != FALSE, at_least_once, durability }))
+    Ok((headers, SendOptions { to_all: options.to_all != FALSE, at_least_once, durability }))
 }
 
 /// # Safety
