@@ -12,11 +12,11 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// Events that wait for the status callback. More are left out.
+/// Events that wait for the status callback. Further events are discarded.
 const QUEUED_EVENTS: usize = 1024;
 
-/// After so long the handled part of a batch is answered and the rest taken again, so that acks do not wait for a whole batch
-/// of slow callbacks.
+/// The time after which the handled part of a batch is acked and the rest is given back, so that acks do not wait for a whole
+/// batch of slow callbacks.
 const SLICE: Duration = Duration::from_millis(5);
 
 struct Batch {
@@ -33,7 +33,7 @@ struct QueueState {
     busy: bool,
 }
 
-/// See the [module](self).
+/// The callback queue of a running client. See the [module](self).
 #[derive(Default)]
 pub(crate) struct CallbackQueue {
     state: Mutex<QueueState>,

@@ -1,5 +1,5 @@
-//! Which client a handle stands for. A handle is a number that looks like a pointer: it is looked up, never followed, and no
-//! number is given out twice.
+//! The table of handles. A handle is a number in the form of a pointer: it is looked up and never dereferenced, and no number
+//! is used twice.
 
 use crate::c_strings::c_string;
 use crate::callbacks::ReceiveHandler;
@@ -12,24 +12,24 @@ use std::ffi::{CString, c_char};
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, LazyLock};
 
-/// Makes the callback for the messages of one run.
+/// Creates the receive callback of one run.
 pub(crate) type MakeReceive = dyn Fn() -> Box<ReceiveHandler> + Send + Sync;
 
-/// What a handle stands for.
+/// The client of a handle, with what only the C interface needs.
 pub(crate) struct HandleEntry {
     pub(crate) client: Arc<ClientState>,
-    /// Takes messages in place of what `lnr_run` is given.
+    /// Replaces the callback of `lnr_run`.
     pub(crate) receive_ex: Mutex<Option<Arc<MakeReceive>>>,
     code: AtomicI32,
-    /// Why the last call that failed did.
+    /// The reason of the last failure.
     message: Mutex<String>,
-    /// Addresses that were given out.
+    /// Addresses that were returned, valid until the client is deleted.
     addresses: Mutex<BTreeSet<CString>>,
 }
 
 static HANDLES: LazyLock<ArcSwap<HashMap<usize, Arc<HandleEntry>>>> = LazyLock::new(ArcSwap::default);
 
-/// A client's new handle.
+/// Adds a client and returns its handle.
 pub(crate) fn add(client: Arc<ClientState>) -> usize {
     let handle = usize::try_from(client.id).expect("a client's number is as wide as a pointer");
     let entry = Arc::new(HandleEntry {
@@ -47,12 +47,12 @@ pub(crate) fn add(client: Arc<ClientState>) -> usize {
     handle
 }
 
-/// What the handle stands for, if it does.
+/// Returns the entry of a handle, or `None` if the handle is not valid.
 pub(crate) fn find(handle: usize) -> Option<Arc<HandleEntry>> {
     HANDLES.load().get(&handle).cloned()
 }
 
-/// The handle stands for nothing any more. Answers what it stood for, once.
+/// Removes a handle. Returns its entry to one caller, and `None` to every other.
 pub(crate) fn remove(handle: usize) -> Option<Arc<HandleEntry>> {
     let before = HANDLES.rcu(|handles| {
         let mut handles = HashMap::clone(handles);
@@ -63,14 +63,14 @@ pub(crate) fn remove(handle: usize) -> Option<Arc<HandleEntry>> {
 }
 
 impl HandleEntry {
-    /// The last call succeeded.
+    /// Records that the last call succeeded.
     pub(crate) fn succeeded(&self) {
         if self.code.load(Ordering::Relaxed) != 0 {
             self.code.store(0, Ordering::Relaxed);
         }
     }
 
-    /// The last call failed.
+    /// Records and logs that the last call failed.
     pub(crate) fn failed(&self, failure: &Failure) {
         self.message.lock().clone_from(&failure.message);
         self.code.store(failure.code.as_i32(), Ordering::Relaxed);
@@ -81,12 +81,12 @@ impl HandleEntry {
         self.code.load(Ordering::Relaxed)
     }
 
-    /// Why the last call failed; nothing if it did not.
+    /// Returns why the last call failed; empty if it succeeded.
     pub(crate) fn message(&self) -> String {
         if self.code() == ErrorCode::Ok.as_i32() { String::new() } else { self.message.lock().clone() }
     }
 
-    /// Keeps an address for as long as the client is there.
+    /// Returns a C string that is valid until the client is deleted.
     pub(crate) fn address(&self, addr: &str) -> *const c_char {
         let addr = c_string(addr);
         let mut addresses = self.addresses.lock();

@@ -1,5 +1,5 @@
-//! The publishers of a running client to the topics it sends to, kept so that a send touches no actor, no store and no lock that
-//! others wait for.
+//! The publishers of a running client, one per topic and mode. With a publisher, a send uses no actor, no store and no
+//! contended lock.
 
 use crate::error::Failure;
 use crate::wait::{STORE_PATIENCE, ask, wait_for};
@@ -14,21 +14,21 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-/// How long a send waits for a connection that is behind, and for how long none waits after one that did so in vain: a sender
-/// that is faster than its connection is held up a little, so that not all it sends has to go through the store; one whose
-/// peer has stopped is not held up by it.
+/// How long a send waits for a connection that is behind. A sender that is faster than its connection is slowed down a
+/// little, so that not every message has to go through the store.
 const PACE: Duration = Duration::from_millis(20);
+/// How long sends do not wait after one waited in vain, so that a peer that has stopped does not slow its senders down.
 const UNPACED: Duration = Duration::from_secs(1);
 
-/// The publishers to one topic, by mode.
+/// The publishers of one topic, by mode.
 #[derive(Default)]
 struct TopicPublishers {
     modes: [OnceLock<Publisher>; 4],
-    /// No send waits for the connection before this.
+    /// Sends do not wait for the connection before this time.
     unpaced_until: Mutex<Option<Instant>>,
 }
 
-/// See the [module](self).
+/// The publishers of a running client, by topic.
 #[derive(Default)]
 pub(crate) struct Publishers {
     topics: ArcSwap<HashMap<Box<str>, Arc<TopicPublishers>>>,
@@ -44,7 +44,7 @@ fn index(mode: Mode) -> usize {
 }
 
 impl Publishers {
-    /// Sends a message to one node of a topic. `first` is called with a topic that is used for the first time.
+    /// Sends a message to one node of a topic. Calls `first` with a topic that is used for the first time.
     pub(crate) fn send(
         &self,
         system: &Addr<LinerSystem>,
@@ -96,7 +96,7 @@ fn send(publishers: &TopicPublishers, publisher: &Publisher, headers: &Headers, 
         return Ok(result.map(drop)?);
     }
     if !sending.is_accepted() {
-        // The send has a deadline of its own; this is for a system that ends without an answer.
+        // The send has a deadline of its own; this one is for a system that ends without a reply.
         let result = wait_for(sending, Some(2 * STORE_PATIENCE)).unwrap_or(Err(SendError::Indeterminate));
         return Ok(result.map(drop)?);
     }

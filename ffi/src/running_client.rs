@@ -39,20 +39,20 @@ pub(crate) struct StartRequest {
     pub(crate) advertise: Option<String>,
 }
 
-/// See the [module](self).
+/// A running client. See the [module](self).
 pub(crate) struct RunningClient {
     pub(crate) system: Addr<LinerSystem>,
     pub(crate) queue: Arc<CallbackQueue>,
     pub(crate) publishers: Publishers,
     pub(crate) addresses: NodeAddresses,
-    /// At-most-once messages that found their queue full.
+    /// The number of at-most-once messages that were dropped because the queue was full.
     pub(crate) dropped: AtomicU64,
-    /// A newer process has the name: the system ends by itself.
+    /// Whether a newer process has taken the name. The system then ends by itself.
     pub(crate) fenced: Arc<AtomicBool>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
-/// Whether the operator wants nodes to be reachable from this machine alone.
+/// Returns whether the operator allows only loopback addresses.
 fn loopback_is_required() -> bool {
     std::env::var_os("LINER_REQUIRE_LOOPBACK").is_some_and(|value| value == "1")
 }
@@ -74,7 +74,7 @@ fn config(request: &StartRequest) -> Config {
     config.limits(limits)
 }
 
-/// Starts a system on a thread that belongs to no other, so that it has threads of its own and ends with nobody else's.
+/// Starts a system on a new thread, so that it uses no runtime of the caller and does not end with one.
 fn spawn(config: Config) -> Result<Addr<LinerSystem>, Failure> {
     let failed = |why: String| Failure::new(ErrorCode::Startup, why);
     let start = move || wait_for(LinerSystem::spawn(config), None);
@@ -118,14 +118,14 @@ impl RunningClient {
         Ok(running)
     }
 
-    /// Starts to call callbacks.
+    /// Starts the callback thread.
     pub(crate) fn begin(&self, request: &StartRequest, receive: Box<ReceiveHandler>) -> Result<(), Failure> {
         let thread = self.queue.start(request.id, request.callbacks.clone(), receive);
         *self.thread.lock() = Some(thread.map_err(|error| Failure::new(ErrorCode::Startup, error))?);
         Ok(())
     }
 
-    /// Serves a topic, unless it does already.
+    /// Subscribes to a topic, unless the client is subscribed already.
     pub(crate) fn subscribe(&self, topic: &Topic) -> Result<(), Failure> {
         let queue = self.queue.clone();
         let subscribe = Subscribe::handoff(topic, move |deliveries, reply| queue.put(deliveries, reply));
@@ -147,9 +147,9 @@ impl RunningClient {
         self.fenced.load(Ordering::Acquire)
     }
 
-    /// Ends the client: when this returns, no callback runs and none will. Not for a callback of the client itself.
+    /// Ends the client. No callback runs after this returns. Must not be called inside a callback of the client.
     pub(crate) fn end(&self) {
-        // The system begins to drain before the desk gives back what it has: so it does not get it again.
+        // The system begins to drain before the queue gives its batches back, so that it does not deliver them again.
         let shutdown = self.system.send(Shutdown::drain(DRAIN));
         self.queue.close();
         self.queue.wait_until_idle();
@@ -168,7 +168,7 @@ impl RunningClient {
     }
 }
 
-/// Passes on to the desk what the status callback is to be told.
+/// Returns an observer that queues events for the status callback.
 fn observer(request: &StartRequest, queue: Arc<CallbackQueue>, fenced: Arc<AtomicBool>) -> ObserveEvents {
     let mut peers = Peers::new(request.node.clone());
     let (related, callbacks): (_, Arc<Callbacks>) = (request.related.clone(), request.callbacks.clone());

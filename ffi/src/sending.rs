@@ -1,4 +1,4 @@
-//! What a client sends, and the topics it has to do with.
+//! Sending and subscribing.
 
 use crate::client_state::{ClientState, level};
 use crate::error::{ErrorCode, Failure};
@@ -9,12 +9,12 @@ use bytes::Bytes;
 use liner::{Durability, Headers, Mode, RefreshAddresses, SendAll, Topic, Unsubscribe};
 use std::sync::atomic::Ordering;
 
-/// How a message is to be sent.
+/// Options of a send.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct SendOptions {
     pub(crate) to_all: bool,
     pub(crate) at_least_once: bool,
-    /// `None`: as the client is set.
+    /// `None` for the client's level.
     pub(crate) durability: Option<Durability>,
 }
 
@@ -50,7 +50,7 @@ impl ClientState {
             self.relate(&topic);
             let all = SendAll::new(&topic, Bytes::copy_from_slice(payload)).headers(headers.clone());
             let all = match mode {
-                // It never waits.
+                // An at-most-once send never waits.
                 Mode::AtMostOnce => all.at_most_once().on_full(liner::OnFull::Reject),
                 Mode::AtLeastOnce(durability) => all.durability(durability),
             };
@@ -75,7 +75,7 @@ impl ClientState {
 
     // ---- topics ----
 
-    /// Events about the peers of this topic are told from now on.
+    /// Reports events about the peers of this topic from now on.
     fn relate(&self, topic: &Topic) {
         self.related.lock().insert(topic.clone());
     }
@@ -87,7 +87,7 @@ impl ClientState {
         Ok(Topic::new(topic)?)
     }
 
-    /// Serves one more topic, from now on or from when it runs.
+    /// Subscribes to a topic. If the client does not run, the subscription takes effect when it starts.
     pub(crate) fn subscribe(&self, topic: &str) -> Result<(), Failure> {
         let topic = self.other_topic(topic)?;
         self.relate(&topic);
@@ -101,7 +101,7 @@ impl ClientState {
         Ok(())
     }
 
-    /// Serves a topic no more.
+    /// Unsubscribes from a topic.
     pub(crate) fn unsubscribe(&self, topic: &str) -> Result<(), Failure> {
         let topic = self.other_topic(topic)?;
         let mut subscriptions = self.subscriptions.lock();
@@ -120,7 +120,7 @@ impl ClientState {
         match self.running() {
             Ok(running) => drop(ask(&running.system, RefreshAddresses::new(&topic))?),
             Err(_) if wait(self.store.topic(&topic))?.routes.is_empty() => {
-                return Err(Failure::new(ErrorCode::NoAddr, format_args!("nobody serves {topic}")));
+                return Err(Failure::new(ErrorCode::NoAddr, format_args!("no node serves {topic}")));
             }
             Err(_) => {}
         }

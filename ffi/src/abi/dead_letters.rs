@@ -1,4 +1,4 @@
-//! Dead letters: listed, tried again, deleted.
+//! Functions for dead letters: list, replay, purge.
 
 use super::topics::number;
 use super::*;

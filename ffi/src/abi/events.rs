@@ -19,14 +19,14 @@ pub type CLogLineCallback = unsafe extern "C" fn(*const c_char, *mut c_void);
 pub unsafe extern "C" fn lnr_set_status_cb(client: Handle, cb: Option<CStatusCallback>, udata: *mut c_void) -> Bool {
     let udata = UserData(udata);
     done(client, |entry| {
-        let told = |cb: CStatusCallback| -> Box<StatusHandler> {
+        let handler = |cb: CStatusCallback| -> Box<StatusHandler> {
             Box::new(move |event| {
                 let [topic, peer, message] = [&event.topic, &event.peer, &event.message].map(|text| c_string(text));
                 // SAFETY: the program gave the callback for this; the pointers are good until it returns.
                 unsafe { cb(event.kind, topic.as_ptr(), peer.as_ptr(), message.as_ptr(), udata.get()) };
             })
         };
-        entry.client.set_status(cb.map(told))
+        entry.client.set_status(cb.map(handler))
     })
 }
 

@@ -1,4 +1,4 @@
-//! Creating, running, ending; errors; addresses of the client itself.
+//! Functions for creating, stopping and deleting clients, for errors, and for a client's own addresses.
 
 use super::*;
 use crate::c_strings;
@@ -16,7 +16,7 @@ pub extern "C" fn lnr_version() -> *const c_char {
     VERSION.as_ptr()
 }
 
-/// Creates a client out of three strings and what `place` makes of the others.
+/// Creates a client. `place` reads the location of the store from the remaining arguments.
 ///
 /// # Safety
 /// As for [`text`].
@@ -34,7 +34,7 @@ unsafe fn new_client<'a>(
         let created: Result<Handle, Failure> = create();
         c_strings::set_creation(created.as_ref().err().cloned());
         created.unwrap_or_else(|failure| {
-            crate::log::line(&format!("no client: {}", failure.message));
+            crate::log::line(&format!("cannot create a client: {}", failure.message));
             ptr::null_mut()
         })
     })
@@ -180,7 +180,7 @@ pub unsafe extern "C" fn lnr_set_advertise_addr(client: Handle, addr: *const c_c
     })
 }
 
-/// An address of the client, kept for its reader.
+/// Returns an address of the client as a C string that is valid until the client is deleted.
 fn address(client: Handle, which: impl FnOnce(&HandleEntry) -> Option<String>) -> *const c_char {
     read(client, ptr::null(), |entry| which(entry).map_or(ptr::null(), |addr| entry.address(&addr)))
 }

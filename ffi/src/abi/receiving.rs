@@ -1,4 +1,4 @@
-//! Receiving: running with a callback, deliveries as C reads them, and nacks.
+//! Functions for receiving: `lnr_run`, deliveries as C structs, and nacks.
 
 use super::*;
 use crate::c_strings::c_string;
@@ -47,7 +47,7 @@ pub struct CDelivery {
     pub redelivered: Bool,
 }
 
-/// The names of a lane as C reads them.
+/// The names of a lane as C strings.
 pub(super) struct Names {
     pub(super) to: CString,
     pub(super) from: CString,
@@ -61,7 +61,7 @@ impl Names {
     }
 }
 
-/// The names of the last lane: the next message mostly comes on the same.
+/// The names of the last lane. The next message is usually on the same lane.
 #[derive(Default)]
 struct LastLane(Option<(LaneId, Names)>);
 
@@ -121,7 +121,7 @@ pub unsafe extern "C" fn lnr_run(client: Handle, receive_cb: Option<CReceiveCall
         entry.client.run(|| match (entry.receive_ex.lock().clone(), receive_cb) {
             (Some(make), _) => Ok(make()),
             (None, Some(callback)) => Ok(plain(callback, udata)),
-            (None, None) => Err(Failure::argument("there is no callback to receive with")),
+            (None, None) => Err(Failure::argument("there is no receive callback")),
         })
     })
 }
@@ -160,6 +160,10 @@ pub unsafe extern "C" fn lnr_nack(client: Handle, delay_ms: c_longlong, reason: 
             Err(_) => Nack::new(reason),
         };
         let inside = entry.client.callbacks.nack(entry.client.id, nack);
-        if inside { Ok(()) } else { Err(Failure::argument("there is no message to nack outside its callback")) }
+        if inside {
+            Ok(())
+        } else {
+            Err(Failure::argument("lnr_nack was called outside a receive callback of this client"))
+        }
     })
 }

@@ -1,4 +1,4 @@
-//! Sending, and headers as C writes and reads them.
+//! Functions for sending, and headers as C structs.
 
 use super::*;
 use crate::client_state::level;
@@ -118,7 +118,7 @@ unsafe fn read_options(options: *const CSendOptions) -> Result<(Headers, SendOpt
     // SAFETY: the first field is there in every version of the struct.
     let size = unsafe { (*options).struct_size };
     if size < size_of::<CSendOptions>() {
-        return Err(Failure::argument("struct_size of the options is not set"));
+        return Err(Failure::argument("struct_size of the options is not set, or too small"));
     }
     // SAFETY: it is as large as this version's.
     let options = unsafe { *options };
@@ -133,7 +133,7 @@ unsafe fn read_options(options: *const CSendOptions) -> Result<(Headers, SendOpt
 }
 
 /// # Safety
-/// Keys end with NUL, values are as long as they say.
+/// Keys end with NUL, and values have `value_size` bytes.
 unsafe fn read_headers(headers: &[CHeader]) -> Result<Headers, Failure> {
     let mut builder = Headers::builder();
     for header in headers {
@@ -144,7 +144,7 @@ unsafe fn read_headers(headers: &[CHeader]) -> Result<Headers, Failure> {
     builder.build().map_err(Failure::argument)
 }
 
-/// Headers as a callback reads them. The pointers are good for as long as this is kept and stays where it is.
+/// Headers for a callback to read. The pointers are valid until this is dropped or moved.
 #[derive(Default)]
 pub(super) struct WrittenHeaders {
     texts: Vec<Vec<u8>>,
@@ -158,7 +158,7 @@ impl WrittenHeaders {
             let [key, value] = [key.as_bytes(), value].map(|bytes| [bytes, b"\0"].concat());
             let header =
                 CHeader { key: key.as_ptr().cast(), value: value.as_ptr().cast(), value_size: value.len() - 1 };
-            // The bytes stay where they are on the heap.
+            // The pointers stay valid: pushing moves the vectors, not their bytes.
             written.texts.extend([key, value]);
             written.headers.push(header);
         }

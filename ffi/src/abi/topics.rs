@@ -1,4 +1,4 @@
-//! Topics, addresses and what waits.
+//! Functions for topics, addresses and pending messages.
 
 use super::*;
 use crate::c_strings::c_string;
@@ -76,7 +76,7 @@ pub unsafe extern "C" fn lnr_list_addresses(
     })
 }
 
-/// How many, in C.
+/// Converts a count to a C integer.
 pub(super) fn number(count: u64) -> c_longlong {
     c_longlong::try_from(count).unwrap_or(c_longlong::MAX)
 }
