@@ -1,51 +1,52 @@
 //! Events for the status callback, derived from the events of the system and the catalogue.
 //!
-//! A peer is reported for the topics that this client has to do with. That it has come or gone shows in two places, the
-//! catalogue and a link, in either order and sometimes only in one; it is reported once.
+//! Peers are reported for related topics: those that the client has sent to, subscribed to or refreshed. The arrival or
+//! departure of a peer shows in the catalogue and on a link, in either order and sometimes only in one of them. It is reported
+//! once.
 
 use crate::callbacks::StatusEvent;
 use liner::stores::TopicEntry;
 use liner::{MeshEvent, NodeId, Topic};
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-/// A peer that serves a topic of interest has come up, or is connected again.
+/// A peer that serves a related topic is up, or is connected again.
 pub const LNR_PEER_CONNECTED: i32 = 1;
-/// It has gone.
+/// A peer that serves a related topic is gone.
 pub const LNR_PEER_DISCONNECTED: i32 = 2;
-/// A peer has subscribed to a topic of interest.
+/// A peer has subscribed to a related topic.
 pub const LNR_PEER_SUBSCRIBED: i32 = 3;
-/// It has unsubscribed.
+/// A peer has unsubscribed from a related topic.
 pub const LNR_PEER_UNSUBSCRIBED: i32 = 4;
-/// A connection that this client sends on is lost, or could not be made.
+/// The connection to a receiver is lost, or could not be made.
 pub const LNR_SENDER_ROUTE_LOST: i32 = 5;
 /// The store failed.
 pub const LNR_SENDER_STORE_ERROR: i32 = 6;
 /// An accepted message became a dead letter.
 pub const LNR_SENDER_SEND_ERROR: i32 = 7;
-/// The store failed while something was received.
+/// The store failed while a message was received.
 pub const LNR_LISTENER_STORE_ERROR: i32 = 8;
 /// A send found a queue full.
 pub const LNR_SENDER_BUSY: i32 = 9;
 
-/// A peer, as far as it was told of.
+/// The last reported state of a peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum PeerState {
-    /// It was there when the topic was first looked at.
+    /// Not reported: the catalogue had the peer when the topic was first read.
     Listed,
-    /// It was said to have come.
+    /// Reported as connected.
     Up,
-    /// It was said to have subscribed.
+    /// Reported as subscribed.
     Subscribed,
-    /// It was said to have gone, and the catalogue still names it.
+    /// Reported as disconnected, but still in the catalogue.
     Down,
 }
 
-/// What is known of the peers of each topic of interest.
+/// The peers of each topic, with what was reported of them.
 #[derive(Debug)]
 pub(crate) struct Peers {
     me: NodeId,
     topics: HashMap<Topic, BTreeMap<NodeId, PeerState>>,
-    /// Those this client has a link to.
+    /// The peers with a connected link.
     linked: HashSet<NodeId>,
 }
 
@@ -58,8 +59,8 @@ impl Peers {
         Peers { me, topics: HashMap::new(), linked: HashSet::new() }
     }
 
-    /// Returns the events for the status callback. `is_related` says whether this client has to do with a topic; peers are
-    /// kept track of on others too, of which it may become true.
+    /// Returns the events for the status callback. `is_related` says whether a topic is related to the client. Peers of other
+    /// topics are tracked too, since their topic may become related later.
     pub(crate) fn take(&mut self, event: &MeshEvent, is_related: impl Fn(&Topic) -> bool) -> Vec<StatusEvent> {
         let told = match event {
             MeshEvent::TopicChanged { topic, entry, .. } => self.changed(topic, entry),
@@ -76,7 +77,7 @@ impl Peers {
         self.errors(event).into_iter().chain(own).collect()
     }
 
-    /// What is told whatever the topic.
+    /// Returns the events that do not depend on a topic.
     fn errors(&self, event: &MeshEvent) -> Vec<StatusEvent> {
         match event {
             MeshEvent::PeerDown { peer, reason, .. } | MeshEvent::DialFailed { peer, reason, .. } => {
@@ -165,7 +166,7 @@ impl Peers {
     }
 }
 
-/// Something about a peer of a topic.
+/// An event about a peer of a topic.
 struct PeerEvent {
     kind: i32,
     topic: Topic,
@@ -222,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_is_told_of_once_though_catalogue_and_link_both_say_it() {
+    fn a_peer_is_reported_once_though_it_shows_in_the_catalogue_and_on_a_link() {
         let mut peers = Peers::new(node("me"));
         assert_eq!(kinds(&mut peers, &entry(&[("me", false)], &[])), []);
         assert_eq!(kinds(&mut peers, &entry(&[("me", false), ("b", false)], &[])), of(LNR_PEER_CONNECTED, "b"));
@@ -234,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_that_was_there_before_is_told_of_when_the_link_to_it_is_up() {
+    fn a_peer_that_was_listed_before_is_reported_when_its_link_is_up() {
         let mut peers = Peers::new(node("me"));
         assert_eq!(kinds(&mut peers, &entry(&[("b", false)], &[])), []);
         assert_eq!(kinds(&mut peers, &MeshEvent::PeerUp { peer: node("b") }), of(LNR_PEER_CONNECTED, "b"));
@@ -242,14 +243,14 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_that_is_linked_already_is_told_of_when_its_topic_is_first_looked_at() {
+    fn a_peer_with_a_link_is_reported_when_its_topic_is_first_read() {
         let mut peers = Peers::new(node("me"));
         assert_eq!(kinds(&mut peers, &MeshEvent::PeerUp { peer: node("b") }), []);
         assert_eq!(kinds(&mut peers, &entry(&[("b", false), ("c", false)], &[])), of(LNR_PEER_CONNECTED, "b"));
     }
 
     #[test]
-    fn subscribing_and_unsubscribing_are_told_apart_from_coming_and_going() {
+    fn subscribing_and_unsubscribing_are_reported_as_such() {
         let mut peers = Peers::new(node("me"));
         assert_eq!(kinds(&mut peers, &entry(&[], &[])), []);
         assert_eq!(kinds(&mut peers, &entry(&[("b", true)], &[])), of(LNR_PEER_SUBSCRIBED, "b"));
@@ -261,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_that_was_seeded_and_linked_is_told_of_when_it_subscribes() {
+    fn a_peer_that_was_seeded_and_linked_is_reported_when_it_subscribes() {
         let mut peers = Peers::new(node("me"));
         assert_eq!(kinds(&mut peers, &entry(&[("b", false)], &[])), []);
         assert_eq!(kinds(&mut peers, &MeshEvent::PeerUp { peer: node("b") }), of(LNR_PEER_CONNECTED, "b"));
@@ -272,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn peers_of_other_topics_are_not_told_of() {
+    fn peers_of_unrelated_topics_are_not_reported() {
         let mut peers = Peers::new(node("me"));
         assert_eq!(kinds(&mut peers, &MeshEvent::PeerSubscribed { peer: node("b"), topic: topic("other") }), []);
         assert_eq!(kinds(&mut peers, &MeshEvent::PeerUnsubscribed { peer: node("b"), topic: topic("other") }), []);

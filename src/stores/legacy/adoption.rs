@@ -1,11 +1,11 @@
-//! What becomes of what liner_broker left: which of its waiting messages go to which lane, under which
-//! numbers, and which cannot be attributed.
+//! Decides what each queued message of liner_broker becomes: a message of a lane, a dead letter, or nothing.
 //!
-//! The reference counts and queues by sender and receiver, liner by the topic addressed, too. So the queue of a
-//! *connection key* is split. Pure: a backend loads [`LegacyCatalogue`], shows a [`QueueSplit`] every row, and does what it says.
+//! liner_broker numbers and queues messages by sender and receiver; a lane has a topic as well. So the queue of a *connection
+//! key* is split by topic. Pure: a backend loads a [`LegacyCatalogue`], passes every row to a [`QueueSplit`], and does what
+//! the [`RowOutcome`] says.
 //!
-//! Its numbers are kept as far as they rise, under one incarnation of their own. So a receiver that has a store of its own
-//! finds its place by the number that liner_broker noted there, and so does one that shares the store.
+//! Legacy numbers are kept as long as they rise, under one incarnation of their own. The number that liner_broker recorded for
+//! a receiver then still says what the receiver has handled, in a shared store and in a store of its own.
 
 use super::catalogue::{Addressed, LegacyCatalogue, LegacyConnection};
 use super::rows;
@@ -15,30 +15,30 @@ use bytes::Bytes;
 use std::collections::BTreeSet;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// The incarnation of everything that was numbered by liner_broker, on both sides of a lane.
+/// The incarnation of all legacy numbers, at the sender and at the receiver of a lane.
 pub(crate) const ADOPTED: Incarnation = Incarnation::new(u64::from_be_bytes(*b"liner1.4"));
 
-/// The connection key with which two nodes with a file each address each other.
+/// The connection key that two nodes with a file each use for each other.
 const ISOLATED_KEY: i64 = 1;
 
-/// Numbers above this are not kept, so that there are numbers left.
+/// Numbers above this are replaced, so that a lane does not run out of numbers.
 const LARGEST: u64 = 1 << 52;
 
-/// What stands for a name that is none of liner's.
+/// Replaces a name that is not valid in this library.
 const NO_NAME: &str = "?";
 
-/// What becomes of a row.
+/// What a row becomes.
 #[derive(Debug)]
 pub(crate) enum RowOutcome {
-    /// It goes: it was handled, or was no message of a user's.
+    /// The row is deleted: it was handled, or is internal to liner_broker.
     Delete,
-    /// It goes to the lane for this topic; see [`AdoptedLane::take`].
+    /// The row moves to the lane of this topic, under the number that [`AdoptedLane::take`] gives it.
     Move { topic: Topic, number: u64, payload: Payload },
-    /// It is kept as a dead letter.
+    /// The row becomes a dead letter.
     DeadLetter(Box<DeadLetter>),
 }
 
-/// A lane that rows go to.
+/// A lane that rows move to.
 #[derive(Debug, Clone)]
 pub(crate) struct AdoptedLane {
     pub(crate) key: LaneKey,
@@ -47,20 +47,20 @@ pub(crate) struct AdoptedLane {
 }
 
 impl AdoptedLane {
-    /// A lane that was opened under [`ADOPTED`].
+    /// Creates the target for a lane that was opened under [`ADOPTED`].
     pub(crate) fn new(lane: &OutboxLane) -> AdoptedLane {
         let incarnation = lane.spans.last().map_or(ADOPTED, |span| span.incarnation);
         AdoptedLane { key: lane.key, incarnation, next: lane.next }
     }
 
-    /// A lane that is going to be made, with nothing queued up to `acked`.
+    /// Creates the target for a lane that does not exist yet and starts acked up to `acked`.
     #[cfg(feature = "redis")]
     pub(crate) fn coming(key: LaneKey, acked: Seq) -> AdoptedLane {
         AdoptedLane { key, incarnation: ADOPTED, next: acked.next() }
     }
 
-    /// Gives a message its number: liner_broker's if it is free. A number that is raised stays at or above the
-    /// reference's, so nobody who has handled fewer takes it for handled.
+    /// Numbers a message. Keeps its legacy number if that number is still free, or raises it. A number is never lowered, so no
+    /// receiver takes a message that it has not handled for one that it has.
     pub(crate) fn take(&mut self, number: u64, payload: Payload, now_ms: u64) -> Stored {
         let seq = if number > LARGEST { self.next } else { self.next.max(Seq::new(number)) };
         self.next = seq.next();
@@ -69,19 +69,19 @@ impl AdoptedLane {
     }
 }
 
-/// What a backend knows beside the catalogue.
+/// What an adoption needs apart from the catalogue.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct AdoptionContext {
-    /// The largest message of the store.
+    /// The largest message that the store takes, in bytes.
     pub(crate) max_message: usize,
-    /// The incarnation of the letters: random, so that no two adoptions write letters of one name.
+    /// The incarnation of the dead letters. Random, so that no two adoptions write dead letters with the same id.
     pub(crate) letters: Incarnation,
-    /// Milliseconds since 1970, for people to read.
+    /// The current time in milliseconds since 1970, shown to operators.
     pub(crate) now_ms: u64,
 }
 
 impl AdoptionContext {
-    /// The only thing here that is not decided by what it is given.
+    /// Reads the clock and draws a random incarnation. Everything else in this module is deterministic.
     pub(crate) fn new(max_message: usize) -> Result<AdoptionContext, StoreError> {
         let letters = getrandom::u64().map_err(|error| StoreError::Unavailable(error.to_string().into()))?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -90,7 +90,7 @@ impl AdoptionContext {
     }
 }
 
-/// The rows of one connection key on their way.
+/// Splits the queue of one connection key into lanes.
 #[derive(Debug)]
 pub(crate) struct QueueSplit<'a> {
     catalogue: &'a LegacyCatalogue,
@@ -98,7 +98,7 @@ pub(crate) struct QueueSplit<'a> {
     sender: NodeId,
     source: Topic,
     receiver: NodeId,
-    /// Why no row of it can go anywhere.
+    /// Why no row can move to a lane, if none can.
     flaw: Option<String>,
     context: AdoptionContext,
     rows: u64,
@@ -116,7 +116,7 @@ impl<'a> QueueSplit<'a> {
         let flaw = source.as_ref().err().or(receiver.as_ref().err()).map(|error| {
             format!("it was sent from topic {:?} to node {:?}: {error}", connection.source, connection.receiver)
         });
-        let no_name = "a question mark is a name";
+        let no_name = "a question mark is a valid name";
         QueueSplit {
             catalogue,
             connection,
@@ -134,29 +134,30 @@ impl<'a> QueueSplit<'a> {
         LaneName { sender: self.sender.clone(), source: self.source.clone(), receiver: self.receiver.clone(), topic }
     }
 
-    /// When the messages are said to have been accepted: nobody knows.
+    /// Returns the time of acceptance to record. The real one is not known.
     pub(crate) fn now_ms(&self) -> u64 {
         self.context.now_ms
     }
 
-    /// The topics of remembered routes: lanes, whether or not anything waits.
+    /// Returns the topics of remembered routes. Each becomes a lane, whether or not a message waits for it.
     pub(crate) fn remembered(&self) -> BTreeSet<Topic> {
         let topics = self.catalogue.remembered_to(self.connection).filter(|topic| *topic != self.connection.source);
         let topics = topics.filter_map(|topic| Topic::new(topic).ok());
         if self.flaw.is_none() { topics.collect() } else { BTreeSet::new() }
     }
 
-    /// Up to where a lane that is made of this key is acked.
+    /// Returns the number up to which a lane made from this key is acked.
     pub(crate) fn acked(&self) -> Seq {
         if self.catalogue.is_shared() { self.handled() } else { Seq::ZERO }
     }
 
-    /// The number at which receivers of such a lane stand, if they share the store.
+    /// Returns the cursor of the receiver of such a lane, if the receiver shares the store.
     pub(crate) fn handled(&self) -> Seq {
         Seq::new(self.connection.handled.min(LARGEST))
     }
 
-    /// Where the number noted is this node's own place as a receiver: the lanes it may receive on from the only peer.
+    /// Returns the lanes whose receiver is this node and whose cursor is the recorded number. Empty unless the store is not
+    /// shared and has a single peer.
     pub(crate) fn received(&self) -> Vec<LaneName> {
         let isolated = !self.catalogue.is_shared() && self.connection.key == ISOLATED_KEY && self.handled() > Seq::ZERO;
         if !isolated || self.flaw.is_some() || self.catalogue.only_peer(&self.sender) != Some(self.receiver.as_str()) {
@@ -173,21 +174,21 @@ impl<'a> QueueSplit<'a> {
         sources.into_iter().filter(|source| *source != self.source).map(lane).collect()
     }
 
-    /// Decides on the next row, in the order in which they were queued.
+    /// Decides about the next row. Rows must be passed in the order in which they were queued.
     pub(crate) fn row(&mut self, row: &[u8]) -> RowOutcome {
         self.rows += 1;
         if row.is_empty() {
-            return self.gone();
+            return self.delete();
         }
         let read = match rows::decode(row, self.context.max_message) {
             Ok(read) => read,
             Err(error) => {
-                let reason = format!("a row of liner_broker cannot be read: {error}; this is the row");
+                let reason = format!("a row of liner_broker cannot be read: {error}; the data is the row itself");
                 return self.letter(None, Bytes::copy_from_slice(row), reason);
             }
         };
         if read.number <= self.acked().get() {
-            return self.gone();
+            return self.delete();
         }
         let addressed = match &self.flaw {
             Some(flaw) => Addressed::Unknown(flaw.clone()),
@@ -199,24 +200,24 @@ impl<'a> QueueSplit<'a> {
                 RowOutcome::Move { topic, number: read.number, payload }
             }
             (Addressed::Unknown(flaw), _) => {
-                let reason = format!("it cannot be told where liner_broker would have sent it: {flaw}");
+                let reason = format!("the topic that liner_broker would have sent it to is not known: {flaw}");
                 self.letter(Some(read.number), read.payload, reason)
             }
-            (Addressed::Internal | Addressed::Topic(_), _) => self.gone(),
+            (Addressed::Internal | Addressed::Topic(_), _) => self.delete(),
         }
     }
 
-    fn gone(&mut self) -> RowOutcome {
+    fn delete(&mut self) -> RowOutcome {
         self.adopted.gone += 1;
         RowOutcome::Delete
     }
 
     fn letter(&mut self, number: Option<u64>, payload: Bytes, reason: String) -> RowOutcome {
-        let Ok(payload) = Payload::new(payload) else { return self.gone() };
+        let Ok(payload) = Payload::new(payload) else { return self.delete() };
         self.adopted.dead_letters += 1;
         let number =
             number.map_or(String::new(), |number| format!(" (message {number} of connection {})", self.connection.key));
-        let lane = self.lane(Topic::new(NO_NAME).expect("a question mark is a name"));
+        let lane = self.lane(Topic::new(NO_NAME).expect("a question mark is a valid name"));
         RowOutcome::DeadLetter(Box::new(DeadLetter {
             id: MessageId { lane: LaneId::new(lane), incarnation: self.context.letters, seq: Seq::new(self.rows) },
             origin: DeadLetterOrigin::Refused,
@@ -259,41 +260,44 @@ mod tests {
         LegacyConnection { key: 1, source: "orders".to_owned(), receiver: "billing-1".to_owned(), handled }
     }
 
-    /// Where rows of these topic numbers go: a topic, `gone`, or the reason of the letter.
-    fn fates(catalogue: &LegacyCatalogue, connection: &LegacyConnection, rows: &[(u64, i32)]) -> Vec<String> {
+    /// Returns what rows with these topic numbers become: topic and number, `deleted`, or the reason of the dead letter.
+    fn outcomes(catalogue: &LegacyCatalogue, connection: &LegacyConnection, rows: &[(u64, i32)]) -> Vec<String> {
         let mut split = QueueSplit::new(&node("orders-1"), catalogue, connection, CONTEXT);
-        let fate = |(number, key): &(u64, i32)| match split.row(&row(*number, *key, AT_LEAST_ONCE, b"x")) {
-            RowOutcome::Delete => "gone".to_owned(),
+        let outcome = |(number, key): &(u64, i32)| match split.row(&row(*number, *key, AT_LEAST_ONCE, b"x")) {
+            RowOutcome::Delete => "deleted".to_owned(),
             RowOutcome::Move { topic, number, .. } => format!("{topic} {number}"),
             RowOutcome::DeadLetter(letter) => letter.reason,
         };
-        rows.iter().map(fate).collect()
+        rows.iter().map(outcome).collect()
     }
 
     #[test]
-    fn rows_go_by_topic_without_those_that_were_handled_and_the_brokers_own() {
+    fn rows_move_by_topic_except_handled_and_internal_ones() {
         let catalogue = catalogue(&[("billing", 3), ("refunds", 5), (INTERNAL, 2)], &[], &[]);
         let rows = [(4, 3), (5, 3), (6, 5), (7, 2), (8, 3)];
-        assert_eq!(fates(&catalogue, &connection(4), &rows), ["gone", "billing 5", "refunds 6", "gone", "billing 8"]);
+        assert_eq!(
+            outcomes(&catalogue, &connection(4), &rows),
+            ["deleted", "billing 5", "refunds 6", "deleted", "billing 8"]
+        );
     }
 
     #[test]
     fn a_number_of_several_topics_is_the_one_that_the_sender_remembers_or_the_receiver_serves() {
         let seeded = [("orders", 1), ("billing", 1)];
-        assert_eq!(fates(&catalogue(&seeded, &[], &[]), &connection(0), &[(1, 1)]), ["billing 1"], "not one's own");
+        assert_eq!(outcomes(&catalogue(&seeded, &[], &[]), &connection(0), &[(1, 1)]), ["billing 1"], "not one's own");
         let seeded = [("orders", 1), ("billing", 1), ("refunds", 1)];
         let remembered = catalogue(&seeded, &[("refunds", "billing-1"), ("billing", "other")], &[]);
-        assert_eq!(fates(&remembered, &connection(0), &[(1, 1)]), ["refunds 1"]);
+        assert_eq!(outcomes(&remembered, &connection(0), &[(1, 1)]), ["refunds 1"]);
         let served = catalogue(&seeded, &[], &[("billing", "billing-1"), ("refunds", "other")]);
-        assert_eq!(fates(&served, &connection(0), &[(1, 1)]), ["billing 1"]);
-        let neither = fates(&catalogue(&seeded, &[], &[]), &connection(0), &[(1, 1)]);
-        assert!(neither[0].contains("stands for {\"billing\", \"refunds\"}"), "{neither:?}");
+        assert_eq!(outcomes(&served, &connection(0), &[(1, 1)]), ["billing 1"]);
+        let neither = outcomes(&catalogue(&seeded, &[], &[]), &connection(0), &[(1, 1)]);
+        assert!(neither[0].contains("belongs to each of {\"billing\", \"refunds\"}"), "{neither:?}");
     }
 
     #[test]
-    fn names_that_are_none_of_ours_make_letters_and_no_lanes() {
+    fn invalid_names_make_dead_letters_and_no_lanes() {
         let catalogue = catalogue(&[("bad\ntopic", 4)], &[("billing", "\u{7f}")], &[]);
-        let reasons = fates(&catalogue, &connection(0), &[(1, 4)]);
+        let reasons = outcomes(&catalogue, &connection(0), &[(1, 4)]);
         assert!(reasons[0].contains("control character"), "{reasons:?}");
         let connection = LegacyConnection { receiver: "\u{7f}".to_owned(), ..connection(0) };
         let split = QueueSplit::new(&node("orders-1"), &catalogue, &connection, CONTEXT);
@@ -301,10 +305,10 @@ mod tests {
     }
 
     #[test]
-    fn in_a_file_of_its_own_the_number_noted_is_how_far_the_node_has_received() {
+    fn in_a_file_that_is_not_shared_the_recorded_number_is_the_nodes_own_cursor() {
         let seeded = [("orders", 1), ("billing", 1)];
         let mut catalogue = catalogue(&seeded, &[], &[("billing", "billing-1"), ("orders", "orders-1")]);
-        assert_eq!(fates(&catalogue, &connection(5), &[(3, 1)]), ["billing 3"], "nobody says that it was handled");
+        assert_eq!(outcomes(&catalogue, &connection(5), &[(3, 1)]), ["billing 3"], "nobody says that it was handled");
         let connection = connection(5);
         let split = QueueSplit::new(&node("orders-1"), &catalogue, &connection, CONTEXT);
         assert_eq!((split.acked(), split.handled()), (Seq::ZERO, Seq::new(5)));
@@ -315,7 +319,7 @@ mod tests {
         assert!(QueueSplit::new(&node("orders-1"), &catalogue, &connection, CONTEXT).received().is_empty());
         // With another sender in the file, it is the receiver's.
         catalogue.others_send = true;
-        assert_eq!(fates(&catalogue, &connection, &[(3, 1), (6, 1)]), ["gone", "billing 6"]);
+        assert_eq!(outcomes(&catalogue, &connection, &[(3, 1), (6, 1)]), ["deleted", "billing 6"]);
     }
 
     fn target(next: u64) -> AdoptedLane {
@@ -323,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn letters_of_one_key_have_names_of_their_own() {
+    fn dead_letters_of_one_key_have_different_ids() {
         let (catalogue, connection) = (LegacyCatalogue::default(), connection(0));
         let mut split = QueueSplit::new(&node("orders-1"), &catalogue, &connection, CONTEXT);
         let mut id = |bytes: &[u8]| match split.row(bytes) {
@@ -335,8 +339,7 @@ mod tests {
     }
 
     proptest! {
-        /// Numbers rise from where the lane stands, and none is lowered: who has handled up to some number has handled
-        /// every row at or below it.
+        /// Numbers rise and are never lowered, so a cursor covers exactly the rows up to its number.
         #[test]
         fn numbers_rise_and_are_never_lowered(numbers: Vec<u64>, next in 1u64..1000) {
             let mut target = target(next);

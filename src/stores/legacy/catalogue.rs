@@ -1,23 +1,23 @@
-//! What a legacy store records apart from its queues: topics, routes and connection keys.
+//! The records of a legacy store apart from its queues: topics, routes and connection keys.
 //!
-//! Pure: a backend loads the rows, this file says what they mean.
+//! Pure: a backend loads the rows, and this file interprets them.
 
 use crate::types::{NodeId, Topic};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The topic of messages of the reference to itself.
+/// The topic of liner_broker's internal messages.
 pub(super) const INTERNAL: &str = "__#internal_channel";
 
-/// What the database says beside the queues.
+/// The topics and routes of a legacy store.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct LegacyCatalogue {
-    /// The topics by the reference's numbers. Files that were told of their peers have one number for several.
+    /// The topics by number. Where the peers were seeded, several topics have the same number.
     pub(crate) topics: BTreeMap<i64, Vec<String>>,
-    /// Where this node remembers to have sent.
+    /// The routes that this node has sent on.
     pub(crate) remembered: Vec<RememberedRoute>,
-    /// The catalogue: topics and who serves them.
+    /// Pairs of a topic and a node that serves it.
     pub(crate) served: Vec<(String, String)>,
-    /// Another node has sent from this store: it is shared.
+    /// Whether another node has sent from this store, which is then shared.
     pub(crate) others_send: bool,
 }
 
@@ -29,31 +29,31 @@ pub(crate) struct RememberedRoute {
     pub(crate) receiver: String,
 }
 
-/// A connection key and what is noted of it.
+/// A connection key of this node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct LegacyConnection {
     pub(crate) key: i64,
     pub(crate) source: String,
     pub(crate) receiver: String,
-    /// The highest number that was handled.
+    /// The highest number recorded as handled.
     pub(crate) handled: u64,
 }
 
-/// A row of `conn_key_map` and what stands beside it.
+/// A connection key as the store has it: a row of `conn_key_map` with the records of its key.
 #[derive(Debug, Clone)]
 pub(crate) struct LegacyKey {
     pub(crate) key: i64,
     pub(crate) composite: String,
-    /// The sender, its topic and the receiver, where the key is a lane's.
+    /// The sender, its topic and the receiver, if the key belongs to a lane.
     pub(crate) lane: Option<[String; 3]>,
     /// The sender's topic, from `conn_sender`.
     pub(crate) source: Option<String>,
-    /// From `conn_mess_number`, where no incarnation stands beside it.
+    /// The number from `conn_mess_number`, if it has no incarnation.
     pub(crate) handled: i64,
 }
 
 impl LegacyKey {
-    /// `None` if it is another node's.
+    /// Interprets the key. Returns `None` if it belongs to another node.
     pub(crate) fn connection(self, node: &NodeId, catalogue: &LegacyCatalogue) -> Option<LegacyConnection> {
         let (source, receiver) = match &self.lane {
             Some([sender, source, receiver]) => {
@@ -70,8 +70,10 @@ impl LegacyKey {
     }
 }
 
-/// The source topic and the receiver in a composite, `{node}:{source}:{receiver}` with nothing escaped: `None` if it is
-/// another node's, or cannot be told apart. `noted` is the sender's topic as stored for the key.
+/// Returns the source topic and the receiver of a composite, `{node}:{source}:{receiver}` without escapes.
+///
+/// Returns `None` if the composite belongs to another node or is ambiguous. `noted` is the sender's topic as stored for the
+/// key.
 fn parties<'a>(
     node: &NodeId,
     composite: &'a str,
@@ -100,21 +102,21 @@ fn parties<'a>(
     }
 }
 
-/// What a row's topic is.
+/// The topic that a row was addressed to.
 pub(super) enum Addressed {
     Topic(Topic),
-    /// Nothing of a user's.
+    /// The topic of internal messages.
     Internal,
     Unknown(String),
 }
 
 impl LegacyCatalogue {
-    /// A row of `topic_key`.
+    /// Adds a row of `topic_key`.
     pub(crate) fn number(&mut self, topic: String, key: i64) {
         self.topics.entry(key).or_default().push(topic);
     }
 
-    /// A row of `sender_listener`, if it is this node's: its `sender_key` is `{node}:{source}` with nothing escaped.
+    /// Adds a row of `sender_listener`, if it belongs to `node`. Its `sender_key` is `{node}:{source}` without escapes.
     pub(crate) fn remember(&mut self, node: &NodeId, sender_key: &str, topic: String, receiver: Option<String>) {
         let source = sender_key.strip_prefix(node.as_str()).and_then(|rest| rest.strip_prefix(':'));
         if let (Some(source), Some(receiver)) = (source, receiver) {
@@ -122,21 +124,23 @@ impl LegacyCatalogue {
         }
     }
 
-    /// Topics that this node has sent from, or served.
+    /// Returns the topics that this node has sent from or served.
     fn sources(&self, node: &NodeId) -> BTreeSet<String> {
         let served = self.served.iter().filter(|(_, name)| name == node.as_str()).map(|(topic, _)| topic.clone());
         self.remembered.iter().map(|r| r.source.clone()).chain(served).collect()
     }
 
-    /// Whether sender and receivers share this store. Files that are not shared were told of the peers, and no peer sends
-    /// from them; there, the number noted for a key is what came from the peer, not what went to it.
+    /// Returns whether senders and receivers share this store.
+    ///
+    /// In a store that is not shared the peers were seeded, and no peer sends from it. The number recorded for a key then
+    /// counts the messages received from the peer, not those sent to it.
     pub(super) fn is_shared(&self) -> bool {
         self.others_send || self.topics.values().all(|topics| topics.len() < 2)
     }
 
     pub(super) fn addressed(&self, topic_key: i64, connection: &LegacyConnection) -> Addressed {
         let named: Vec<&str> = self.topics.get(&topic_key).into_iter().flatten().map(String::as_str).collect();
-        // Nobody sends to his own topic.
+        // A node does not send to its own topic.
         let possible: BTreeSet<&str> = named.into_iter().filter(|topic| *topic != connection.source).collect();
         let remembered = self.remembered_to(connection).filter(|topic| possible.contains(topic)).collect();
         let served =
@@ -153,7 +157,7 @@ impl LegacyCatalogue {
         }
         Addressed::Unknown(match possible.len() {
             0 => format!("no topic has the number {topic_key}"),
-            _ => format!("the number {topic_key} stands for {possible:?}"),
+            _ => format!("the number {topic_key} belongs to each of {possible:?}"),
         })
     }
 
@@ -162,7 +166,7 @@ impl LegacyCatalogue {
         self.remembered.iter().filter(there).map(|r| r.topic.as_str())
     }
 
-    /// The only peer that this file was told of.
+    /// Returns the peer of this store, if there is exactly one.
     pub(super) fn only_peer(&self, node: &NodeId) -> Option<&str> {
         let peers: BTreeSet<&str> = self.served.iter().map(|(_, peer)| peer.as_str()).collect();
         let mut peers = peers.into_iter().filter(|peer| *peer != node.as_str());
@@ -179,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn a_composite_is_read_with_what_is_known_of_its_names() {
+    fn a_composite_is_read_with_the_names_that_are_known() {
         let known = |sources: &[&str]| sources.iter().map(|s| (*s).to_owned()).collect::<BTreeSet<_>>();
         let none = known(&[]);
         assert_eq!(parties(&node("a"), "a:b:c", Some("b"), &none), Some(("b", "c")));
@@ -190,7 +194,7 @@ mod tests {
         assert_eq!(parties(&node("a"), "a:b:c:d", None, &known(&["b"])), Some(("b", "c:d")));
         assert_eq!(parties(&node("a"), "a:b:c:d", None, &known(&["b", "b:c"])), None, "it may be either");
         assert_eq!(parties(&node("a"), "a:b:c:d", None, &none), None);
-        // A file that was told of its peers notes the peer's topic until something is sent.
+        // Where the peers were seeded, the peer's topic is recorded until a message is sent.
         assert_eq!(parties(&node("a"), "a:own:peer", Some("topic_peer"), &none), Some(("own", "peer")));
         assert_eq!(parties(&node("ab"), "a:b:c", Some("b"), &none), None);
         assert_eq!(parties(&node("a"), "a:b:", Some("b"), &none), None);

@@ -1,6 +1,4 @@
-//! How liner_broker stores a waiting message: the same bytes in every backend.
-//!
-//! Knows bytes only. What becomes of the messages is decided in `adoption`.
+//! The encoding in which liner_broker stores a queued message. It is the same in every backend.
 
 use bytes::Bytes;
 use std::io::Read as _;
@@ -9,44 +7,44 @@ use zstd::stream::read::Decoder;
 /// The payload is compressed with zstd.
 const COMPRESSED: u8 = 0x01;
 
-/// The message was sent at least once. liner_broker stores no others.
+/// The message was sent at least once. liner_broker stores only such messages.
 const AT_LEAST_ONCE: u8 = 0x02;
 
 /// Bytes before the payload.
 const HEAD: usize = 4 + 8 + 4 + 4 + 1 + 4;
 
-/// A row that was read.
+/// A decoded row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct LegacyRow {
-    /// Counted by connection key, from 1. Several addresses of one receiver count for themselves, so rows of a key need
-    /// not rise.
+    /// The number within the connection key, from 1. Each address of a receiver has a counter of its own, so the numbers of a
+    /// key may repeat or fall.
     pub(crate) number: u64,
     pub(crate) connection_key: i32,
-    /// The topic addressed, by its number.
+    /// The number of the topic addressed.
     pub(crate) topic_key: i32,
     pub(crate) at_least_once: bool,
-    /// As it was sent; never empty.
+    /// The payload as it was sent. Never empty.
     pub(crate) payload: Bytes,
 }
 
-/// Why a row could not be read.
+/// The reason why a row could not be decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum LegacyRowError {
-    /// The row ends before its fields do.
+    /// The row ends within a field.
     #[error("it is truncated")]
     Truncated,
-    /// No message is without a payload.
+    /// The payload is empty.
     #[error("it has no payload")]
     NoPayload,
-    /// The payload is not what zstd makes.
+    /// The payload is not valid zstd data.
     #[error("its payload cannot be decompressed")]
     Compression,
-    /// The payload is larger than a store takes.
+    /// The payload is larger than the store takes.
     #[error("its payload has over {0} bytes")]
     TooLarge(usize),
 }
 
-/// Reads a row. At most `max` bytes of payload are made of it.
+/// Decodes a row. The payload may have at most `max` bytes, after decompression.
 ///
 /// ```text
 /// 0        4         12               16          20      21       25
@@ -83,7 +81,7 @@ fn raw(payload: &[u8], max: usize) -> Result<Bytes, LegacyRowError> {
     if payload.len() > max { Err(LegacyRowError::TooLarge(max)) } else { Ok(Bytes::copy_from_slice(payload)) }
 }
 
-/// Grows with what comes out, whatever the payload says of itself.
+/// Decompresses a payload. The buffer grows with the output, so a forged size in the payload cannot make it large.
 fn decompressed(payload: &[u8], max: usize) -> Result<Bytes, LegacyRowError> {
     let mut out = Vec::new();
     let decoder = Decoder::with_buffer(payload).map_err(|_| LegacyRowError::Compression)?;
@@ -114,7 +112,7 @@ pub(crate) mod tests {
 
     /// Written by liner_broker 1.4.1.
     #[test]
-    fn a_row_of_the_reference_is_read() {
+    fn a_row_of_liner_broker_is_decoded() {
         let hex = "0000001d000000000000000a00000009000000050200000008726566756e642d30";
         let bytes = (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16));
         let row = decode(&bytes.collect::<Result<Vec<_>, _>>().expect("hex"), MAX).expect("is one");
@@ -123,7 +121,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn compressed_payloads_come_as_they_were_sent_up_to_the_limit() {
+    fn compressed_payloads_are_decompressed_up_to_the_limit() {
         let payload = b"again ".repeat(10_000);
         let compressed = zstd::stream::encode_all(&payload[..], 0).expect("compresses");
         let row = row(1, 1, COMPRESSED | AT_LEAST_ONCE, &compressed);
@@ -134,7 +132,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn what_is_not_a_row_is_an_error() {
+    fn anything_but_a_row_is_an_error() {
         let whole = row(1, 2, AT_LEAST_ONCE, b"payload");
         for end in 0..whole.len() {
             assert_eq!(decode(&whole[..end], MAX), Err(LegacyRowError::Truncated), "{end} bytes");

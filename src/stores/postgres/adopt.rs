@@ -1,5 +1,4 @@
-//! Taking over a connection key of liner_broker, in one transaction. What becomes of its rows is decided
-//! in `adoption`.
+//! Adopts a legacy connection key in one transaction. `legacy` reads it and decides what each row becomes.
 
 use super::dead_letters::Kept;
 use super::error::Outcome;
@@ -16,14 +15,14 @@ use crate::types::{LaneName, NodeId, Seq, Topic};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// How long one key may take: queues may be long, and nothing else waits for them.
+/// The deadline for one key. Queues may be long, and no other operation waits for them.
 pub(super) const LIMIT: Duration = Duration::from_secs(600);
 
-/// Rows and bytes read, and written, at a time.
+/// Limits of a page of rows that is read, and of one that is written.
 const ROWS: i64 = 4096;
 const BYTES: usize = 16 * 1024 * 1024;
 
-/// Takes one over. Does nothing with one that is not there any more, or is another node's.
+/// Adopts a connection key. Does nothing if the key no longer exists or belongs to another node.
 pub(super) async fn adopt(db: &Session, node: &NodeId, key: LaneKey) -> Outcome<Adopted> {
     let (Some(legacy_key), catalogue) = (legacy_key(db, key).await?, catalogue(db, node).await?) else {
         return Ok(Adopted::default());
@@ -53,7 +52,8 @@ async fn legacy_key(db: &Session, key: LaneKey) -> Outcome<Option<LegacyKey>> {
     Ok(row.map(|row| legacy::postgres::key(key, &row)).transpose()?)
 }
 
-/// Makes the key the key of a lane. Nobody else makes this lane meanwhile: receivers look for a lane once its sender has it.
+/// Makes the key the key of a lane. No other process creates this lane meanwhile: a receiver looks for a lane only once its
+/// sender has it.
 async fn claim(db: &Session, lane: &LaneName, key: LaneKey) -> Outcome<()> {
     let [sender, source, receiver, topic] = names(lane);
     let (plain, with_topic) = (naming::plain(lane), naming::with_topic(lane));
@@ -68,14 +68,14 @@ async fn claim(db: &Session, lane: &LaneName, key: LaneKey) -> Outcome<()> {
     let origin = "INSERT INTO conn_sender (connection_key, sender_topic) VALUES ($1, $2)
         ON CONFLICT (connection_key) DO UPDATE SET sender_topic = excluded.sender_topic";
     db.execute(origin, &[int8(&key.0), text(&source)]).await?;
-    // What an emptied store left behind under a key that is given again.
+    // Records of an earlier lane with this key, if the store was emptied.
     db.execute("DELETE FROM liner_spans WHERE connection_key = $1", &[int8(&key.0)]).await?;
     db.execute("DELETE FROM liner_attempts WHERE connection_key = $1", &[int8(&key.0)]).await?;
     Ok(())
 }
 
-/// The lane's key, after it was made if it was missing.
-async fn found(db: &Session, lane: &LaneName) -> Outcome<LaneKey> {
+/// Returns the key of a lane. Creates the lane if it does not exist.
+async fn find_or_create(db: &Session, lane: &LaneName) -> Outcome<LaneKey> {
     if lanes::find(db, lane).await?.is_none() {
         new_lane::create_within(db, lane).await?;
     }
@@ -86,12 +86,12 @@ struct Adoption<'a> {
     db: &'a Session,
     split: QueueSplit<'a>,
     key: LaneKey,
-    /// The key is a lane's.
+    /// Whether the key belongs to a lane.
     claimed: bool,
     targets: BTreeMap<Topic, AdoptedLane>,
 }
 
-/// What a page becomes.
+/// The changes of a page.
 #[derive(Default)]
 struct Moved {
     ids: Vec<i64>,
@@ -102,7 +102,7 @@ struct Moved {
 }
 
 impl Adoption<'_> {
-    /// The lane for a topic. The first that is new takes the key over.
+    /// Returns the lane of a topic. The first lane that does not exist yet takes the key.
     async fn target(&mut self, topic: &Topic) -> Outcome<&mut AdoptedLane> {
         if !self.targets.contains_key(topic) {
             let lane = self.split.lane(topic.clone());
@@ -110,19 +110,19 @@ impl Adoption<'_> {
                 claim(self.db, &lane, self.key).await?;
                 self.claimed = true;
             }
-            let key = found(self.db, &lane).await?;
+            let key = find_or_create(self.db, &lane).await?;
             let sql = "UPDATE conn_key_map SET acked = greatest(acked, $2)
                 WHERE connection_key = $1 AND incarnation IS NULL";
             self.db.execute(sql, &[int8(&key.0), int8(&sql_seq(self.split.acked()))]).await?;
-            self.stand(key, self.split.handled()).await?;
+            self.set_cursor(key, self.split.handled()).await?;
             let opened = outbox::open(self.db, &lane, ADOPTED).await?;
             self.targets.insert(topic.clone(), AdoptedLane::new(&opened));
         }
         Ok(self.targets.get_mut(topic).expect("it was inserted"))
     }
 
-    /// Notes where the receiver of a lane stands, unless it does.
-    async fn stand(&self, key: LaneKey, at: Seq) -> Outcome<()> {
+    /// Sets the cursor of the receiver of a lane, unless it has one.
+    async fn set_cursor(&self, key: LaneKey, at: Seq) -> Outcome<()> {
         if at > Seq::ZERO && inbox::cursor(self.db, key).await?.is_none() {
             let sql = "INSERT INTO conn_mess_number (connection_key, v, incarnation) VALUES ($1, $2, $3)
                 ON CONFLICT (connection_key) DO UPDATE SET v = excluded.v, incarnation = excluded.incarnation";
@@ -144,7 +144,7 @@ impl Adoption<'_> {
             let mut moved = Moved::default();
             for row in &page {
                 self.row(row.try_get(0)?, row.try_get(1)?, &mut moved).await?;
-                // What was compressed may be much larger than what was read.
+                // Decompressed rows may be much larger than the page.
                 if moved.payloads.iter().map(Vec::len).sum::<usize>() > BYTES {
                     self.write(std::mem::take(&mut moved)).await?;
                 }
@@ -188,13 +188,13 @@ impl Adoption<'_> {
 
     async fn received(&self) -> Outcome<()> {
         for lane in self.split.received() {
-            let key = found(self.db, &lane).await?;
-            self.stand(key, self.split.handled()).await?;
+            let key = find_or_create(self.db, &lane).await?;
+            self.set_cursor(key, self.split.handled()).await?;
         }
         Ok(())
     }
 
-    /// A key that no lane took is nobody's any more.
+    /// Deletes the key if no lane took it.
     async fn finish(self) -> Outcome<Adopted> {
         if !self.claimed {
             for sql in legacy::postgres::DELETE_KEY {

@@ -1,7 +1,7 @@
-//! Taking over the connection keys of liner_broker. What becomes of their rows is decided in `adoption`.
+//! Adopts legacy connection keys. `legacy` decides what each row becomes.
 //!
-//! Scripts cannot read its rows. So they are read in pages and put aside in the form they are to have; one script then
-//! changes everything at once. Until it has, nothing of liner_broker's is touched, and an attempt begins anew.
+//! A script cannot decode the rows. So they are read in pages, converted and staged in lists; one script then makes all
+//! changes at once. Until it has run, no legacy data is changed, and a failed attempt starts again.
 
 use super::MAX_MESSAGE;
 use super::commit;
@@ -19,19 +19,19 @@ use crate::types::{Incarnation, LaneName, Payload, Topic};
 use redis::Cmd;
 use std::collections::BTreeMap;
 
-/// Keys looked at in one step of a scan.
+/// Keys per step of a scan.
 const SCANNED: usize = 1000;
 
-/// Rows and bytes read, and put aside, at a time.
+/// Limits of a page of rows that is read, and of one that is staged.
 const ROWS: usize = 256;
 const BYTES: usize = 4 * 1024 * 1024;
 
-/// A key that is to be taken over.
+/// A key to adopt.
 struct Taken {
     left: LegacyConnection,
-    /// The reference's composite; empty where the key is a lane's.
+    /// The legacy composite; empty if the key belongs to a lane.
     composite: String,
-    /// Rows of ours at the front of the queue.
+    /// The number of our rows at the front of the queue.
     keep: usize,
     length: usize,
 }
@@ -50,7 +50,7 @@ fn command(words: &[&str]) -> Cmd {
 
 pub(super) async fn adopt(db: &Lanes<'_>, fence: &Fence) -> Outcome<Adopted> {
     let node = format!("lnr_node:{}", fence.node);
-    // Every key that liner_broker makes raises this, so without a change there is nothing new to be found.
+    // liner_broker increments this with every key it makes. If it has not changed, there are no new keys.
     let made = get(db, &command(&["GET", "lnr_unique_key"])).await?.unwrap_or_default();
     let known = get(db, &command(&["HGET", &node, "searched"])).await?;
     let searched = known.as_ref() == Some(&made);
@@ -92,11 +92,10 @@ async fn search(db: &Lanes<'_>, fence: &Fence) -> Outcome<FoundKeys> {
     Ok(found)
 }
 
-/// What of it is there to be taken over: composites that are no lane's, and lanes behind whose rows liner_broker has
-/// queued some of its own.
+/// Returns the keys to adopt: composites that belong to no lane, and lanes to whose queue liner_broker has appended rows.
 async fn left(db: &Lanes<'_>, fence: &Fence, composites: &[String]) -> Outcome<Vec<Taken>> {
     let mut taken = Vec::new();
-    // The lanes are looked at with the first of them.
+    // The script also returns lanes, so it is called even without composites.
     let parts = composites.chunks(SCANNED).collect::<Vec<_>>();
     for part in if parts.is_empty() { vec![&[][..]] } else { parts } {
         let mut call = LEFT.call().text(fence.node.as_str());
@@ -126,7 +125,7 @@ async fn read(db: &Lanes<'_>, mut found: Answer) -> Outcome<Option<Taken>> {
     Ok(Some(Taken { left, composite, keep: 0, length }))
 }
 
-/// How many rows at the front of a queue are ours.
+/// Returns how many rows at the front of a queue are ours.
 async fn ours(db: &Lanes<'_>, key: i64, length: usize) -> Outcome<usize> {
     let (mut ours, mut theirs) = (0, length);
     while ours < theirs {
@@ -145,7 +144,7 @@ fn row_at(key: i64, at: usize) -> Cmd {
 }
 
 async fn catalogue(db: &Lanes<'_>, fence: &Fence, taken: &[Taken], numbered: &[String]) -> Outcome<LegacyCatalogue> {
-    // A server is always shared.
+    // A server is always shared by all nodes.
     let mut catalogue = LegacyCatalogue { others_send: true, ..LegacyCatalogue::default() };
     let numbered = if numbered.is_empty() { search(db, fence).await?.numbered } else { numbered.to_vec() };
     for topic in &numbered {
@@ -175,17 +174,17 @@ async fn catalogue(db: &Lanes<'_>, fence: &Fence, taken: &[Taken], numbered: &[S
     Ok(catalogue)
 }
 
-/// A lane that rows go to, and what is put aside for it.
+/// A lane that rows move to, and the rows staged for it.
 struct Aim {
     target: AdoptedLane,
     lane: LaneName,
-    /// It is to be made of the key.
+    /// Whether the lane is to be made from the key.
     claims: bool,
     list: String,
     rows: usize,
     bytes: usize,
     last: u64,
-    /// Rows that are not put aside yet.
+    /// Rows that are not staged yet.
     waiting: Vec<Vec<u8>>,
 }
 
@@ -199,7 +198,7 @@ struct Adoption<'a> {
 
 async fn take(db: &Lanes<'_>, fence: &Fence, catalogue: &LegacyCatalogue, taken: &Taken) -> Outcome<Adopted> {
     let mut context = AdoptionContext::new(MAX_MESSAGE)?;
-    // Kept until it is done, so that letters are written once however often this begins.
+    // Kept until the adoption is done, so that a repeated attempt writes the same dead letters again.
     let adopting = format!("lnr_connection:{}:adopting", taken.left.key);
     db.connection.read(&command(&["SETNX", &adopting, &context.letters.get().to_string()])).await?;
     let letters = get(db, &command(&["GET", &adopting])).await?.and_then(|number| number.parse().ok());
@@ -214,7 +213,7 @@ async fn take(db: &Lanes<'_>, fence: &Fence, catalogue: &LegacyCatalogue, taken:
 }
 
 impl Adoption<'_> {
-    /// The lane for a topic. The first that is not there is going to be made of the key.
+    /// Returns the lane of a topic. The first lane that does not exist yet is made from the key.
     async fn aim(&mut self, topic: &Topic) -> Outcome<&mut Aim> {
         if !self.aims.contains_key(topic) {
             let lane = self.split.lane(topic.clone());
@@ -256,7 +255,7 @@ impl Adoption<'_> {
 
     async fn row(&mut self, bytes: &[u8]) -> Outcome<()> {
         match self.split.row(bytes) {
-            RowOutcome::Move { topic, number, payload } => self.put_aside(&topic, number, payload).await,
+            RowOutcome::Move { topic, number, payload } => self.move_row(&topic, number, payload).await,
             RowOutcome::DeadLetter(letter) => {
                 let batch = Batch { writes: vec![Write::DeadLetter(letter)], synced: false };
                 self.db.connection.write(&commit::call(self.fence, &[&batch], self.db.known)).await.map(drop)
@@ -265,7 +264,7 @@ impl Adoption<'_> {
         }
     }
 
-    async fn put_aside(&mut self, topic: &Topic, number: u64, payload: Payload) -> Outcome<()> {
+    async fn move_row(&mut self, topic: &Topic, number: u64, payload: Payload) -> Outcome<()> {
         let (db, fence, now_ms) = (self.db, self.fence, self.split.now_ms());
         let aim = self.aim(topic).await?;
         let stored = aim.target.take(number, payload, now_ms);
@@ -277,7 +276,7 @@ impl Adoption<'_> {
         if aim.waiting.len() >= ROWS || waiting >= BYTES { stage(db, fence, aim).await } else { Ok(()) }
     }
 
-    /// The one script. What it finds changed, nobody but liner_broker can have changed.
+    /// Runs the one script that makes all changes. If it finds the queue changed, liner_broker still writes to the store.
     async fn finish(mut self) -> Outcome<Adopted> {
         for aim in self.aims.values_mut() {
             stage(self.db, self.fence, aim).await?;

@@ -1,5 +1,4 @@
-//! Taking over a connection key of liner_broker, in the writer's transaction. What becomes of its rows is
-//! decided in `adoption`.
+//! Adopts a legacy connection key in one transaction. `legacy` reads it and decides what each row becomes.
 
 use super::error::Outcome;
 use super::lanes::{sql_incarnation, sql_seq};
@@ -11,7 +10,7 @@ use crate::types::{NodeId, Seq, Topic};
 use rusqlite::Connection;
 use std::collections::BTreeMap;
 
-/// Rows looked up at a time; they are read one by one.
+/// The number of row ids read at a time. Rows are read one by one.
 const ROWS: i64 = 4096;
 
 /// Returns the connection keys that may have to be adopted for a sender.
@@ -19,7 +18,7 @@ pub(super) fn keys(db: &Connection, node: &NodeId) -> Outcome<Vec<LaneKey>> {
     Ok(legacy::sqlite::keys(db, node)?)
 }
 
-/// Takes one over. Does nothing with one that is not there any more, or is another node's.
+/// Adopts a connection key. Does nothing if the key no longer exists or belongs to another node.
 pub(super) fn adopt(db: &Connection, node: &NodeId, key: LaneKey) -> Outcome<Adopted> {
     let (Some(legacy_key), catalogue) = (legacy::sqlite::key(db, key)?, legacy::sqlite::catalogue(db, node)?) else {
         return Ok(Adopted::default());
@@ -45,13 +44,13 @@ struct Adoption<'a> {
     db: &'a Connection,
     split: QueueSplit<'a>,
     key: LaneKey,
-    /// The key is a lane's.
+    /// Whether the key belongs to a lane.
     claimed: bool,
     targets: BTreeMap<Topic, AdoptedLane>,
 }
 
 impl Adoption<'_> {
-    /// The lane for a topic. The first that is new takes the key over.
+    /// Returns the lane of a topic. The first lane that does not exist yet takes the key.
     fn target(&mut self, topic: &Topic) -> Outcome<&mut AdoptedLane> {
         if !self.targets.contains_key(topic) {
             let lane = self.split.lane(topic.clone());
@@ -63,15 +62,15 @@ impl Adoption<'_> {
             let sql =
                 "UPDATE conn_key_map SET acked = max(acked, ?2) WHERE connection_key = ?1 AND incarnation IS NULL";
             self.db.prepare_cached(sql)?.execute((key.0, sql_seq(self.split.acked())))?;
-            self.stand(key, self.split.handled())?;
+            self.set_cursor(key, self.split.handled())?;
             let opened = outbox::open(self.db, &lane, ADOPTED)?;
             self.targets.insert(topic.clone(), AdoptedLane::new(&opened));
         }
         Ok(self.targets.get_mut(topic).expect("it was inserted"))
     }
 
-    /// Notes where the receiver of a lane stands, unless it does.
-    fn stand(&self, key: LaneKey, at: Seq) -> Outcome<()> {
+    /// Sets the cursor of the receiver of a lane, unless it has one.
+    fn set_cursor(&self, key: LaneKey, at: Seq) -> Outcome<()> {
         if at > Seq::ZERO && journal::cursor(self.db, key)?.is_none() {
             let sql = "INSERT OR REPLACE INTO conn_mess_number (connection_key, v, incarnation) VALUES (?1, ?2, ?3)";
             self.db.prepare_cached(sql)?.execute((key.0, sql_seq(at), sql_incarnation(ADOPTED)))?;
@@ -115,12 +114,12 @@ impl Adoption<'_> {
     fn received(&self) -> Outcome<()> {
         for lane in self.split.received() {
             let key = lanes::find_or_create(self.db, &lane)?;
-            self.stand(key, self.split.handled())?;
+            self.set_cursor(key, self.split.handled())?;
         }
         Ok(())
     }
 
-    /// A key that no lane took is nobody's any more.
+    /// Deletes the key if no lane took it.
     fn finish(self) -> Outcome<Adopted> {
         if !self.claimed {
             legacy::sqlite::delete_key(self.db, self.key)?;
