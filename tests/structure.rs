@@ -282,6 +282,19 @@ fn stores_import_only_those_below_them() {
 }
 
 #[test]
+fn legacy_data_is_behind_one_door() {
+    let doors = ["adopt.rs", "schema.rs"];
+    let mut broken = Vec::new();
+    for source in sources(&["src"]).iter().filter(|s| !s.path.starts_with("src/stores/legacy/")) {
+        let is_door = source.path.starts_with("src/stores/") && doors.iter().any(|door| source.path.ends_with(door));
+        if !is_door && source.code.contains("legacy::") {
+            broken.push(source.path.clone());
+        }
+    }
+    nothing(&broken, "only the adoption and the schema of a store use src/stores/legacy");
+}
+
+#[test]
 fn no_imports_go_in_circles() {
     let mut broken = Vec::new();
     for dir in CRATES {

@@ -1,35 +1,34 @@
 /*
  * liner: a brokerless messaging mesh, for C and C++.
  *
- * Link with libliner_broker (pkg-config: liner). The guide is docs/c.md; what is promised is in docs/guarantees.md.
+ * Link with libliner_broker (pkg-config: liner). docs/c.md is the guide; docs/guarantees.md lists the guarantees.
  *
- * A client is one node of the mesh. It has a name that no other node has, and a topic of its own. Create it on a store
- * (SQLite, PostgreSQL, Redis), `lnr_run` it, then send to the topics of other clients and receive what they send.
+ * A client is one node of the mesh, with a unique name and a topic of its own. Create it with a store (SQLite, PostgreSQL or
+ * Redis), start it with `lnr_run`, send messages to the topics of other clients, and receive their messages.
  *
- * STRINGS are UTF-8 and end with NUL. What is passed in is copied before the call returns. A string that is passed to a
- * callback, and everything else a callback gets, is valid until the callback returns.
+ * STRINGS are UTF-8 and end with NUL. Arguments are copied before the call returns. Everything that is passed to a callback is
+ * valid until the callback returns.
  *
- * ARGUMENTS are checked. A NULL or unknown handle (deleted, or never given out) makes a function return FALSE, NULL or 0
- * (-1 where it counts something), and so does NULL or invalid UTF-8 where a string is needed. A handle's value is never
- * given out twice, so a stale one stays harmless.
+ * ARGUMENTS are checked. If a handle is NULL, deleted or unknown, or a string is NULL or not UTF-8, a function returns FALSE,
+ * NULL or 0, or -1 if it returns a count. Handles are never reused, so a stale handle is harmless.
  *
- * ERRORS. A function that fails leaves a code and a text with its client, for `lnr_last_error_code` and
- * `lnr_last_error_message`; one that succeeds sets LNR_OK. Reading either does not change it. Threads that share a client see
- * each other's. What creating a client leaves is found under NULL, by each thread its own.
+ * ERRORS. A function that fails sets the last error of its client, a code and a message; one that succeeds sets LNR_OK. Read
+ * them with `lnr_last_error_code` and `lnr_last_error_message`. These two, and functions that only return a setting or an
+ * address, do not change it. Threads that share a client share its last error. The last error of creating a client is read
+ * with NULL; each thread has its own.
  *
  * THREADS. Any thread may call any function at any time; calls for one client may overlap.
  *
- * CALLBACKS of one client (receive, status) run one after the other on a thread that belongs to the client. There they may
- * block as long as they like, which delays nothing but that client's callbacks, and may call every function for every
- * client: answer with `lnr_send_to`, stop or delete their own client. `lnr_stop` and `lnr_delete_client` wait for the
- * callback that runs, and after they have returned none runs any more. Called inside a callback of the same client, they
- * return at once instead, and that callback is the last one. They also return without waiting where two callbacks would
- * otherwise wait for each other.
+ * CALLBACKS of one client (receive, status) run one after the other on a thread of the client. They may block: this delays only
+ * the callbacks of that client. They may call every function for every client, for example reply with `lnr_send_to`, or stop
+ * or delete their own client. `lnr_stop` and `lnr_delete_client` wait for a running callback; no callback runs after they
+ * return. Called inside a callback of the same client, they return at once, and that callback is the last one. They also
+ * return without waiting if two callbacks would otherwise wait for each other.
  * The callbacks of `lnr_list_addresses`, `lnr_pending_by_peer` and `lnr_list_dead_letters` run on the calling thread before
  * the function returns.
  *
- * FORKING. The threads of a client do not survive fork(). Create clients after the fork, in the process that uses them; a
- * child must not use, and need not delete, what its parent has created.
+ * FORKING. The threads of a client do not survive fork(). Create clients after the fork, in the process that uses them. A
+ * child must not use the clients of its parent, and need not delete them.
  *
  * UNLOADING. Delete every client before dlclose().
  */
@@ -58,74 +57,75 @@
 extern "C" {
 #endif
 
-/** As wide as an int. The library returns TRUE or FALSE, and takes any value but 0 for TRUE. */
+/** As wide as an int. The library returns TRUE or FALSE, and accepts any value but 0 as TRUE. */
 typedef enum BOOL { FALSE = 0, TRUE = 1 } BOOL;
 
 /** A client. */
 typedef void* lnr_hClient;
 
-/** Whatever the program wants to find again in its callback. The library only hands it on. */
+/** User data of a callback. The library passes it on unchanged. */
 typedef void* lnr_uData;
 
-/** The version of the library, "x.y.z". Never freed. */
+/** Returns the version of the library, "x.y.z". The string is static. */
 LINER_API const char* lnr_version(void);
 
 /* ---- errors ---- */
 
-/** What `lnr_last_error_code` answers. */
+/** The codes that `lnr_last_error_code` returns. */
 enum {
     LNR_OK = 0,
     /** The client does not run. */
     LNR_ERR_NOT_RUNNING = 1,
-    /** This can be set only while the client does not run. */
+    /** The setting cannot be changed while the client runs. */
     LNR_ERR_ALREADY_RUNNING = 2,
     /** The topic is the client's own. */
     LNR_ERR_SELF_TOPIC = 3,
-    /** The topic belongs to the library: its name starts with "__#". */
+    /** The topic is reserved for the library: its name starts with "__#". */
     LNR_ERR_INTERNAL_TOPIC = 4,
-    /** Nobody serves the topic. */
+    /** No client serves the topic. */
     LNR_ERR_NO_ADDR = 5,
-    /** The client's address cannot be listened on. */
+    /** The client cannot listen on its address. */
     LNR_ERR_BIND = 6,
-    /** The store failed, or did not answer in time. */
+    /** The store failed, or did not respond in time. */
     LNR_ERR_STORE = 7,
-    /** An argument is not valid: an empty or too large message, a name that is none, NULL. */
+    /** An argument is not valid: an empty or too large message, an invalid name, NULL. */
     LNR_ERR_INVALID_ARG = 8,
-    /** `lnr_clear_*` is for clients that do not run. */
+    /** `lnr_clear_*` was called while the client runs. */
     LNR_ERR_CLEAR_WHILE_RUNNING = 9,
     /** The client could not start its threads. */
     LNR_ERR_STARTUP = 10,
-    /** A queue is full; later there may be room. */
+    /** A queue is full. A later call may succeed. */
     LNR_ERR_BUSY = 11
 };
 
 /**
- * Why the client's last call failed, or LNR_OK; whichever thread made that call. 0 for a handle that is none.
- * For NULL: why this thread's last `lnr_new_client_*` gave none, or LNR_OK.
+ * Returns why the client's last call failed, on any thread, or LNR_OK if it succeeded. Returns 0 for an invalid handle.
+ * For NULL, returns why this thread's last `lnr_new_client_*` failed, or LNR_OK.
  */
 LINER_API int lnr_last_error_code(lnr_hClient client);
 
 /**
- * The same in words: "" when there was no error, NULL for a handle that is none, and for NULL when there is a client.
- * The text is a copy for the calling thread, valid until that thread calls this function again or ends. Calls of other threads
- * and deleting the client leave it as it is.
+ * Returns the message of the last error: "" if there was none, NULL for an invalid handle. For NULL, returns NULL if this
+ * thread's last `lnr_new_client_*` succeeded.
+ * The string is a copy for the calling thread, valid until that thread calls this function again or ends. Calls of other
+ * threads do not change it, nor does deleting the client.
  */
 LINER_API const char* lnr_last_error_message(lnr_hClient client);
 
-/* ---- creating, running, ending ---- */
+/* ---- creating, running, deleting ---- */
 
 /**
  * Creates a client on a Redis server (6.2 or later).
- * @param unique_name name of the node; the same name is the same node after a restart, with what waits for it
+ * @param unique_name name of the node; after a restart, the node with this name gets the messages that wait for it
  * @param topic the client's own topic
- * @param localhost "host:port" to listen on; port 0 takes a free one
+ * @param localhost "host:port" to listen on; port 0 chooses a free port
  * @param redis_url "redis://user:password@host:6379/0", "rediss://..." with TLS
- * @return NULL when an argument is NULL, empty or no name, or the server does not answer
+ * @return NULL if an argument is NULL, empty or an invalid name, or the server does not respond
  */
 LINER_API lnr_hClient lnr_new_client_redis(const char* unique_name, const char* topic, const char* localhost,
                                            const char* redis_url);
 
-/** Same as `lnr_new_client_redis`. */
+/** The same as `lnr_new_client_redis`. */
 LINER_API LINER_DEPRECATED lnr_hClient lnr_new_client(const char* unique_name, const char* topic, const char* localhost,
                                                       const char* redis_path);
 
@@ -136,135 +136,138 @@ LINER_API LINER_DEPRECATED lnr_hClient lnr_new_client(const char* unique_name, c
 LINER_API lnr_hClient lnr_new_client_postgres(const char* unique_name, const char* topic, const char* localhost,
                                               const char* postgres_url);
 
-/** Whether the library was built with PostgreSQL. */
+/** Returns whether the library was built with PostgreSQL. */
 LINER_API BOOL lnr_postgres_enabled(void);
 
 /**
- * Creates a client on a SQLite file, which is made if it is not there. Clients of one machine may share a file, and find each
- * other in it. Clients with files of their own need to be told of their peers:
+ * Creates a client on a SQLite file. Creates the file if it does not exist. Clients on one machine may share a file, and find
+ * each other through it. Clients with files of their own find the peers named in `receivers_json`:
  * @param receivers_json [{"topic": "...", "addr": "host:port", "client_name": "..."}, ...]; NULL, "" or [] for none
- * @return NULL also when the JSON is not such an array, or the file is no database of this library
+ * @return NULL also if the JSON is not such an array, or the file is not a database of this library
  */
 LINER_API lnr_hClient lnr_new_client_sqlite(const char* unique_name, const char* topic, const char* localhost,
                                             const char* sqlite_path, const char* receivers_json);
 
 /**
- * Takes a message: its topic, the sender's own topic (an answer goes there), and `size` bytes of `data`. When it returns, the
- * message counts as handled and is not delivered again, unless it has called `lnr_nack`.
+ * A callback for messages. Gets the topic addressed, the sender's own topic (the address for a reply), and `size` bytes of
+ * `data`. When it returns, the message is handled and is not delivered again, unless the callback has called `lnr_nack`.
  */
 typedef void (*lnr_receive_cb)(const char* to, const char* from, const char* data, size_t size, lnr_uData udata);
 
 /**
- * Listens, publishes the client's topic and starts to send and to receive. TRUE at once when the client runs already.
- * @param receive_cb takes the messages; it may be NULL only after `lnr_set_receive_ex`
+ * Starts the client: listens, publishes its topic, and begins to send and to receive. Returns TRUE at once if the client runs
+ * already.
+ * @param receive_cb the callback for messages; may be NULL only after `lnr_set_receive_ex`
  *
- * A client of the same name that runs elsewhere on the same store is ended by this.
+ * A client with the same name that runs elsewhere on the same store is fenced and ends.
  */
 LINER_API BOOL lnr_run(lnr_hClient client, lnr_receive_cb receive_cb, lnr_uData udata);
 
 /**
- * Ends the callbacks, waits up to 5 s for peers to confirm what was sent, writes what they have not confirmed to the store,
- * and withdraws the client's addresses. TRUE also when the client does not run. `lnr_run` starts it again.
- * Waits for a callback that runs as long as that takes; see CALLBACKS above.
+ * Stops the client: ends the callbacks, waits up to 5 s for acks, writes unacked messages to the store, and withdraws the
+ * client's addresses. Returns TRUE also if the client does not run. `lnr_run` starts it again.
+ * Waits for a running callback without a time limit; see CALLBACKS above.
  */
 LINER_API BOOL lnr_stop(lnr_hClient client);
 
-/** Whether the client runs: from a successful `lnr_run` to `lnr_stop`, or until a newer process took its name. */
+/** Returns whether the client runs: from a successful `lnr_run` to `lnr_stop`, or until a newer process takes its name. */
 LINER_API BOOL lnr_is_running(lnr_hClient client);
 
 /**
- * Stops the client and frees it. The handle is no longer valid. A SQLite file is closed when this returns: if nobody else has it
- * open, "-wal" and "-shm" are gone, and all is in the file itself. Inside a callback, that follows.
+ * Stops the client and frees it. The handle is no longer valid. A SQLite file is closed when this returns: if no other process
+ * or client has it open, the "-wal" and "-shm" files are gone and the file itself is complete. If this is called inside a
+ * callback of the client, the file is closed after the callback has returned.
  */
 LINER_API BOOL lnr_delete_client(lnr_hClient client);
 
 /* ---- sending ---- */
 
 /**
- * Sends `size` bytes to one of the clients that serve a topic, in turn, those that are connected first.
- * @param at_least_once_delivery TRUE: kept until the receiver has handled it, over lost connections and restarts, as safe as
- *        `lnr_set_durability` says. FALSE: sent at most once; dropped when the receiver cannot be reached.
+ * Sends a message of `size` bytes to one of the clients that serve a topic, in turn; connected clients come first.
+ * @param at_least_once_delivery TRUE: the message is kept until the receiver has handled it, over lost connections and
+ *        restarts, as safely as `lnr_set_durability` says. FALSE: it is sent at most once, and dropped if the receiver cannot
+ *        be reached.
  *
- * Never waits for a receiver to handle anything. Over the limits of memory, at-least-once messages go to the store. Waits at
- * most 30 s for a store that does not answer.
+ * Never waits for a receiver to handle messages. At-least-once messages that exceed the memory limits go to the store. Waits at
+ * most 30 s for a store that does not respond.
  */
 LINER_API BOOL lnr_send_to(lnr_hClient client, const char* topic, const char* data, size_t size,
                            BOOL at_least_once_delivery);
 
-/** Sends to every client that serves the topic, once each. */
+/** Sends a message to every client that serves the topic, once to each. Otherwise as `lnr_send_to`. */
 LINER_API BOOL lnr_send_all(lnr_hClient client, const char* topic, const char* data, size_t size,
                             BOOL at_least_once_delivery);
 
-/** When an at-least-once message counts as sent. */
+/** Levels of durability: what has happened to an at-least-once message when a send returns TRUE. */
 enum {
-    /** It is in memory, and within 50 ms in the store, unless its receiver was faster. What a client does by default: the
-     *  fastest, safe from everything but the death of this process within these 50 ms. */
+    /** The message is in memory, and in the store within 50 ms unless it is acked first. The default, and the fastest level:
+     *  only the death of this process within these 50 ms can lose the message. */
     LNR_WRITE_BEHIND = 1,
-    /** It is committed to the store: safe from the death of any process. */
+    /** The message is committed to the store: it survives the death of any process. */
     LNR_COMMITTED = 2,
-    /** It is committed, and on the disk: safe from a loss of power. */
+    /** The message is committed and synced to disk: it survives a power loss. */
     LNR_SYNCED = 3
 };
 
-/** Sets the level for all that the client sends from now on. FALSE with LNR_ERR_INVALID_ARG when it is none of the three. */
+/** Sets the level of durability of later sends. Fails with LNR_ERR_INVALID_ARG for any other value. */
 LINER_API BOOL lnr_set_durability(lnr_hClient client, int level);
 
-/** The level in force; 0 for a handle that is none. */
+/** Returns the level of durability; 0 for an invalid handle. */
 LINER_API int lnr_durability(lnr_hClient client);
 
 /** A header of a message: a name and a value that travel with the data. */
 typedef struct lnr_header {
     /** 1 to 255 bytes. */
     const char* key;
-    /** `value_size` bytes, at most 65,535; need not end with NUL, and may be NULL when there are none. */
+    /** `value_size` bytes, at most 65,535. Need not end with NUL. May be NULL if `value_size` is 0. */
     const char* value;
     size_t value_size;
 } lnr_header;
 
-/** How `lnr_send_ex` sends. Zero in every field but the first is: to one client, at least once, as the client is set. */
+/** Options of `lnr_send_ex`. If every field but the first is zero: to one client, at least once, with the client's durability. */
 typedef struct lnr_send_options {
-    /** sizeof(lnr_send_options): later versions may have more fields. */
+    /** Set to sizeof(lnr_send_options). Later versions may have more fields. */
     size_t struct_size;
     /** All headers of a message have at most 64 KiB. */
     const lnr_header* headers;
     size_t header_count;
-    /** TRUE: to every client that serves the topic. */
+    /** TRUE sends to every client that serves the topic. */
     BOOL to_all;
-    /** TRUE: at most once. */
+    /** TRUE sends at most once. */
     BOOL at_most_once;
-    /** LNR_WRITE_BEHIND, LNR_COMMITTED, LNR_SYNCED, or 0 for what `lnr_set_durability` has set. */
+    /** LNR_WRITE_BEHIND, LNR_COMMITTED, LNR_SYNCED, or 0 for the level of `lnr_set_durability`. */
     int durability;
 } lnr_send_options;
 
-/** Sends with headers, or with a durability of its own. `options` may be NULL. */
+/** Sends a message with options: headers, mode and durability. `options` may be NULL. */
 LINER_API BOOL lnr_send_ex(lnr_hClient client, const char* topic, const char* data, size_t size,
                            const lnr_send_options* options);
 
 /* ---- receiving ---- */
 
-/** A message as `lnr_receive_ex_cb` gets it. */
+/** A delivery of a message to `lnr_receive_ex_cb`. */
 typedef struct lnr_delivery {
-    /** Size of this struct in the library; a field is there if it lies within. */
+    /** The size of this struct in the library. A field exists if it lies within this size. */
     size_t struct_size;
-    /** The topic it was sent to. */
+    /** The topic addressed. */
     const char* to;
-    /** The sender's own topic: where an answer goes. */
+    /** The sender's own topic: the address for a reply. */
     const char* from;
     /** The sender's unique name. */
     const char* sender;
     const char* data;
     size_t size;
-    /** In the order they were given; keys may repeat. Values end with NUL here. */
+    /** In the order of the sender. Keys may repeat. Values end with NUL. */
     const lnr_header* headers;
     size_t header_count;
-    /** (sender, from, to, incarnation, seq) names the message for good, over redelivery and restarts. `seq` counts from 1
-     *  within its lane; it is 0 for a message sent at most once, which has no name. */
+    /** (sender, from, to, incarnation, seq) is the message id: the same at each delivery, over restarts too. `seq` counts from 1
+     *  within its lane. It is 0 for a message sent at most once, which has no id. */
     uint64_t incarnation;
     uint64_t seq;
-    /** How often it was handed over, this time included. */
+    /** The number of this delivery, from 1. */
     uint32_t attempt;
-    /** It may have been handed over before, for example by a process that crashed. Set on all that was read from the sender's
-     *  store, also where it comes for the first time. */
+    /** Whether the message may have been delivered before, for example to a process that crashed. Every message read from the
+     *  sender's store carries the mark, even at its first delivery. */
     BOOL redelivered;
 } lnr_delivery;
 
@@ -272,111 +275,117 @@ typedef struct lnr_delivery {
 enum {
     /** The message is handled. */
     LNR_ACK = 0,
-    /** It is not: deliver it again later. After 10 failures it becomes a dead letter. Later messages on the same lane (from
-     *  the same sender, to the same topic) wait, others do not. */
+    /** The message is not handled and is delivered again later. After 10 failures it becomes a dead letter. Later messages on
+     *  the same lane (from the same sender, to the same topic) wait for it; others do not. */
     LNR_NACK = 1
 };
 
-/** Takes a message and answers LNR_ACK or LNR_NACK; any other value counts as LNR_NACK. */
+/** A callback for messages that returns LNR_ACK or LNR_NACK. Any other value counts as LNR_NACK. */
 typedef int (*lnr_receive_ex_cb)(const lnr_delivery* delivery, lnr_uData udata);
 
 /**
- * Sets the callback that takes messages in place of the one given to `lnr_run`, which may then be NULL; NULL removes it.
- * FALSE with LNR_ERR_ALREADY_RUNNING while the client runs.
+ * Sets a receive callback that replaces the one of `lnr_run`, which may then be NULL. NULL removes it.
+ * Fails with LNR_ERR_ALREADY_RUNNING while the client runs.
  */
 LINER_API BOOL lnr_set_receive_ex(lnr_hClient client, lnr_receive_ex_cb cb, lnr_uData udata);
 
 /**
- * Within a receive callback of this client, of either kind: the message is not handled, whatever the callback returns.
- * @param delay_ms how long to wait before it is delivered again, in milliseconds; below 0 for a wait that doubles from 0.1 s to
- *        5 s with every failure
- * @param reason kept with the dead letter the message may become; may be NULL
- * @return FALSE with LNR_ERR_INVALID_ARG anywhere else
+ * Nacks the message that the receive callback of this client has, whatever the callback returns. Works in both kinds of receive
+ * callback.
+ * @param delay_ms time until the message is delivered again, in milliseconds; a negative value is a backoff that doubles from
+ *        0.1 s to 5 s with every failure
+ * @param reason recorded if the message becomes a dead letter; may be NULL
+ * @return FALSE with LNR_ERR_INVALID_ARG if it is called anywhere else
  */
 LINER_API BOOL lnr_nack(lnr_hClient client, long long delay_ms, const char* reason);
 
 /* ---- topics ---- */
 
 /**
- * Serves one more topic: its messages come to the client's callback. Before `lnr_run` the topic is served from then on. The
- * subscription lasts until `lnr_unsubscribe`, also over `lnr_stop` and `lnr_run`. Repeating it is fine.
+ * Subscribes to a topic: its messages are delivered to the client's receive callback. Before `lnr_run`, the subscription takes
+ * effect when the client starts. It lasts until `lnr_unsubscribe`, over `lnr_stop` and `lnr_run`. Idempotent.
  */
 LINER_API BOOL lnr_subscribe(lnr_hClient client, const char* topic);
 
 /**
- * Serves a topic no more, whichever process of this name subscribed to it. What waits for this client stays with its senders
- * until it subscribes again.
+ * Unsubscribes from a topic, also if an earlier process with this name subscribed to it. Messages that wait for this client
+ * stay with their senders and are delivered when it subscribes again.
  */
 LINER_API BOOL lnr_unsubscribe(lnr_hClient client, const char* topic);
 
-/** Reads the addresses of a topic from the store, now. Not needed normally. FALSE with LNR_ERR_NO_ADDR when it has none. */
+/** Reads the addresses of a topic from the store now. Not needed normally. Fails with LNR_ERR_NO_ADDR if it has none. */
 LINER_API BOOL lnr_refresh_address_topic(lnr_hClient client, const char* topic);
 
 /* ---- administration ---- */
 
-/** Deletes what this client has sent and its receivers have not handled, and the routes it remembers. Not while it runs. */
+/** Deletes the messages of this client that are not acked, and its remembered routes. Fails with LNR_ERR_CLEAR_WHILE_RUNNING
+ *  while the client runs. */
 LINER_API BOOL lnr_clear_stored_messages(lnr_hClient client);
 
-/** Deletes all addresses of the client's own topic from the store, those of other clients too. Not while it runs. */
+/** Deletes all addresses of the client's own topic from the store, including those of other clients. Fails with
+ *  LNR_ERR_CLEAR_WHILE_RUNNING while the client runs. */
 LINER_API BOOL lnr_clear_addresses_of_topic(lnr_hClient client);
 
-/** One address of a topic. */
+/** A callback for one address of a topic. */
 typedef void (*lnr_addr_cb)(const char* addr, const char* unique_name, lnr_uData udata);
 
-/** Calls `cb` for each address that the store has for a topic. A topic without any is no error. */
+/** Calls `cb` for each address of a topic in the store. A topic without addresses is not an error. */
 LINER_API BOOL lnr_list_addresses(lnr_hClient client, const char* topic, lnr_addr_cb cb, lnr_uData udata);
 
-/** How many at-least-once messages of this client its receivers have not handled yet, in memory or stored; -1 on error. */
+/** Returns the number of at-least-once messages of this client that are not acked yet, in memory or stored; -1 on error. */
 LINER_API long long lnr_pending_count(lnr_hClient client);
 
-/** What waits for one receiver and topic. `addr` is "" when none is known. */
+/** A callback for the pending messages of one receiver and topic. `addr` is "" if no address is known. */
 typedef void (*lnr_pending_cb)(const char* addr, const char* topic, const char* unique_name, long long count,
                                lnr_uData udata);
 
-/** Calls `cb` for each receiver and topic that something waits for. */
+/** Calls `cb` for each receiver and topic with pending messages. */
 LINER_API BOOL lnr_pending_by_peer(lnr_hClient client, lnr_pending_cb cb, lnr_uData udata);
 
 /**
- * Sets the "host:port" that peers are told, where it differs from the one that is listened on. A host name is resolved by
- * those who connect; port 0 is replaced by the port that is listened on. NULL or "" takes it back. Not while the client runs.
+ * Sets the "host:port" to publish, if it differs from the address that the client listens on. Peers resolve a host name when
+ * they connect. Port 0 is replaced by the port that the client listens on. NULL or "" removes the setting. Fails with
+ * LNR_ERR_ALREADY_RUNNING while the client runs.
  */
 LINER_API BOOL lnr_set_advertise_addr(lnr_hClient client, const char* addr);
 
-/** What was set, or NULL. Valid until the client is deleted, as are the next two. */
+/** Returns the address set by `lnr_set_advertise_addr`, or NULL. This string and those of the next two functions are valid
+ *  until the client is deleted. */
 LINER_API const char* lnr_advertise_addr(lnr_hClient client);
 
-/** Where the client listens, or listened last; NULL before the first `lnr_run`. */
+/** Returns the address that the client listens on, or listened on last; NULL before the first `lnr_run`. */
 LINER_API const char* lnr_bound_listen_addr(lnr_hClient client);
 
-/** What peers are told; NULL while the client does not run. */
+/** Returns the published address; NULL while the client does not run. */
 LINER_API const char* lnr_published_addr(lnr_hClient client);
 
 /**
- * What the client counts and holds, as a JSON object: accepted, delivered, handled, acked, redelivered, nacked, dead_lettered,
- * dropped, duplicates, pending and more, and its links by peer. Counters run from `lnr_run`. NULL on error, with
- * LNR_ERR_NOT_RUNNING for a client that does not run. Valid until the calling thread calls this function again or ends.
+ * Returns the statistics of the client as a JSON object: accepted, delivered, handled, acked, redelivered, nacked,
+ * dead_lettered, dropped, duplicates, pending and more, and its links by peer. Counters start at `lnr_run`. Returns NULL on
+ * error; LNR_ERR_NOT_RUNNING if the client does not run. The string is valid until the calling thread calls this function
+ * again or ends.
  */
 LINER_API const char* lnr_stats_json(lnr_hClient client);
 
 /* ---- dead letters ---- */
 
-/** Where a message died. */
+/** The origin of a dead letter. */
 enum {
-    /** This client's callback failed it too often. */
+    /** This client received the message, and its callback failed too often. */
     LNR_DEAD_HANDLER = 1,
-    /** This client sent it, and its receiver refuses it for good: it is too large there. */
+    /** This client sent the message, and the receiver refuses it because it is too large. */
     LNR_DEAD_REFUSED = 2
 };
 
 /** A message that could not be handled. */
 typedef struct lnr_dead_letter {
-    /** Size of this struct in the library; a field is there if it lies within. */
+    /** The size of this struct in the library. A field exists if it lies within this size. */
     size_t struct_size;
-    /** Its number in the store, above 0. */
+    /** The id in the store, above 0. */
     long long id;
     /** LNR_DEAD_HANDLER or LNR_DEAD_REFUSED. */
     int origin;
-    /** How often it was handed over. */
+    /** The number of deliveries. */
     uint32_t attempts;
     /** As in `lnr_delivery`. */
     const char* to;
@@ -390,89 +399,96 @@ typedef struct lnr_dead_letter {
     size_t size;
     const lnr_header* headers;
     size_t header_count;
-    /** The last reason given. */
+    /** The reason of the last failure. */
     const char* reason;
-    /** When it died, in milliseconds since 1970. */
+    /** The time at which it became a dead letter, in milliseconds since 1970. */
     long long died_ms;
 } lnr_dead_letter;
 
+/** A callback for one dead letter. */
 typedef void (*lnr_dead_letter_cb)(const lnr_dead_letter* letter, lnr_uData udata);
 
 /** Calls `cb` for each dead letter of this client, oldest first. `topic` may be NULL for all topics. */
 LINER_API BOOL lnr_list_dead_letters(lnr_hClient client, const char* topic, lnr_dead_letter_cb cb, lnr_uData udata);
 
 /**
- * Tries dead letters again: those of its own callback are handed to it, those that a receiver refused are sent again. One that
- * succeeds is no dead letter any more.
- * @param topic only those addressed to it; NULL for all
- * @param id only this one; 0 for all
- * @param failed gets how many failed again and stay; may be NULL
- * @return how many succeeded, -1 on error, as for a client that does not run. Inside a callback it returns 0 at once, and the
- *         letters are tried afterwards.
+ * Replays dead letters: those that the client's callback failed are delivered to it again, those that a receiver refused are
+ * sent again. A dead letter that succeeds is deleted.
+ * @param topic only dead letters addressed to this topic; NULL for all
+ * @param id only the dead letter with this id; 0 for all
+ * @param failed set to the number of dead letters that failed again and remain; may be NULL
+ * @return the number that succeeded; -1 on error, for example if the client does not run. Inside a callback it returns 0 at
+ *         once, and the replay happens afterwards.
  */
 LINER_API long long lnr_replay_dead_letters(lnr_hClient client, const char* topic, long long id, long long* failed);
 
-/** Deletes dead letters, chosen as in `lnr_replay_dead_letters`. Answers how many, -1 on error. */
+/** Deletes dead letters, selected as in `lnr_replay_dead_letters`. Returns the number deleted, -1 on error. */
 LINER_API long long lnr_purge_dead_letters(lnr_hClient client, const char* topic, long long id);
 
 /* ---- events ---- */
 
 /** The kinds of events that `lnr_status_cb` reports. */
 enum {
-    /** A peer that serves `topic` has come up, or is connected again. Peer events come only for topics that this client has
-     *  sent to, subscribed to or refreshed. */
+    /** A peer that serves `topic` is up, or is connected again. Events about peers are reported only for topics that this
+     *  client has sent to, subscribed to or refreshed. */
     LNR_PEER_CONNECTED = 1,
-    /** It has gone. */
+    /** A peer that serves `topic` is gone. */
     LNR_PEER_DISCONNECTED = 2,
     /** A peer has subscribed to `topic`. */
     LNR_PEER_SUBSCRIBED = 3,
-    /** A peer has unsubscribed from it. */
+    /** A peer has unsubscribed from `topic`. */
     LNR_PEER_UNSUBSCRIBED = 4,
-    /** A connection that this client sends on is lost, or could not be made; it is tried again. */
+    /** The connection to a receiver is lost, or could not be made. The client tries again. */
     LNR_SENDER_ROUTE_LOST = 5,
-    /** The store failed; what must be written is tried again. */
+    /** The store failed. Necessary writes are retried. */
     LNR_SENDER_STORE_ERROR = 6,
-    /** A message was accepted, and will not be delivered: it became a dead letter. */
+    /** An accepted message will not be delivered: it became a dead letter. */
     LNR_SENDER_SEND_ERROR = 7,
-    /** The store failed while something was received. */
+    /** The store failed while a message was received. */
     LNR_LISTENER_STORE_ERROR = 8,
     /** A send to `topic` found a queue full. */
     LNR_SENDER_BUSY = 9
 };
 
-/** `topic` and `peer` (a unique name) are "" where they say nothing. */
+/** A callback for events. `topic` and `peer` (a unique name) are "" if they do not apply. */
 typedef void (*lnr_status_cb)(int kind, const char* topic, const char* peer, const char* message, lnr_uData udata);
 
 /**
- * Sets the callback for events, at any time; NULL removes it. It runs on the client's callback thread. When this returns, the
- * callback before it does not run any more, unless this was called inside it. Of events that come faster than they are taken,
- * the newest are left out.
+ * Sets the callback for events, or removes it if `cb` is NULL. May be called at any time. The callback runs on the client's
+ * callback thread. The previous callback does not run after this returns, unless this is called inside a callback. If events
+ * come faster than the callback handles them, the newest are discarded.
  */
 LINER_API BOOL lnr_set_status_cb(lnr_hClient client, lnr_status_cb cb, lnr_uData udata);
 
+/** A callback for log lines. */
 typedef void (*lnr_log_cb)(const char* message, lnr_uData udata);
 
 /**
- * Sets who gets the lines that otherwise go to stderr: what failed, and warnings; NULL restores stderr. One for the whole
- * process. It is called on the thread of the call that failed or on one of the library's own, on several at a time too.
- * When this returns, the callback before it does not run any more, unless this was called inside one.
+ * Sets the callback for log lines (failures and warnings) of the whole process. NULL restores the default, stderr. It is called
+ * on the thread of the call that failed or on a thread of the library, and may be called on several threads at the same time.
+ * The previous callback does not run after this returns, unless this is called inside a callback.
  */
 LINER_API BOOL lnr_set_log_cb(lnr_log_cb cb, lnr_uData udata);
 
 /* ---- limits of the process ---- */
 
-/** Largest message sent or taken, data and headers, in bytes; default 1 GiB. Lowering it holds for sends at once, all else from
- *  the next `lnr_run` of a client. FALSE for 0. */
+/** Sets the maximum size of a message, data and headers, in bytes; default 1 GiB. Sends observe a new value at once; everything
+ *  else observes it from the next `lnr_run` of a client. Returns FALSE for 0. */
 LINER_API BOOL lnr_set_max_message_size(size_t bytes);
+/** Returns the maximum size of a message, in bytes. */
 LINER_API size_t lnr_get_max_message_size(void);
 
-/** Larger messages are compressed on the way, in bytes; default 1 MiB. Read by `lnr_run`. FALSE for 0. */
+/** Sets the size in bytes above which messages are compressed in transit; default 1 MiB. Read by `lnr_run`. Returns FALSE for
+ *  0. */
 LINER_API BOOL lnr_set_compress_threshold(size_t bytes);
+/** Returns the size above which messages are compressed, in bytes. */
 LINER_API size_t lnr_get_compress_threshold(void);
 
-/** Messages per receiver that memory holds; above, sends fail with LNR_ERR_BUSY. 0, the default, is no such limit: then sends
- *  that find memory full (64 MiB or 65,536 messages a receiver) wait for the store to take some of it. Read by `lnr_run`. */
+/** Sets how many messages per receiver are held in memory; further sends fail with LNR_ERR_BUSY. The default, 0, is no such
+ *  limit: sends that find memory full (64 MiB or 65,536 messages per receiver) then wait until the store has taken some of it.
+ *  Read by `lnr_run`. */
 LINER_API BOOL lnr_set_max_send_queue(size_t messages);
+/** Returns how many messages per receiver are held in memory; 0 for no limit. */
 LINER_API size_t lnr_get_max_send_queue(void);
 
 #ifdef __cplusplus

@@ -1,7 +1,7 @@
-//! Looking into a client and administering it. Most of it needs the store only, and works whether or not the client runs.
+//! Inspects and administers a client. Most operations need only the store and work whether or not the client runs.
 
 use crate::callback_thread::current_client;
-use crate::client_state::Core;
+use crate::client_state::ClientState;
 use crate::error::{ErrorCode, Failure};
 use crate::wait::{ask, wait, wait_for};
 use liner::Epoch;
@@ -13,48 +13,49 @@ use liner::{
 use serde_json::json;
 use std::sync::atomic::Ordering;
 
-/// Dead letters read at a time.
+/// The number of dead letters read at a time.
 const PAGE: usize = 256;
 
-/// What waits for one receiver and topic.
+/// The pending messages of one receiver and topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Pending {
+pub(crate) struct PendingRow {
     pub(crate) addr: String,
     pub(crate) lane: LaneId,
     pub(crate) messages: u64,
 }
 
-/// Leave to write without having started: it outlasts every start, and takes the name from nobody.
-pub(crate) fn leave(node: &NodeId) -> Fence {
+/// Returns a fence to write with while the client does not run. Its epoch is above every epoch in use, and is not registered,
+/// so it fences no other process.
+pub(crate) fn unstarted_fence(node: &NodeId) -> Fence {
     Fence { node: node.clone(), epoch: Epoch::new(i64::MAX.cast_unsigned()) }
 }
 
-impl Core {
-    /// The same for this client, unless it lost its name to another process.
+impl ClientState {
+    /// Returns such a fence for this client. Fails if the client runs or was fenced.
     pub(crate) fn fence(&self) -> Result<Fence, Failure> {
         match *self.look() {
             Some(_) => Err(Failure::not_running()),
-            None => Ok(leave(&self.node)),
+            None => Ok(unstarted_fence(&self.node)),
         }
     }
 
-    /// The addresses of a topic as the store has them, with who listens there.
+    /// Returns the addresses of a topic in the store, each with the name of its node.
     pub(crate) fn addresses(&self, topic: &str) -> Result<Vec<(String, String)>, Failure> {
         let entry = wait(self.store.topic(&Topic::new(topic)?))?;
         let rows = entry.routes.iter().flat_map(|r| r.addrs.iter().map(|addr| (addr.clone(), r.node.to_string())));
         Ok(rows.collect())
     }
 
-    /// What waits, by receiver and topic.
-    pub(crate) fn pending(&self) -> Result<Vec<Pending>, Failure> {
-        let mut rows: Vec<Pending> = match self.running() {
+    /// Returns the pending messages by receiver and topic.
+    pub(crate) fn pending(&self) -> Result<Vec<PendingRow>, Failure> {
+        let mut rows: Vec<PendingRow> = match self.running() {
             Ok(running) => {
                 let lanes = ask(&running.system, PendingByLane)?.into_iter();
-                lanes.map(|p| Pending { addr: p.addr, lane: p.lane, messages: p.amount.messages }).collect()
+                lanes.map(|p| PendingRow { addr: p.addr, lane: p.lane, messages: p.amount.messages }).collect()
             }
             Err(_) => {
                 let lanes = wait(self.store.pending(&self.node))?.into_iter();
-                lanes.map(|p| Pending { addr: String::new(), lane: p.lane, messages: p.amount.messages }).collect()
+                lanes.map(|p| PendingRow { addr: String::new(), lane: p.lane, messages: p.amount.messages }).collect()
             }
         };
         for row in rows.iter_mut().filter(|row| row.addr.is_empty()) {
@@ -65,7 +66,7 @@ impl Core {
         Ok(rows)
     }
 
-    /// Deletes what this client has queued, and its lanes.
+    /// Deletes the client's lanes and the messages queued on them.
     pub(crate) fn clear_stored_messages(&self) -> Result<(), Failure> {
         self.while_idle(ErrorCode::ClearWhileRunning, || {
             let fence = self.fence()?;
@@ -85,7 +86,7 @@ impl Core {
 
     // ---- dead letters ----
 
-    /// All dead letters of a topic, or of all.
+    /// Returns all dead letters, or those of one topic.
     pub(crate) fn dead_letters(&self, topic: Option<&str>) -> Result<Vec<(DeadLetterId, DeadLetter)>, Failure> {
         let filter = filter(topic, 0)?;
         let mut letters = Vec::new();
@@ -99,14 +100,14 @@ impl Core {
         }
     }
 
-    /// Tries dead letters again. Within a callback, which may be what they need, it does not wait for the outcome.
+    /// Replays dead letters. Inside a callback it does not wait for the outcome, since the replay may need that callback.
     pub(crate) fn replay(&self, topic: Option<&str>, id: i64) -> Result<Replayed, Failure> {
         let running = self.running()?;
         let replay = running.system.send(ReplayDeadLetters::new(filter(topic, id)?));
         if current_client().is_some() {
             return Ok(Replayed::default());
         }
-        // Handlers take as long as they like.
+        // Without a deadline: a callback may take any time.
         let replayed = wait_for(replay, None).and_then(Result::ok).ok_or_else(Failure::not_running)?;
         Ok(replayed?)
     }
@@ -122,7 +123,7 @@ impl Core {
 
     // ---- statistics ----
 
-    /// What the running client counts and holds.
+    /// Returns the statistics of the running client as JSON.
     pub(crate) fn stats(&self) -> Result<String, Failure> {
         let running = self.running()?;
         let stats = ask(&running.system, Stats)?;

@@ -1,5 +1,5 @@
-//! Texts that a program in C reads after the call that gave them: copies for the thread that called, which nothing that
-//! another thread does, not even deleting the client, takes away.
+//! Strings that C programs read after the call that returned them. Each is a copy for the calling thread, so no other thread
+//! can invalidate it, not even by deleting the client.
 
 use crate::error::Failure;
 use std::cell::RefCell;
@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::ffi::{CStr, CString, c_char};
 use std::thread::LocalKey;
 
-/// Texts of one kind that a thread may be reading at the same time: those of several clients in one line, say.
+/// How many strings of one kind a thread keeps: a program may print those of several clients in one line.
 const KEPT: usize = 16;
 
 type Ring = RefCell<VecDeque<CString>>;
@@ -15,11 +15,11 @@ type Ring = RefCell<VecDeque<CString>>;
 thread_local! {
     static ERRORS: Ring = RefCell::default();
     static REPORTS: Ring = RefCell::default();
-    /// Why the last client could not be created here.
+    /// Why this thread's last attempt to create a client failed.
     static NO_CLIENT: RefCell<Option<Failure>> = const { RefCell::new(None) };
 }
 
-/// As C reads it. A NUL within ends a text there, so it is left out.
+/// Converts to a C string. NULs inside the text are removed, since they would end the string.
 pub(crate) fn c_string(text: &str) -> CString {
     CString::new(text).unwrap_or_else(|_| CString::new(text.replace('\0', "")).unwrap_or_default())
 }
@@ -39,27 +39,27 @@ fn keep(ring: &'static LocalKey<Ring>, text: &str) -> *const c_char {
         ring.push_back(text);
         pointer
     });
-    // A thread that is ending keeps nothing any more.
+    // A thread that is ending cannot keep a string.
     kept.unwrap_or(nothing.as_ptr())
 }
 
-/// The text of a failure.
+/// Keeps an error message and returns it as a C string.
 pub(crate) fn error(text: &str) -> *const c_char {
     keep(&ERRORS, text)
 }
 
-/// A report.
+/// Keeps a report and returns it as a C string.
 pub(crate) fn report(text: &str) -> *const c_char {
     keep(&REPORTS, text)
 }
 
-/// Notes how the creation of a client ended on this thread.
+/// Records why this thread's last attempt to create a client failed, or that it succeeded.
 pub(crate) fn set_creation(failure: Option<Failure>) {
-    // A thread that is ending asks for it no more.
+    // A thread that is ending does not ask for it.
     let _ = NO_CLIENT.try_with(|last| *last.borrow_mut() = failure);
 }
 
-/// Why the last client could not be created on this thread, if it could not.
+/// Returns why this thread's last attempt to create a client failed; `None` if it succeeded.
 pub(crate) fn creation() -> Option<Failure> {
     NO_CLIENT.try_with(|last| last.borrow().clone()).unwrap_or_default()
 }

@@ -4,7 +4,7 @@
 //! call that has begun ends, so after [`CallbackQueue::close`] a caller can wait until no callback runs.
 
 use crate::callback_thread::enter;
-use crate::callbacks::{Callbacks, Event, Receive};
+use crate::callbacks::{Callbacks, ReceiveHandler, StatusEvent};
 use liner::{BatchNack, BatchReply, Delivery};
 use parking_lot::{Condvar, Mutex};
 use std::collections::VecDeque;
@@ -12,11 +12,11 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// Events that wait for the status callback. More are left out.
+/// Events that wait for the status callback. Further events are discarded.
 const QUEUED_EVENTS: usize = 1024;
 
-/// After so long the handled part of a batch is answered and the rest taken again, so that acks do not wait for a whole batch
-/// of slow callbacks.
+/// The time after which the handled part of a batch is acked and the rest is given back, so that acks do not wait for a whole
+/// batch of slow callbacks.
 const SLICE: Duration = Duration::from_millis(5);
 
 struct Batch {
@@ -25,18 +25,18 @@ struct Batch {
 }
 
 #[derive(Default)]
-struct State {
+struct QueueState {
     batches: VecDeque<Batch>,
-    events: VecDeque<Event>,
+    events: VecDeque<StatusEvent>,
     closed: bool,
     /// A callback runs.
     busy: bool,
 }
 
-/// See the [module](self).
+/// The callback queue of a running client. See the [module](self).
 #[derive(Default)]
 pub(crate) struct CallbackQueue {
-    state: Mutex<State>,
+    state: Mutex<QueueState>,
     work: Condvar,
     idle: Condvar,
 }
@@ -55,7 +55,7 @@ impl CallbackQueue {
     }
 
     /// Queues an event for the status callback.
-    pub(crate) fn tell(&self, event: Event) {
+    pub(crate) fn tell(&self, event: StatusEvent) {
         let mut state = self.state.lock();
         if !state.closed && state.events.len() < QUEUED_EVENTS {
             state.events.push_back(event);
@@ -83,7 +83,7 @@ impl CallbackQueue {
         self: &Arc<Self>,
         client: u64,
         callbacks: Arc<Callbacks>,
-        mut receive: Box<Receive>,
+        mut receive: Box<ReceiveHandler>,
     ) -> std::io::Result<JoinHandle<()>> {
         let queue = self.clone();
         std::thread::Builder::new().name("liner-callbacks".to_owned()).spawn(move || {
@@ -92,7 +92,7 @@ impl CallbackQueue {
         })
     }
 
-    fn serve(&self, callbacks: &Callbacks, receive: &mut Receive) {
+    fn serve(&self, callbacks: &Callbacks, receive: &mut ReceiveHandler) {
         let mut state = self.state.lock();
         while !state.closed {
             if let Some(event) = state.events.pop_front() {
@@ -112,7 +112,7 @@ impl CallbackQueue {
         left.into_iter().for_each(|batch| batch.reply.give_back(0));
     }
 
-    fn call_for(&self, callbacks: &Callbacks, receive: &mut Receive, Batch { deliveries, reply }: Batch) {
+    fn call_for(&self, callbacks: &Callbacks, receive: &mut ReceiveHandler, Batch { deliveries, reply }: Batch) {
         let since = Instant::now();
         for (at, delivery) in deliveries.iter().enumerate() {
             if at > 0 && since.elapsed() > SLICE {

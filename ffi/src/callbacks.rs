@@ -1,4 +1,4 @@
-//! The callbacks of one client: who takes its messages and its events.
+//! The callbacks of one client, for messages and for events.
 
 use crate::callback_thread::current_client;
 use liner::{Delivery, Nack};
@@ -6,15 +6,15 @@ use parking_lot::{Condvar, Mutex};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Takes a message.
-pub(crate) type Receive = dyn FnMut(&Delivery) -> Result<(), Nack> + Send;
+/// A callback for messages.
+pub(crate) type ReceiveHandler = dyn FnMut(&Delivery) -> Result<(), Nack> + Send;
 
-/// Takes an event.
-pub(crate) type Status = dyn FnMut(&Event) + Send;
+/// A callback for events.
+pub(crate) type StatusHandler = dyn FnMut(&StatusEvent) + Send;
 
 /// An event for the status callback.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Event {
+pub(crate) struct StatusEvent {
     pub(crate) kind: i32,
     pub(crate) topic: String,
     pub(crate) peer: String,
@@ -23,27 +23,27 @@ pub(crate) struct Event {
 
 #[derive(Default)]
 struct StatusSlot {
-    callback: Option<Box<Status>>,
-    /// Counts what was set.
+    callback: Option<Box<StatusHandler>>,
+    /// The number of times a callback was set.
     generation: u64,
     running: bool,
 }
 
-/// See the [module](self).
+/// The callbacks of one client.
 #[derive(Default)]
 pub(crate) struct Callbacks {
     status: Mutex<StatusSlot>,
     idle: Condvar,
     has_status: AtomicBool,
-    /// A message is with the receive callback.
+    /// Whether the receive callback runs.
     receiving: AtomicBool,
-    /// That message was said not to be handled.
+    /// The nack of the message that the receive callback has.
     nack: Mutex<Option<Nack>>,
 }
 
 impl Callbacks {
-    /// Hands a message over. One that the callback panics on is not handled.
-    pub(crate) fn receive(&self, receive: &mut Receive, delivery: &Delivery) -> Result<(), Nack> {
+    /// Calls the receive callback. A panic is a nack.
+    pub(crate) fn receive(&self, receive: &mut ReceiveHandler, delivery: &Delivery) -> Result<(), Nack> {
         self.receiving.store(true, Ordering::Relaxed);
         let result = catch_unwind(AssertUnwindSafe(|| receive(delivery)));
         self.receiving.store(false, Ordering::Relaxed);
@@ -55,8 +55,8 @@ impl Callbacks {
         }
     }
 
-    /// Within the receive callback of `client`, whose callbacks these are: its message is not handled. Answers `false`
-    /// anywhere else.
+    /// Nacks the message that the receive callback of `client` has. Returns `false` if the current thread is not inside that
+    /// callback.
     pub(crate) fn nack(&self, client: u64, nack: Nack) -> bool {
         let inside = current_client() == Some(client) && self.receiving.load(Ordering::Relaxed);
         if inside {
@@ -65,13 +65,13 @@ impl Callbacks {
         inside
     }
 
-    /// Whether somebody takes events.
+    /// Returns whether there is a status callback.
     pub(crate) fn has_status(&self) -> bool {
         self.has_status.load(Ordering::Acquire)
     }
 
-    /// Hands an event over.
-    pub(crate) fn tell(&self, event: &Event) {
+    /// Calls the status callback, if there is one.
+    pub(crate) fn tell(&self, event: &StatusEvent) {
         let (mut callback, generation) = {
             let mut slot = self.status.lock();
             let Some(callback) = slot.callback.take() else { return };
@@ -86,12 +86,13 @@ impl Callbacks {
         let replaced = if slot.generation == generation { slot.callback.replace(callback) } else { Some(callback) };
         drop(slot);
         self.idle.notify_all();
-        // Dropped where no lock is held: what it has captured may do anything.
+        // Dropped without the lock: captured values may call anything when they are dropped.
         drop(replaced);
     }
 
-    /// Sets who takes events, or nobody. Then the callback before does not run any more, unless this is called inside one.
-    pub(crate) fn set_status(&self, callback: Option<Box<Status>>) {
+    /// Sets the status callback, or removes it. The previous callback does not run after this returns, unless this is called
+    /// inside a callback.
+    pub(crate) fn set_status(&self, callback: Option<Box<StatusHandler>>) {
         let inside = current_client().is_some();
         let mut slot = self.status.lock();
         self.has_status.store(callback.is_some(), Ordering::Release);
@@ -109,8 +110,8 @@ impl Callbacks {
 mod tests {
     use super::*;
 
-    fn event() -> Event {
-        Event { kind: 1, topic: "t".to_owned(), peer: "p".to_owned(), message: String::new() }
+    fn event() -> StatusEvent {
+        StatusEvent { kind: 1, topic: "t".to_owned(), peer: "p".to_owned(), message: String::new() }
     }
 
     #[test]

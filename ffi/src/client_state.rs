@@ -1,9 +1,9 @@
-//! A client: who it is, its store, and whether it runs. What the C interface and the Rust interface share.
+//! The state of a client: its identity, its store, and whether it runs. The C and the Rust interface share it.
 
-use crate::callbacks::{Callbacks, Receive, Status};
+use crate::callbacks::{Callbacks, ReceiveHandler, StatusHandler};
 use crate::deadlock::permit_to_wait_for;
 use crate::error::{ErrorCode, Failure};
-use crate::running_client::{Related, Running, StartRequest};
+use crate::running_client::{RelatedTopics, RunningClient, StartRequest};
 use crate::wait::{STORE_PATIENCE, ask, wait_for};
 use arc_swap::{ArcSwapOption, Guard};
 use liner::stores::SharedStore;
@@ -13,62 +13,63 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 
-/// Whether a client runs.
+/// The phase of a client.
 enum Phase {
     Idle,
     /// A thread is starting it.
     Starting,
-    Running(Arc<Running>),
+    Running(Arc<RunningClient>),
     /// A thread is stopping it.
     Stopping,
 }
 
-/// See the [module](self).
-pub(crate) struct Core {
-    /// Tells the clients of this process apart.
+/// The state of a client. See the [module](self).
+pub(crate) struct ClientState {
+    /// Identifies the client within this process.
     pub(crate) id: u64,
     pub(crate) node: NodeId,
     pub(crate) topic: Topic,
     pub(crate) store: SharedStore,
     pub(crate) callbacks: Arc<Callbacks>,
-    /// Topics that were subscribed to: they are served whenever the client runs. Locked while the served topics change.
+    /// The subscriptions, which last over stops and starts. The lock is held while a subscription changes.
     pub(crate) subscriptions: Mutex<BTreeSet<Topic>>,
-    pub(crate) related: Related,
+    pub(crate) related: RelatedTopics,
     listen: String,
     advertise: Mutex<Option<String>>,
-    /// Where it listens, or listened last.
+    /// The address the client listens on, or listened on last.
     bound: Mutex<Option<String>>,
     phase: Mutex<Phase>,
     phase_changed: Condvar,
-    /// What the phase says, to be read without a lock.
-    running: ArcSwapOption<Running>,
+    /// The same as in `phase`, readable without the lock.
+    running: ArcSwapOption<RunningClient>,
     durability: AtomicU8,
-    /// It does not run again: its store is closed when it has stopped.
+    /// Whether the client was deleted. Its store is closed once it has stopped.
     deleted: AtomicBool,
 }
 
-/// Numbers of clients are as wide as a pointer, so that they serve as handles, and far from what a program has by mistake.
+/// The next number. Numbers are as wide as a pointer, because they serve as handles, and start high, so that a small integer
+/// or an offset from NULL is never a handle by mistake.
 static NEXT_ID: AtomicUsize = AtomicUsize::new((usize::MAX / 3) & !0xffff);
 
-/// The C interface's numbers of the levels.
+/// The levels of durability and their numbers in the C interface.
 const LEVELS: [(u8, Durability); 3] =
     [(1, Durability::WriteBehind), (2, Durability::Committed), (3, Durability::Synced)];
 
-/// The level with this number.
+/// Returns the level with this number.
 pub(crate) fn level(number: i32) -> Option<Durability> {
     LEVELS.iter().find(|(of, _)| i32::from(*of) == number).map(|(_, durability)| *durability)
 }
 
-impl Core {
+impl ClientState {
     pub(crate) fn new(node: NodeId, topic: Topic, listen: &str, store: SharedStore) -> Self {
-        Core {
+        ClientState {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed) as u64,
             node,
             topic,
             store,
             callbacks: Arc::default(),
             subscriptions: Mutex::default(),
-            related: Related::default(),
+            related: RelatedTopics::default(),
             listen: listen.to_owned(),
             advertise: Mutex::default(),
             bound: Mutex::default(),
@@ -82,13 +83,13 @@ impl Core {
 
     // ---- running ----
 
-    /// The running client, for a call that needs one.
-    pub(crate) fn running(&self) -> Result<Arc<Running>, Failure> {
+    /// Returns the running client, or an error if the client does not run.
+    pub(crate) fn running(&self) -> Result<Arc<RunningClient>, Failure> {
         Guard::into_inner(self.look()).filter(|running| !running.is_fenced()).ok_or_else(Failure::not_running)
     }
 
-    /// The same without counting a reference, for the way of a message.
-    pub(crate) fn look(&self) -> Guard<Option<Arc<Running>>> {
+    /// Returns the running client without counting a reference, for sends.
+    pub(crate) fn look(&self) -> Guard<Option<Arc<RunningClient>>> {
         self.running.load()
     }
 
@@ -101,10 +102,10 @@ impl Core {
         self.phase_changed.notify_all();
     }
 
-    /// Runs the client, unless it does. `receive` gives the callback for its messages.
+    /// Starts the client, unless it runs already. `receive` creates the receive callback.
     pub(crate) fn run(
         self: &Arc<Self>,
-        receive: impl FnOnce() -> Result<Box<Receive>, Failure>,
+        receive: impl FnOnce() -> Result<Box<ReceiveHandler>, Failure>,
     ) -> Result<(), Failure> {
         let mut phase = self.phase.lock();
         loop {
@@ -118,8 +119,7 @@ impl Core {
                 }
                 Phase::Starting => self.phase_changed.wait(&mut phase),
                 Phase::Stopping => {
-                    let busy =
-                        || Failure::new(ErrorCode::Busy, "the client is being stopped, and waits for this callback");
+                    let busy = || Failure::new(ErrorCode::Busy, "the client is stopping and waits for this callback");
                     let _permit = permit_to_wait_for(self.id).ok_or_else(busy)?;
                     self.phase_changed.wait(&mut phase);
                 }
@@ -129,11 +129,11 @@ impl Core {
         *phase = Phase::Starting;
         drop(phase);
         let request = self.start_request();
-        let running = Running::start(&request).inspect_err(|_| self.set_phase(Phase::Idle))?;
-        *self.bound.lock() = Some(running.whereabouts.bound.to_string());
+        let running = RunningClient::start(&request).inspect_err(|_| self.set_phase(Phase::Idle))?;
+        *self.bound.lock() = Some(running.addresses.bound.to_string());
         self.running.store(Some(running.clone()));
         self.set_phase(Phase::Running(running.clone()));
-        // Only now, so that the first callback finds its client running.
+        // Callbacks start last, so that the first one finds the client running.
         let begun =
             self.serve(&running).and_then(|()| self.watch_related()).and_then(|()| running.begin(&request, receive));
         begun.inspect_err(|_| self.stop())
@@ -153,19 +153,19 @@ impl Core {
     }
 
     /// Sets the status callback, or removes it.
-    pub(crate) fn set_status(&self, callback: Option<Box<Status>>) -> Result<(), Failure> {
+    pub(crate) fn set_status(&self, callback: Option<Box<StatusHandler>>) -> Result<(), Failure> {
         self.callbacks.set_status(callback);
         self.watch_related()
     }
 
-    /// Has changes of the topics this client has to do with reported, if somebody wants to know. Those it sends to are
-    /// reported anyway; a client that only receives would otherwise not look at the catalogue.
+    /// Watches the related topics, if there is a status callback. Topics that the client sends to are watched anyway; a client
+    /// that only receives would otherwise not read the catalogue.
     fn watch_related(&self) -> Result<(), Failure> {
         let related = self.related.lock().clone();
         related.iter().try_for_each(|topic| self.watch(topic))
     }
 
-    /// The same for one topic.
+    /// Watches a topic, if there is a status callback.
     pub(crate) fn watch(&self, topic: &Topic) -> Result<(), Failure> {
         match self.running() {
             Ok(running) if self.callbacks.has_status() => ask(&running.system, WatchTopic::new(topic)),
@@ -173,14 +173,14 @@ impl Core {
         }
     }
 
-    /// Serves what was subscribed to.
-    fn serve(&self, running: &Running) -> Result<(), Failure> {
-        // Kept, so that nobody subscribes or unsubscribes meanwhile.
+    /// Subscribes the running client to the topics of the client.
+    fn serve(&self, running: &RunningClient) -> Result<(), Failure> {
+        // The lock is held, so that no subscription changes meanwhile.
         let subscriptions = self.subscriptions.lock();
         subscriptions.iter().try_for_each(|topic| running.subscribe(topic))
     }
 
-    /// Stops the client, if it runs. Waits for its callback, unless that one waits for this one.
+    /// Stops the client, if it runs. Waits for its callback, unless that callback waits for the current thread.
     pub(crate) fn stop(self: &Arc<Self>) {
         let mut phase = self.phase.lock();
         let running = loop {
@@ -210,7 +210,7 @@ impl Core {
         }
     }
 
-    fn end(&self, running: &Running) {
+    fn end(&self, running: &RunningClient) {
         running.end();
         self.set_phase(Phase::Idle);
         if self.deleted.load(Ordering::SeqCst) {
@@ -218,11 +218,11 @@ impl Core {
         }
     }
 
-    /// Stops the client for good and closes its store. Waits as [`Core::stop`] does.
+    /// Stops the client for good and closes its store. Waits as [`ClientState::stop`] does.
     pub(crate) fn delete(self: &Arc<Self>) {
         self.deleted.store(true, Ordering::SeqCst);
         self.stop();
-        // Where this is called in a callback, the thread that stops the client closes the store.
+        // Inside a callback the client is not idle yet: the thread that stops it then closes the store.
         let idle = matches!(*self.phase.lock(), Phase::Idle);
         if idle {
             self.close();
@@ -235,7 +235,7 @@ impl Core {
         }
     }
 
-    /// Does something that a running client must not do meanwhile, if it does not run.
+    /// Runs `what` while the client cannot start. Fails with `code` if the client runs.
     pub(crate) fn while_idle<T>(
         &self,
         code: ErrorCode,
@@ -248,7 +248,7 @@ impl Core {
                 Phase::Running(_) => return Err(Failure::new(code, "the client is running")),
                 Phase::Starting => self.phase_changed.wait(&mut phase),
                 Phase::Stopping => {
-                    let running = || Failure::new(code, "the client is being stopped, and waits for this callback");
+                    let running = || Failure::new(code, "the client is stopping and waits for this callback");
                     let _permit = permit_to_wait_for(self.id).ok_or_else(running)?;
                     self.phase_changed.wait(&mut phase);
                 }
@@ -259,7 +259,7 @@ impl Core {
 
     // ---- settings and addresses ----
 
-    /// What it is to listen on. `localhost` is IPv4, as peers and operators expect of it.
+    /// Returns the address to listen on. `localhost` is the IPv4 address, as peers and operators expect.
     pub(crate) fn listen(&self) -> String {
         match self.listen.rsplit_once(':') {
             Some((host, port)) if host.eq_ignore_ascii_case("localhost") => format!("127.0.0.1:{port}"),
@@ -267,7 +267,7 @@ impl Core {
         }
     }
 
-    /// Sets what peers are told; `None` takes it back.
+    /// Sets the address to publish; `None` removes it.
     pub(crate) fn set_advertise(&self, addr: Option<&str>) -> Result<(), Failure> {
         self.while_idle(ErrorCode::AlreadyRunning, || {
             let invalid = || Failure::argument("the address is not host:port");
@@ -291,7 +291,7 @@ impl Core {
     }
 
     pub(crate) fn published(&self) -> Option<String> {
-        self.running().ok().map(|running| running.whereabouts.published.clone())
+        self.running().ok().map(|running| running.addresses.published.clone())
     }
 
     pub(crate) fn set_durability(&self, number: i32) -> Result<(), Failure> {
@@ -303,7 +303,7 @@ impl Core {
         Ok(())
     }
 
-    /// The number of the level in force.
+    /// Returns the number of the current level of durability.
     pub(crate) fn durability(&self) -> i32 {
         self.durability.load(Ordering::Relaxed).into()
     }

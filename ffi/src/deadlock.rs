@@ -1,12 +1,12 @@
-//! Who waits for whose callback to end, so that callbacks never wait for each other.
+//! Deadlock prevention: records which callback waits for which, so that callbacks never wait for each other.
 
 use crate::callback_thread::current_client;
 use parking_lot::Mutex;
 
-/// A client whose callback waits, and the client it waits for.
+/// Pairs of a client whose callback waits and the client it waits for.
 static WAITS: Mutex<Vec<(u64, u64)>> = Mutex::new(Vec::new());
 
-/// Leave to wait, for as long as it is kept.
+/// A permit to wait. The wait is recorded until the permit is dropped.
 #[must_use]
 pub(crate) struct WaitPermit(Option<u64>);
 
@@ -18,8 +18,10 @@ impl Drop for WaitPermit {
     }
 }
 
-/// Asks for leave to wait until the callback of `client` has ended. `None`: the current thread is in that callback, or in one
-/// that it waits for, directly or through others.
+/// Returns a permit to wait until the callback of `client` has ended.
+///
+/// Returns `None` if the wait would be a deadlock: the current thread is in that callback, or in one that it waits for,
+/// directly or through others.
 pub(crate) fn permit_to_wait_for(client: u64) -> Option<WaitPermit> {
     let Some(me) = current_client() else { return Some(WaitPermit(None)) };
     let mut waits = WAITS.lock();

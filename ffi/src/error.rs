@@ -1,47 +1,47 @@
-//! The error codes of the C interface, and how the library's errors become one.
+//! The error codes of the C interface, and conversions from the library's errors.
 
 use liner::{AdminError, ConfigError, NameError, OpenError, SendError, SpawnError, StoreError, SubscribeError};
 use std::fmt;
 
-/// Why a call failed. The numbers are those of `liner.h`.
+/// The reason why a call failed. The numbers are those of `liner.h`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[repr(i32)]
 pub enum ErrorCode {
-    /// It did not.
+    /// The call succeeded.
     #[default]
     Ok = 0,
     /// The client does not run.
     NotRunning = 1,
-    /// It can be set only while the client does not run.
+    /// The setting cannot be changed while the client runs.
     AlreadyRunning = 2,
     /// The topic is the client's own.
     SelfTopic = 3,
-    /// The topic belongs to the library.
+    /// The topic is reserved for the library.
     InternalTopic = 4,
-    /// Nobody serves the topic.
+    /// No node serves the topic.
     NoAddr = 5,
-    /// The address cannot be listened on.
+    /// The client cannot listen on its address.
     Bind = 6,
     /// The store failed.
     Store = 7,
     /// An argument is not valid.
     InvalidArg = 8,
-    /// Clearing is for clients that do not run.
+    /// Stored data cannot be cleared while the client runs.
     ClearWhileRunning = 9,
-    /// Threads could not be started.
+    /// The client could not start its threads.
     Startup = 10,
     /// A queue is full.
     Busy = 11,
 }
 
 impl ErrorCode {
-    /// The number.
+    /// Returns the number.
     pub const fn as_i32(self) -> i32 {
         self as i32
     }
 }
 
-/// A call that failed: the code, and why in words.
+/// The failure of a call: a code and a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Failure {
     pub(crate) code: ErrorCode,
@@ -77,7 +77,7 @@ impl From<StoreError> for Failure {
 
 impl From<OpenError> for Failure {
     fn from(error: OpenError) -> Self {
-        // Its source says what happened where the error itself does not.
+        // The source has the details that the error itself leaves out.
         let source = std::error::Error::source(&error).map(|source| format!(": {source}")).unwrap_or_default();
         Failure::new(ErrorCode::Store, format!("{error}{source}"))
     }
@@ -92,7 +92,7 @@ impl From<SendError> for Failure {
             SendError::Empty(_) | SendError::Headers(_) | SendError::TooLarge { .. } => ErrorCode::InvalidArg,
             SendError::QueueFull => ErrorCode::Busy,
             SendError::Closed => return Failure::not_running(),
-            // Nothing but a store that does not answer uses up the time of a send.
+            // Only a store that does not respond makes a send reach its deadline.
             _ => ErrorCode::Store,
         };
         Failure::new(code, error)

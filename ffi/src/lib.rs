@@ -48,7 +48,7 @@ pub use status::{
     LNR_SENDER_BUSY, LNR_SENDER_ROUTE_LOST, LNR_SENDER_SEND_ERROR, LNR_SENDER_STORE_ERROR,
 };
 
-/// The version of the library.
+/// Returns the version of the library.
 pub fn version() -> &'static str {
     env!("CARGO_PKG_VERSION")
 }

@@ -1,10 +1,10 @@
-//! `Liner`: a [`Client`] whose constructors panic, for programs that cannot go on without one.
+//! [`Liner`]: a [`Client`] whose constructors panic.
 
 use crate::client::{Client, ReceiveCallback};
 use crate::error::ErrorCode;
 use std::ops::{Deref, DerefMut};
 
-/// A [`Client`] that is there or panics: everything but creating is as there.
+/// A [`Client`] whose constructors panic instead of returning `None`. Everything else is as in [`Client`].
 ///
 /// ```no_run
 /// use liner_broker::Liner;
@@ -22,18 +22,18 @@ fn created(client: Option<Client>) -> Liner {
 }
 
 impl Liner {
-    /// A client on a Redis server.
+    /// Creates a client on a Redis server.
     ///
     /// # Panics
-    /// When it cannot be created, as the next two.
+    /// Panics if the client cannot be created.
     pub fn new(unique_name: &str, topic: &str, localhost: &str, redis_path: &str) -> Liner {
         created(Client::new_redis(unique_name, topic, localhost, redis_path))
     }
 
-    /// A client on a SQLite file.
+    /// Creates a client on a SQLite file.
     ///
     /// # Panics
-    /// When it cannot be created.
+    /// Panics if the client cannot be created.
     pub fn new_sqlite(
         unique_name: &str,
         topic: &str,
@@ -44,10 +44,10 @@ impl Liner {
         created(Client::new_sqlite(unique_name, topic, localhost, sqlite_path, receivers_json))
     }
 
-    /// A client on a PostgreSQL database.
+    /// Creates a client on a PostgreSQL database.
     ///
     /// # Panics
-    /// When it cannot be created.
+    /// Panics if the client cannot be created.
     pub fn new_postgres(unique_name: &str, topic: &str, localhost: &str, postgres_url: &str) -> Liner {
         created(Client::new_postgres(unique_name, topic, localhost, postgres_url))
     }
@@ -57,42 +57,42 @@ impl Liner {
         self.0.run(receive)
     }
 
-    /// The number of [`Client::last_error`].
+    /// Returns [`Client::last_error`] as a number.
     pub fn last_error_code(&self) -> i32 {
         ErrorCode::as_i32(self.last_error())
     }
 
-    /// The version of the library.
+    /// Returns the version of the library.
     pub fn version() -> &'static str {
         crate::version()
     }
 
-    /// Sets the largest message of the process, in bytes.
+    /// Sets the maximum message size of the process, in bytes. Returns `false` for 0.
     pub fn set_max_message_size(bytes: usize) -> bool {
         crate::set_max_message_size(bytes)
     }
 
-    /// The largest message of the process, in bytes.
+    /// Returns the maximum message size of the process, in bytes.
     pub fn max_message_size() -> usize {
         crate::max_message_size()
     }
 
-    /// Sets the size above which messages are compressed, in bytes.
+    /// Sets the size above which messages are compressed, in bytes. Returns `false` for 0.
     pub fn set_compress_threshold(bytes: usize) -> bool {
         crate::set_compress_threshold(bytes)
     }
 
-    /// The size above which messages are compressed, in bytes.
+    /// Returns the size above which messages are compressed, in bytes.
     pub fn compress_threshold() -> usize {
         crate::compress_threshold()
     }
 
-    /// Sets how many messages a peer memory holds; 0 for no such limit.
+    /// Sets how many messages per receiver are held in memory; 0 for no limit.
     pub fn set_max_send_queue(messages: usize) -> bool {
         crate::set_max_send_queue(messages)
     }
 
-    /// How many messages a peer memory holds.
+    /// Returns how many messages per receiver are held in memory; 0 for no limit.
     pub fn max_send_queue() -> usize {
         crate::max_send_queue()
     }

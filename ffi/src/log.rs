@@ -1,7 +1,7 @@
-//! Where lines for people go: to the program's callback, or to stderr.
+//! The log: lines go to the program's callback, or to stderr.
 //!
 //! A call that fails writes its line on the thread of the caller. Lines of the library's own threads, which must not wait
-//! for a callback, go through a queue to a thread that is there while there is a callback.
+//! for a callback, go through a queue to a thread that runs while a callback is set.
 
 use parking_lot::{Condvar, Mutex};
 use std::cell::Cell;
@@ -10,15 +10,15 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Once};
 use std::thread::JoinHandle;
 
-/// Takes a line.
+/// A callback for log lines.
 pub(crate) type LogCallback = dyn Fn(&str) + Send + Sync;
 
-/// Lines that wait for the callback. More are left out: nobody reads a flood.
+/// Lines that wait for the callback. Further lines are discarded.
 const QUEUED: usize = 1024;
 
 struct Sink {
     callback: Option<Arc<LogCallback>>,
-    /// Calls of a callback under way.
+    /// The number of calls in progress.
     running: usize,
     background: Option<Background>,
 }
@@ -32,22 +32,22 @@ static SINK: Mutex<Sink> = Mutex::new(Sink { callback: None, running: 0, backgro
 static IDLE: Condvar = Condvar::new();
 
 thread_local! {
-    /// Calls of a callback that this thread is in.
+    /// The number of calls in progress on this thread.
     static INSIDE: Cell<u32> = const { Cell::new(0) };
 }
 
-/// A call of a callback, counted while it lasts.
-struct Running;
+/// Counts a call of the callback while it exists.
+struct CallGuard;
 
-impl Running {
-    fn start(sink: &mut Sink) -> Running {
+impl CallGuard {
+    fn start(sink: &mut Sink) -> CallGuard {
         sink.running += 1;
         INSIDE.set(INSIDE.get() + 1);
-        Running
+        CallGuard
     }
 }
 
-impl Drop for Running {
+impl Drop for CallGuard {
     fn drop(&mut self) {
         INSIDE.set(INSIDE.get() - 1);
         SINK.lock().running -= 1;
@@ -60,10 +60,10 @@ pub(crate) fn line(text: &str) {
     let (callback, running) = {
         let mut sink = SINK.lock();
         match sink.callback.clone() {
-            Some(callback) => (callback, Running::start(&mut sink)),
+            Some(callback) => (callback, CallGuard::start(&mut sink)),
             None => {
                 drop(sink);
-                // Without stderr there is nobody to tell.
+                // If stderr cannot be written to, the line is lost.
                 let _ = writeln!(io::stderr(), "{text}");
                 return;
             }
@@ -73,7 +73,7 @@ pub(crate) fn line(text: &str) {
     drop(running);
 }
 
-/// Writes a line of one of the library's threads.
+/// Writes a line of one of the library's own threads, without waiting for the callback.
 fn background(text: String) {
     let sink = SINK.lock();
     match &sink.background {
@@ -91,10 +91,10 @@ fn serve(lines: &Receiver<String>) {
     }
 }
 
-/// Sets who takes the lines, or has them written to stderr again. Then the callback before does not run any more, unless this
-/// is called inside one.
+/// Sets the callback, or restores stderr. The previous callback does not run after this returns, unless this is called inside
+/// a callback.
 pub(crate) fn set(callback: Option<Arc<LogCallback>>) -> bool {
-    // A thread that calls callbacks does not wait either: a log callback may be waiting for it.
+    // A callback thread does not wait either: a log callback may be waiting for it.
     let inside = INSIDE.get() > 0 || crate::callback_thread::current_client().is_some();
     let mut sink = SINK.lock();
     sink.callback = callback;
@@ -113,14 +113,14 @@ pub(crate) fn set(callback: Option<Arc<LogCallback>>) -> bool {
     if let Some(Background { lines, thread }) = ended {
         drop(lines);
         if !inside && thread.join().is_err() {
-            line("the log's thread panicked");
+            line("the log thread panicked");
         }
     }
     true
 }
 
-/// Has warnings and errors of the library's own threads written here. Not for Rust programs, which have a subscriber of their
-/// own or want none.
+/// Installs a `tracing` subscriber that writes warnings and errors to this log. Only for the C interface: a Rust program
+/// installs its own.
 pub(crate) fn capture() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -131,12 +131,12 @@ pub(crate) fn capture() {
             .with_target(false)
             .with_writer(|| Lines)
             .finish();
-        // The program is one of Rust and has a subscriber: that one gets them.
+        // A Rust program that has installed a subscriber keeps it.
         let _ = tracing::subscriber::set_global_default(subscriber);
     });
 }
 
-/// Takes what the subscriber writes: a line at a time.
+/// The writer of the subscriber, which writes one line at a time.
 struct Lines;
 
 impl Write for Lines {

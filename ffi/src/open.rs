@@ -1,7 +1,7 @@
-//! Creating a client: names are checked, its store is opened, the given peers are written there.
+//! Creates clients: checks the names, opens the store, and writes the seeds to it.
 
-use crate::admin::leave;
-use crate::client_state::Core;
+use crate::admin::unstarted_fence;
+use crate::client_state::ClientState;
 use crate::error::{ErrorCode, Failure};
 use crate::wait::wait;
 use liner::stores::SharedStore;
@@ -13,7 +13,7 @@ use serde::Deserialize;
 use std::path::Path;
 use std::sync::Arc;
 
-/// Who a client is.
+/// The identity of a client.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Identity<'a> {
     pub(crate) name: &'a str,
@@ -21,56 +21,62 @@ pub(crate) struct Identity<'a> {
     pub(crate) listen: &'a str,
 }
 
-/// Where its store is.
+/// The location of a store.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Place<'a> {
+pub(crate) enum StoreLocation<'a> {
     Redis(&'a str),
     Postgres(&'a str),
-    /// A file, and the given peers.
+    /// The path of a file, and the seeds as JSON.
     Sqlite(&'a str, &'a str),
 }
 
-/// A peer in `receivers_json`.
+/// An element of `receivers_json`.
 #[derive(Debug, Deserialize)]
-struct Receiver {
+struct SeedPeer {
     topic: String,
     addr: String,
     client_name: String,
 }
 
 /// Creates a client.
-pub(crate) fn open(identity: Identity<'_>, place: Place<'_>) -> Result<Arc<Core>, Failure> {
+///
+/// Fails if a name is not valid, or if the store cannot be opened.
+pub(crate) fn open(identity: Identity<'_>, place: StoreLocation<'_>) -> Result<Arc<ClientState>, Failure> {
     let named = |what: &str, error: liner::NameError| Failure::argument(format_args!("{what}: {error}"));
     let node = NodeId::new(identity.name).map_err(|error| named("unique name", error))?;
     let topic = Topic::new(identity.topic).map_err(|error| named("topic", error))?;
-    let (Place::Redis(location) | Place::Postgres(location) | Place::Sqlite(location, _)) = place;
+    let (StoreLocation::Redis(location) | StoreLocation::Postgres(location) | StoreLocation::Sqlite(location, _)) =
+        place;
     if identity.listen.is_empty() || location.is_empty() {
-        return Err(Failure::argument("an address or the place of the store is empty"));
+        return Err(Failure::argument("the listen address or the location of the store is empty"));
     }
     let store = store(place, &node)?;
-    Ok(Arc::new(Core::new(node, topic, identity.listen, store)))
+    Ok(Arc::new(ClientState::new(node, topic, identity.listen, store)))
 }
 
-fn store(place: Place<'_>, node: &NodeId) -> Result<SharedStore, Failure> {
+fn store(place: StoreLocation<'_>, node: &NodeId) -> Result<SharedStore, Failure> {
     let (store, seeds): (SharedStore, _) = match place {
-        Place::Redis(url) => (apart(|| RedisStore::open(&url.into()).map(|s| Arc::new(s) as SharedStore))?, Vec::new()),
-        Place::Postgres(url) => {
+        StoreLocation::Redis(url) => {
+            (apart(|| RedisStore::open(&url.into()).map(|s| Arc::new(s) as SharedStore))?, Vec::new())
+        }
+        StoreLocation::Postgres(url) => {
             (apart(|| PostgresStore::open(&url.into()).map(|s| Arc::new(s) as SharedStore))?, Vec::new())
         }
-        Place::Sqlite(path, receivers) => {
+        StoreLocation::Sqlite(path, receivers) => {
             let seeds = seeds(receivers)?;
             (Arc::new(SqliteStore::open(Path::new(path), SqliteOptions::default())?), seeds)
         }
     };
-    // What liner_broker left is counted and cleared before the client runs, and read before the seeds change its meaning.
-    wait(store.adopt(&leave(node)))?;
+    // Legacy messages can then be counted and cleared before the client runs. They are read before the seeds are written,
+    // because seeds would change what their topic numbers mean.
+    wait(store.adopt(&unstarted_fence(node)))?;
     for (topic, node, addr) in seeds {
         wait(store.seed(&topic, &node, &addr))?;
     }
     Ok(store)
 }
 
-/// Opens a store on a thread outside any runtime the caller may be in.
+/// Opens a store on a thread of its own, since the caller may be inside a runtime.
 fn apart(open: impl FnOnce() -> Result<SharedStore, OpenError> + Send) -> Result<SharedStore, Failure> {
     let opened = std::thread::scope(|scope| scope.spawn(open).join());
     Ok(opened.map_err(|_| Failure::new(ErrorCode::Store, "the store could not be opened"))??)
@@ -80,7 +86,7 @@ fn seeds(json: &str) -> Result<Vec<(Topic, NodeId, String)>, Failure> {
     if json.trim().is_empty() {
         return Ok(Vec::new());
     }
-    let receivers: Vec<Receiver> =
+    let receivers: Vec<SeedPeer> =
         serde_json::from_str(json).map_err(|error| Failure::argument(format_args!("receivers: {error}")))?;
     receivers.into_iter().map(|r| Ok((Topic::new(&r.topic)?, NodeId::new(&r.client_name)?, r.addr))).collect()
 }

@@ -2,7 +2,7 @@
 //! ends it.
 
 use crate::callback_queue::CallbackQueue;
-use crate::callbacks::{Callbacks, Receive};
+use crate::callbacks::{Callbacks, ReceiveHandler};
 use crate::error::{ErrorCode, Failure};
 use crate::publishers::Publishers;
 use crate::settings;
@@ -11,8 +11,8 @@ use crate::wait::{STORE_PATIENCE, ask, wait, wait_for};
 use actix::Addr;
 use liner::stores::SharedStore;
 use liner::{
-    Config, GetAddresses, Limits, LinerSystem, MeshEvent, NodeAddresses, NodeId, ObserveEvents, OnFull,
-    Receive as ReceiveOwn, Shutdown, Subscribe, SubscribeError, Topic,
+    Config, GetAddresses, Limits, LinerSystem, MeshEvent, NodeAddresses, NodeId, ObserveEvents, OnFull, Receive,
+    Shutdown, Subscribe, SubscribeError, Topic,
 };
 use parking_lot::Mutex;
 use std::collections::HashSet;
@@ -25,7 +25,7 @@ use std::time::Duration;
 const DRAIN: Duration = Duration::from_secs(5);
 
 /// The topics a client has sent to, subscribed to or refreshed.
-pub(crate) type Related = Arc<Mutex<HashSet<Topic>>>;
+pub(crate) type RelatedTopics = Arc<Mutex<HashSet<Topic>>>;
 
 /// What a client needs to run.
 pub(crate) struct StartRequest {
@@ -34,25 +34,25 @@ pub(crate) struct StartRequest {
     pub(crate) topic: Topic,
     pub(crate) store: SharedStore,
     pub(crate) callbacks: Arc<Callbacks>,
-    pub(crate) related: Related,
+    pub(crate) related: RelatedTopics,
     pub(crate) listen: String,
     pub(crate) advertise: Option<String>,
 }
 
-/// See the [module](self).
-pub(crate) struct Running {
+/// A running client. See the [module](self).
+pub(crate) struct RunningClient {
     pub(crate) system: Addr<LinerSystem>,
     pub(crate) queue: Arc<CallbackQueue>,
     pub(crate) publishers: Publishers,
-    pub(crate) whereabouts: NodeAddresses,
-    /// At-most-once messages that found their queue full.
+    pub(crate) addresses: NodeAddresses,
+    /// The number of at-most-once messages that were dropped because the queue was full.
     pub(crate) dropped: AtomicU64,
-    /// A newer process has the name: the system ends by itself.
+    /// Whether a newer process has taken the name. The system then ends by itself.
     pub(crate) fenced: Arc<AtomicBool>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
-/// Whether the operator wants nodes to be reachable from this machine alone.
+/// Returns whether the operator allows only loopback addresses.
 fn loopback_is_required() -> bool {
     std::env::var_os("LINER_REQUIRE_LOOPBACK").is_some_and(|value| value == "1")
 }
@@ -74,7 +74,7 @@ fn config(request: &StartRequest) -> Config {
     config.limits(limits)
 }
 
-/// Starts a system on a thread that belongs to no other, so that it has threads of its own and ends with nobody else's.
+/// Starts a system on a new thread, so that it uses no runtime of the caller and does not end with one.
 fn spawn(config: Config) -> Result<Addr<LinerSystem>, Failure> {
     let failed = |why: String| Failure::new(ErrorCode::Startup, why);
     let start = move || wait_for(LinerSystem::spawn(config), None);
@@ -84,9 +84,9 @@ fn spawn(config: Config) -> Result<Addr<LinerSystem>, Failure> {
     Ok(started.ok_or_else(|| failed("the client did not start".to_owned()))??)
 }
 
-impl Running {
+impl RunningClient {
     /// Starts the client, which serves its own topic when this returns.
-    pub(crate) fn start(request: &StartRequest) -> Result<Arc<Running>, Failure> {
+    pub(crate) fn start(request: &StartRequest) -> Result<Arc<RunningClient>, Failure> {
         let system = spawn(config(request))?;
         let queue = Arc::new(CallbackQueue::default());
         match Self::set_up(request, system.clone(), queue.clone()) {
@@ -103,29 +103,29 @@ impl Running {
         request: &StartRequest,
         system: Addr<LinerSystem>,
         queue: Arc<CallbackQueue>,
-    ) -> Result<Running, Failure> {
+    ) -> Result<RunningClient, Failure> {
         let gone = || Failure::new(ErrorCode::Startup, "the client ended while it started");
         let fenced = Arc::new(AtomicBool::new(false));
         let observed = system.send(observer(request, queue.clone(), fenced.clone()));
         wait_for(observed, None).and_then(Result::ok).ok_or_else(gone)?;
-        let whereabouts = wait_for(system.send(GetAddresses), None).and_then(Result::ok).ok_or_else(gone)?;
-        warn_of_open_network(request, &whereabouts);
+        let addresses = wait_for(system.send(GetAddresses), None).and_then(Result::ok).ok_or_else(gone)?;
+        warn_of_open_network(request, &addresses);
         let (publishers, dropped, thread) = (Publishers::default(), AtomicU64::new(0), Mutex::new(None));
-        let running = Running { system, queue, publishers, whereabouts, dropped, fenced, thread };
+        let running = RunningClient { system, queue, publishers, addresses, dropped, fenced, thread };
         let queue = running.queue.clone();
-        let own = ReceiveOwn::handoff(move |deliveries, reply| queue.put(deliveries, reply));
+        let own = Receive::handoff(move |deliveries, reply| queue.put(deliveries, reply));
         ask(&running.system, own)?.detach();
         Ok(running)
     }
 
-    /// Starts to call callbacks.
-    pub(crate) fn begin(&self, request: &StartRequest, receive: Box<Receive>) -> Result<(), Failure> {
+    /// Starts the callback thread.
+    pub(crate) fn begin(&self, request: &StartRequest, receive: Box<ReceiveHandler>) -> Result<(), Failure> {
         let thread = self.queue.start(request.id, request.callbacks.clone(), receive);
         *self.thread.lock() = Some(thread.map_err(|error| Failure::new(ErrorCode::Startup, error))?);
         Ok(())
     }
 
-    /// Serves a topic, unless it does already.
+    /// Subscribes to a topic, unless the client is subscribed already.
     pub(crate) fn subscribe(&self, topic: &Topic) -> Result<(), Failure> {
         let queue = self.queue.clone();
         let subscribe = Subscribe::handoff(topic, move |deliveries, reply| queue.put(deliveries, reply));
@@ -147,9 +147,9 @@ impl Running {
         self.fenced.load(Ordering::Acquire)
     }
 
-    /// Ends the client: when this returns, no callback runs and none will. Not for a callback of the client itself.
+    /// Ends the client. No callback runs after this returns. Must not be called inside a callback of the client.
     pub(crate) fn end(&self) {
-        // The system begins to drain before the desk gives back what it has: so it does not get it again.
+        // The system begins to drain before the queue gives its batches back, so that it does not deliver them again.
         let shutdown = self.system.send(Shutdown::drain(DRAIN));
         self.queue.close();
         self.queue.wait_until_idle();
@@ -168,7 +168,7 @@ impl Running {
     }
 }
 
-/// Passes on to the desk what the status callback is to be told.
+/// Returns an observer that queues events for the status callback.
 fn observer(request: &StartRequest, queue: Arc<CallbackQueue>, fenced: Arc<AtomicBool>) -> ObserveEvents {
     let mut peers = Peers::new(request.node.clone());
     let (related, callbacks): (_, Arc<Callbacks>) = (request.related.clone(), request.callbacks.clone());
@@ -183,9 +183,9 @@ fn observer(request: &StartRequest, queue: Arc<CallbackQueue>, fenced: Arc<Atomi
     })
 }
 
-fn warn_of_open_network(request: &StartRequest, whereabouts: &NodeAddresses) {
-    if !whereabouts.bound.ip().is_loopback() {
-        let (name, bound) = (&request.node, whereabouts.bound);
+fn warn_of_open_network(request: &StartRequest, addresses: &NodeAddresses) {
+    if !addresses.bound.ip().is_loopback() {
+        let (name, bound) = (&request.node, addresses.bound);
         crate::log::line(&format!(
             "{name} listens on {bound}, which other machines can reach; connections are neither encrypted nor authenticated"
         ));

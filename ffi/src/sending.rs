@@ -1,6 +1,6 @@
-//! What a client sends, and the topics it has to do with.
+//! Sending and subscribing.
 
-use crate::client_state::{Core, level};
+use crate::client_state::{ClientState, level};
 use crate::error::{ErrorCode, Failure};
 use crate::settings;
 use crate::status::{LNR_SENDER_BUSY, event};
@@ -9,23 +9,29 @@ use bytes::Bytes;
 use liner::{Durability, Headers, Mode, RefreshAddresses, SendAll, Topic, Unsubscribe};
 use std::sync::atomic::Ordering;
 
-/// How a message is to be sent.
+/// Options of a send.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct How {
+pub(crate) struct SendOptions {
     pub(crate) to_all: bool,
     pub(crate) at_least_once: bool,
-    /// `None`: as the client is set.
+    /// `None` for the client's level.
     pub(crate) durability: Option<Durability>,
 }
 
-impl Core {
-    fn mode(&self, how: How) -> Mode {
-        let durability = || how.durability.or_else(|| level(self.durability())).unwrap_or(Durability::WriteBehind);
-        if how.at_least_once { Mode::AtLeastOnce(durability()) } else { Mode::AtMostOnce }
+impl ClientState {
+    fn mode(&self, options: SendOptions) -> Mode {
+        let durability = || options.durability.or_else(|| level(self.durability())).unwrap_or(Durability::WriteBehind);
+        if options.at_least_once { Mode::AtLeastOnce(durability()) } else { Mode::AtMostOnce }
     }
 
     /// Sends a message.
-    pub(crate) fn send(&self, topic: &str, headers: &Headers, payload: &[u8], how: How) -> Result<(), Failure> {
+    pub(crate) fn send(
+        &self,
+        topic: &str,
+        headers: &Headers,
+        payload: &[u8],
+        options: SendOptions,
+    ) -> Result<(), Failure> {
         let look = self.look();
         let running = look.as_ref().filter(|running| !running.is_fenced()).ok_or_else(Failure::not_running)?;
         if topic == self.topic.as_str() {
@@ -38,13 +44,13 @@ impl Core {
         if size > max {
             return Err(Failure::argument(format_args!("message of {size} bytes, at most {max} are allowed")));
         }
-        let mode = self.mode(how);
-        let sent = if how.to_all {
+        let mode = self.mode(options);
+        let sent = if options.to_all {
             let topic = Topic::new(topic)?;
             self.relate(&topic);
             let all = SendAll::new(&topic, Bytes::copy_from_slice(payload)).headers(headers.clone());
             let all = match mode {
-                // It never waits.
+                // An at-most-once send never waits.
                 Mode::AtMostOnce => all.at_most_once().on_full(liner::OnFull::Reject),
                 Mode::AtLeastOnce(durability) => all.durability(durability),
             };
@@ -69,7 +75,7 @@ impl Core {
 
     // ---- topics ----
 
-    /// Events about the peers of this topic are told from now on.
+    /// Reports events about the peers of this topic from now on.
     fn relate(&self, topic: &Topic) {
         self.related.lock().insert(topic.clone());
     }
@@ -81,7 +87,7 @@ impl Core {
         Ok(Topic::new(topic)?)
     }
 
-    /// Serves one more topic, from now on or from when it runs.
+    /// Subscribes to a topic. If the client does not run, the subscription takes effect when it starts.
     pub(crate) fn subscribe(&self, topic: &str) -> Result<(), Failure> {
         let topic = self.other_topic(topic)?;
         self.relate(&topic);
@@ -95,7 +101,7 @@ impl Core {
         Ok(())
     }
 
-    /// Serves a topic no more.
+    /// Unsubscribes from a topic.
     pub(crate) fn unsubscribe(&self, topic: &str) -> Result<(), Failure> {
         let topic = self.other_topic(topic)?;
         let mut subscriptions = self.subscriptions.lock();
@@ -114,7 +120,7 @@ impl Core {
         match self.running() {
             Ok(running) => drop(ask(&running.system, RefreshAddresses::new(&topic))?),
             Err(_) if wait(self.store.topic(&topic))?.routes.is_empty() => {
-                return Err(Failure::new(ErrorCode::NoAddr, format_args!("nobody serves {topic}")));
+                return Err(Failure::new(ErrorCode::NoAddr, format_args!("no node serves {topic}")));
             }
             Err(_) => {}
         }

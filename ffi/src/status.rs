@@ -1,56 +1,57 @@
 //! Events for the status callback, derived from the events of the system and the catalogue.
 //!
-//! A peer is reported for the topics that this client has to do with. That it has come or gone shows in two places, the
-//! catalogue and a link, in either order and sometimes only in one; it is reported once.
+//! Peers are reported for related topics: those that the client has sent to, subscribed to or refreshed. The arrival or
+//! departure of a peer shows in the catalogue and on a link, in either order and sometimes only in one of them. It is reported
+//! once.
 
-use crate::callbacks::Event;
+use crate::callbacks::StatusEvent;
 use liner::stores::TopicEntry;
 use liner::{MeshEvent, NodeId, Topic};
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-/// A peer that serves a topic of interest has come up, or is connected again.
+/// A peer that serves a related topic is up, or is connected again.
 pub const LNR_PEER_CONNECTED: i32 = 1;
-/// It has gone.
+/// A peer that serves a related topic is gone.
 pub const LNR_PEER_DISCONNECTED: i32 = 2;
-/// A peer has subscribed to a topic of interest.
+/// A peer has subscribed to a related topic.
 pub const LNR_PEER_SUBSCRIBED: i32 = 3;
-/// It has unsubscribed.
+/// A peer has unsubscribed from a related topic.
 pub const LNR_PEER_UNSUBSCRIBED: i32 = 4;
-/// A connection that this client sends on is lost, or could not be made.
+/// The connection to a receiver is lost, or could not be made.
 pub const LNR_SENDER_ROUTE_LOST: i32 = 5;
 /// The store failed.
 pub const LNR_SENDER_STORE_ERROR: i32 = 6;
 /// An accepted message became a dead letter.
 pub const LNR_SENDER_SEND_ERROR: i32 = 7;
-/// The store failed while something was received.
+/// The store failed while a message was received.
 pub const LNR_LISTENER_STORE_ERROR: i32 = 8;
 /// A send found a queue full.
 pub const LNR_SENDER_BUSY: i32 = 9;
 
-/// A peer, as far as it was told of.
+/// The last reported state of a peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Seen {
-    /// It was there when the topic was first looked at.
+enum PeerState {
+    /// Not reported: the catalogue had the peer when the topic was first read.
     Listed,
-    /// It was said to have come.
+    /// Reported as connected.
     Up,
-    /// It was said to have subscribed.
+    /// Reported as subscribed.
     Subscribed,
-    /// It was said to have gone, and the catalogue still names it.
+    /// Reported as disconnected, but still in the catalogue.
     Down,
 }
 
-/// What is known of the peers of each topic of interest.
+/// The peers of each topic, with what was reported of them.
 #[derive(Debug)]
 pub(crate) struct Peers {
     me: NodeId,
-    topics: HashMap<Topic, BTreeMap<NodeId, Seen>>,
-    /// Those this client has a link to.
+    topics: HashMap<Topic, BTreeMap<NodeId, PeerState>>,
+    /// The peers with a connected link.
     linked: HashSet<NodeId>,
 }
 
-pub(crate) fn event(kind: i32, topic: &str, peer: &str, message: &str) -> Event {
-    Event { kind, topic: topic.to_owned(), peer: peer.to_owned(), message: message.to_owned() }
+pub(crate) fn event(kind: i32, topic: &str, peer: &str, message: &str) -> StatusEvent {
+    StatusEvent { kind, topic: topic.to_owned(), peer: peer.to_owned(), message: message.to_owned() }
 }
 
 impl Peers {
@@ -58,26 +59,26 @@ impl Peers {
         Peers { me, topics: HashMap::new(), linked: HashSet::new() }
     }
 
-    /// Returns the events for the status callback. `is_related` says whether this client has to do with a topic; peers are
-    /// kept track of on others too, of which it may become true.
-    pub(crate) fn take(&mut self, event: &MeshEvent, is_related: impl Fn(&Topic) -> bool) -> Vec<Event> {
+    /// Returns the events for the status callback. `is_related` says whether a topic is related to the client. Peers of other
+    /// topics are tracked too, since their topic may become related later.
+    pub(crate) fn take(&mut self, event: &MeshEvent, is_related: impl Fn(&Topic) -> bool) -> Vec<StatusEvent> {
         let told = match event {
             MeshEvent::TopicChanged { topic, entry, .. } => self.changed(topic, entry),
             MeshEvent::PeerSubscribed { peer, topic, .. } => self.subscribed(peer, topic),
             MeshEvent::PeerUnsubscribed { peer, topic, .. } => {
                 let known = self.topics.get_mut(topic).and_then(|peers| peers.remove(peer));
-                known.map(|_| Told::new(LNR_PEER_UNSUBSCRIBED, topic, peer)).into_iter().collect()
+                known.map(|_| PeerEvent::new(LNR_PEER_UNSUBSCRIBED, topic, peer)).into_iter().collect()
             }
             MeshEvent::PeerUp { peer, .. } => self.up(peer),
             MeshEvent::PeerDown { peer, .. } => self.down(peer),
             _ => Vec::new(),
         };
-        let own = told.into_iter().filter(|told| is_related(&told.topic)).map(Told::event);
+        let own = told.into_iter().filter(|told| is_related(&told.topic)).map(PeerEvent::event);
         self.errors(event).into_iter().chain(own).collect()
     }
 
     /// Returns the events that do not depend on a topic.
-    fn errors(&self, event: &MeshEvent) -> Vec<Event> {
+    fn errors(&self, event: &MeshEvent) -> Vec<StatusEvent> {
         match event {
             MeshEvent::PeerDown { peer, reason, .. } | MeshEvent::DialFailed { peer, reason, .. } => {
                 self.lost(peer, reason)
@@ -96,29 +97,29 @@ impl Peers {
         }
     }
 
-    fn changed(&mut self, topic: &Topic, entry: &TopicEntry) -> Vec<Told> {
+    fn changed(&mut self, topic: &Topic, entry: &TopicEntry) -> Vec<PeerEvent> {
         let buried = |peer: &NodeId| entry.tombstones.contains(peer);
         let routes = || entry.routes.iter().filter(|r| r.live && r.node != self.me && !buried(&r.node));
         let Some(peers) = self.topics.get_mut(topic) else {
-            let seen = |peer| if self.linked.contains(peer) { Seen::Up } else { Seen::Listed };
+            let seen = |peer| if self.linked.contains(peer) { PeerState::Up } else { PeerState::Listed };
             let listed: BTreeMap<_, _> = routes().map(|r| (r.node.clone(), seen(&r.node))).collect();
-            let linked = listed.iter().filter(|(_, seen)| **seen == Seen::Up);
-            let told = linked.map(|(peer, _)| Told::new(LNR_PEER_CONNECTED, topic, peer)).collect();
+            let linked = listed.iter().filter(|(_, seen)| **seen == PeerState::Up);
+            let told = linked.map(|(peer, _)| PeerEvent::new(LNR_PEER_CONNECTED, topic, peer)).collect();
             self.topics.insert(topic.clone(), listed);
             return told;
         };
         let mut events = Vec::new();
         for route in routes().filter(|route| !peers.contains_key(&route.node)) {
             let kind = if route.subscription { LNR_PEER_SUBSCRIBED } else { LNR_PEER_CONNECTED };
-            events.push(Told::new(kind, topic, &route.node));
+            events.push(PeerEvent::new(kind, topic, &route.node));
         }
-        let new = |subscription| if subscription { Seen::Subscribed } else { Seen::Up };
+        let new = |subscription| if subscription { PeerState::Subscribed } else { PeerState::Up };
         let mut now: BTreeMap<_, _> = routes().map(|r| (r.node.clone(), new(r.subscription))).collect();
         for (peer, seen) in peers.iter() {
             match now.get_mut(peer) {
                 Some(still) => *still = *seen,
-                None if buried(peer) => events.push(Told::new(LNR_PEER_UNSUBSCRIBED, topic, peer)),
-                None if *seen != Seen::Down => events.push(Told::new(LNR_PEER_DISCONNECTED, topic, peer)),
+                None if buried(peer) => events.push(PeerEvent::new(LNR_PEER_UNSUBSCRIBED, topic, peer)),
+                None if *seen != PeerState::Down => events.push(PeerEvent::new(LNR_PEER_DISCONNECTED, topic, peer)),
                 None => {}
             }
         }
@@ -126,34 +127,35 @@ impl Peers {
         events
     }
 
-    fn subscribed(&mut self, peer: &NodeId, topic: &Topic) -> Vec<Told> {
+    fn subscribed(&mut self, peer: &NodeId, topic: &Topic) -> Vec<PeerEvent> {
         let peers = self.topics.entry(topic.clone()).or_default();
-        match peers.insert(peer.clone(), Seen::Subscribed) {
-            Some(Seen::Subscribed) => Vec::new(),
-            _ => vec![Told::new(LNR_PEER_SUBSCRIBED, topic, peer)],
+        match peers.insert(peer.clone(), PeerState::Subscribed) {
+            Some(PeerState::Subscribed) => Vec::new(),
+            _ => vec![PeerEvent::new(LNR_PEER_SUBSCRIBED, topic, peer)],
         }
     }
 
-    fn up(&mut self, peer: &NodeId) -> Vec<Told> {
+    fn up(&mut self, peer: &NodeId) -> Vec<PeerEvent> {
         self.linked.insert(peer.clone());
-        let came = |(topic, peers): (&Topic, &mut BTreeMap<NodeId, Seen>)| {
-            let seen = peers.get_mut(peer).filter(|seen| matches!(seen, Seen::Listed | Seen::Down))?;
-            *seen = Seen::Up;
-            Some(Told::new(LNR_PEER_CONNECTED, topic, peer))
+        let came = |(topic, peers): (&Topic, &mut BTreeMap<NodeId, PeerState>)| {
+            let seen = peers.get_mut(peer).filter(|seen| matches!(seen, PeerState::Listed | PeerState::Down))?;
+            *seen = PeerState::Up;
+            Some(PeerEvent::new(LNR_PEER_CONNECTED, topic, peer))
         };
         self.topics.iter_mut().filter_map(came).collect()
     }
 
-    fn down(&mut self, peer: &NodeId) -> Vec<Told> {
+    fn down(&mut self, peer: &NodeId) -> Vec<PeerEvent> {
         self.linked.remove(peer);
-        let went = |(topic, peers): (&Topic, &mut BTreeMap<NodeId, Seen>)| {
+        let went = |(topic, peers): (&Topic, &mut BTreeMap<NodeId, PeerState>)| {
             let seen = peers.get_mut(peer)?;
-            (std::mem::replace(seen, Seen::Down) != Seen::Down).then(|| Told::new(LNR_PEER_DISCONNECTED, topic, peer))
+            (std::mem::replace(seen, PeerState::Down) != PeerState::Down)
+                .then(|| PeerEvent::new(LNR_PEER_DISCONNECTED, topic, peer))
         };
         self.topics.iter_mut().filter_map(went).collect()
     }
 
-    fn lost(&self, peer: &NodeId, why: &str) -> Vec<Event> {
+    fn lost(&self, peer: &NodeId, why: &str) -> Vec<StatusEvent> {
         let topics = self.topics.iter().filter(|(_, peers)| peers.contains_key(peer));
         let mut events: Vec<_> =
             topics.map(|(topic, _)| event(LNR_SENDER_ROUTE_LOST, topic.as_str(), peer.as_str(), why)).collect();
@@ -164,19 +166,19 @@ impl Peers {
     }
 }
 
-/// Something about a peer of a topic.
-struct Told {
+/// An event about a peer of a topic.
+struct PeerEvent {
     kind: i32,
     topic: Topic,
     peer: NodeId,
 }
 
-impl Told {
+impl PeerEvent {
     fn new(kind: i32, topic: &Topic, peer: &NodeId) -> Self {
-        Told { kind, topic: topic.clone(), peer: peer.clone() }
+        PeerEvent { kind, topic: topic.clone(), peer: peer.clone() }
     }
 
-    fn event(self) -> Event {
+    fn event(self) -> StatusEvent {
         let message = match self.kind {
             LNR_PEER_CONNECTED => "peer is up",
             LNR_PEER_DISCONNECTED => "peer is gone",
@@ -221,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_is_told_of_once_though_catalogue_and_link_both_say_it() {
+    fn a_peer_is_reported_once_though_it_shows_in_the_catalogue_and_on_a_link() {
         let mut peers = Peers::new(node("me"));
         assert_eq!(kinds(&mut peers, &entry(&[("me", false)], &[])), []);
         assert_eq!(kinds(&mut peers, &entry(&[("me", false), ("b", false)], &[])), of(LNR_PEER_CONNECTED, "b"));
@@ -233,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_that_was_there_before_is_told_of_when_the_link_to_it_is_up() {
+    fn a_peer_that_was_listed_before_is_reported_when_its_link_is_up() {
         let mut peers = Peers::new(node("me"));
         assert_eq!(kinds(&mut peers, &entry(&[("b", false)], &[])), []);
         assert_eq!(kinds(&mut peers, &MeshEvent::PeerUp { peer: node("b") }), of(LNR_PEER_CONNECTED, "b"));
@@ -241,14 +243,14 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_that_is_linked_already_is_told_of_when_its_topic_is_first_looked_at() {
+    fn a_peer_with_a_link_is_reported_when_its_topic_is_first_read() {
         let mut peers = Peers::new(node("me"));
         assert_eq!(kinds(&mut peers, &MeshEvent::PeerUp { peer: node("b") }), []);
         assert_eq!(kinds(&mut peers, &entry(&[("b", false), ("c", false)], &[])), of(LNR_PEER_CONNECTED, "b"));
     }
 
     #[test]
-    fn subscribing_and_unsubscribing_are_told_apart_from_coming_and_going() {
+    fn subscribing_and_unsubscribing_are_reported_as_such() {
         let mut peers = Peers::new(node("me"));
         assert_eq!(kinds(&mut peers, &entry(&[], &[])), []);
         assert_eq!(kinds(&mut peers, &entry(&[("b", true)], &[])), of(LNR_PEER_SUBSCRIBED, "b"));
@@ -260,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_that_was_seeded_and_linked_is_told_of_when_it_subscribes() {
+    fn a_peer_that_was_seeded_and_linked_is_reported_when_it_subscribes() {
         let mut peers = Peers::new(node("me"));
         assert_eq!(kinds(&mut peers, &entry(&[("b", false)], &[])), []);
         assert_eq!(kinds(&mut peers, &MeshEvent::PeerUp { peer: node("b") }), of(LNR_PEER_CONNECTED, "b"));
@@ -271,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn peers_of_other_topics_are_not_told_of() {
+    fn peers_of_unrelated_topics_are_not_reported() {
         let mut peers = Peers::new(node("me"));
         assert_eq!(kinds(&mut peers, &MeshEvent::PeerSubscribed { peer: node("b"), topic: topic("other") }), []);
         assert_eq!(kinds(&mut peers, &MeshEvent::PeerUnsubscribed { peer: node("b"), topic: topic("other") }), []);

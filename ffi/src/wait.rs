@@ -1,4 +1,4 @@
-//! Waiting for a future on a thread that may be anything: a program's own, a callback's, one inside a runtime.
+//! Waits for a future on any thread: one of the program, a callback thread, or one inside a runtime.
 
 use crate::error::{ErrorCode, Failure};
 use std::future::Future;
@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
-/// How long a call waits for a store that does not answer: as long as a send waits by default.
+/// How long a call waits for a store that does not respond: the default deadline of a send.
 pub(crate) const STORE_PATIENCE: Duration = Duration::from_secs(30);
 
 struct Unpark(Thread);
@@ -19,10 +19,10 @@ impl Wake for Unpark {
     }
 }
 
-/// Waits for a future, at most so long. `None`: it was not ready in time, and is dropped.
+/// Waits for a future, for at most `patience`. Returns `None` and drops the future if it was not ready in time.
 ///
-/// The future must not rely on the timers or sockets of this thread's runtime, which stand still meanwhile. Where that
-/// runtime rations its tasks, this one is exempt: a ration that is used up comes back only when the task ends.
+/// The future must not depend on the timers or sockets of this thread's runtime, which do not run while the thread is
+/// blocked. The future is exempt from the runtime's cooperative budget, which would not be refilled before this returns.
 pub(crate) fn wait_for<T>(future: impl Future<Output = T>, patience: Option<Duration>) -> Option<T> {
     let mut future = pin!(tokio::task::unconstrained(future));
     let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
@@ -40,13 +40,13 @@ pub(crate) fn wait_for<T>(future: impl Future<Output = T>, patience: Option<Dura
     }
 }
 
-/// Waits for an operation of a store or of a system, as long as the store may take.
+/// Waits for an operation of a store or of a system, for at most [`STORE_PATIENCE`].
 pub(crate) fn wait<T, E: Into<Failure>>(operation: impl Future<Output = Result<T, E>>) -> Result<T, Failure> {
-    let late = || Failure::new(ErrorCode::Store, "the store did not answer in time");
+    let late = || Failure::new(ErrorCode::Store, "the store did not respond in time");
     wait_for(operation, Some(STORE_PATIENCE)).ok_or_else(late)?.map_err(Into::into)
 }
 
-/// Sends a message to a system and waits for the answer.
+/// Sends a message to a system and waits for the reply.
 pub(crate) fn ask<M, T, E>(system: &actix::Addr<liner::LinerSystem>, message: M) -> Result<T, Failure>
 where
     M: actix::Message<Result = Result<T, E>> + Send + 'static,

@@ -1,4 +1,4 @@
-//! Dead letters: listed, tried again, deleted.
+//! Functions for dead letters: list, replay, purge.
 
 use super::topics::number;
 use super::*;
@@ -95,7 +95,7 @@ pub unsafe extern "C" fn lnr_list_dead_letters(
 ) -> Bool {
     done(client, |entry| {
         // SAFETY: as the caller vouches.
-        let letters = entry.core.dead_letters(unsafe { optional_text(topic)? })?;
+        let letters = entry.client.dead_letters(unsafe { optional_text(topic)? })?;
         let cb = cb.ok_or_else(|| Failure::argument("the callback is NULL"))?;
         for (id, letter) in &letters {
             // SAFETY: the program gave the callback for this.
@@ -118,7 +118,7 @@ pub unsafe extern "C" fn lnr_replay_dead_letters(
 ) -> c_longlong {
     call(client, -1, |entry| {
         // SAFETY: as the caller vouches.
-        let replayed = entry.core.replay(unsafe { optional_text(topic)? }, id)?;
+        let replayed = entry.client.replay(unsafe { optional_text(topic)? }, id)?;
         if !failed.is_null() {
             // SAFETY: it is not NULL; the caller vouches for the rest.
             unsafe { failed.write_unaligned(number(replayed.failed)) };
@@ -134,5 +134,5 @@ pub unsafe extern "C" fn lnr_replay_dead_letters(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn lnr_purge_dead_letters(client: Handle, topic: *const c_char, id: c_longlong) -> c_longlong {
     // SAFETY: as the caller vouches.
-    call(client, -1, |entry| Ok(number(entry.core.purge(unsafe { optional_text(topic)? }, id)?)))
+    call(client, -1, |entry| Ok(number(entry.client.purge(unsafe { optional_text(topic)? }, id)?)))
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::c_strings::c_string;
-use crate::callbacks::Status;
+use crate::callbacks::StatusHandler;
 use crate::log::{self, LogCallback};
 
 /// `lnr_status_cb`.
@@ -19,14 +19,14 @@ pub type CLogLineCallback = unsafe extern "C" fn(*const c_char, *mut c_void);
 pub unsafe extern "C" fn lnr_set_status_cb(client: Handle, cb: Option<CStatusCallback>, udata: *mut c_void) -> Bool {
     let udata = UserData(udata);
     done(client, |entry| {
-        let told = |cb: CStatusCallback| -> Box<Status> {
+        let handler = |cb: CStatusCallback| -> Box<StatusHandler> {
             Box::new(move |event| {
                 let [topic, peer, message] = [&event.topic, &event.peer, &event.message].map(|text| c_string(text));
                 // SAFETY: the program gave the callback for this; the pointers are good until it returns.
                 unsafe { cb(event.kind, topic.as_ptr(), peer.as_ptr(), message.as_ptr(), udata.get()) };
             })
         };
-        entry.core.set_status(cb.map(told))
+        entry.client.set_status(cb.map(handler))
     })
 }
 

@@ -1,9 +1,9 @@
-//! Creating, running, ending; errors; addresses of the client itself.
+//! Functions for creating, stopping and deleting clients, for errors, and for a client's own addresses.
 
 use super::*;
 use crate::c_strings;
 use crate::handles::{add, remove};
-use crate::open::{Identity, Place, open};
+use crate::open::{Identity, StoreLocation, open};
 use std::ptr;
 
 /// See `liner.h`.
@@ -16,13 +16,13 @@ pub extern "C" fn lnr_version() -> *const c_char {
     VERSION.as_ptr()
 }
 
-/// Creates a client out of three strings and what `place` makes of the others.
+/// Creates a client. `place` reads the location of the store from the remaining arguments.
 ///
 /// # Safety
 /// As for [`text`].
 unsafe fn new_client<'a>(
     [name, topic, listen]: [*const c_char; 3],
-    place: impl FnOnce() -> Result<Place<'a>, Failure>,
+    place: impl FnOnce() -> Result<StoreLocation<'a>, Failure>,
 ) -> Handle {
     let create = || {
         // SAFETY: as the caller vouches.
@@ -34,7 +34,7 @@ unsafe fn new_client<'a>(
         let created: Result<Handle, Failure> = create();
         c_strings::set_creation(created.as_ref().err().cloned());
         created.unwrap_or_else(|failure| {
-            crate::log::line(&format!("no client: {}", failure.message));
+            crate::log::line(&format!("cannot create a client: {}", failure.message));
             ptr::null_mut()
         })
     })
@@ -52,7 +52,7 @@ pub unsafe extern "C" fn lnr_new_client_redis(
     redis_url: *const c_char,
 ) -> Handle {
     // SAFETY: as the caller vouches.
-    unsafe { new_client([unique_name, topic, localhost], || Ok(Place::Redis(text(redis_url)?))) }
+    unsafe { new_client([unique_name, topic, localhost], || Ok(StoreLocation::Redis(text(redis_url)?))) }
 }
 
 /// See `liner.h`.
@@ -82,7 +82,7 @@ pub unsafe extern "C" fn lnr_new_client_postgres(
     postgres_url: *const c_char,
 ) -> Handle {
     // SAFETY: as the caller vouches.
-    unsafe { new_client([unique_name, topic, localhost], || Ok(Place::Postgres(text(postgres_url)?))) }
+    unsafe { new_client([unique_name, topic, localhost], || Ok(StoreLocation::Postgres(text(postgres_url)?))) }
 }
 
 /// See `liner.h`.
@@ -98,7 +98,8 @@ pub unsafe extern "C" fn lnr_new_client_sqlite(
     receivers_json: *const c_char,
 ) -> Handle {
     // SAFETY: as the caller vouches.
-    let place = || unsafe { Ok(Place::Sqlite(text(sqlite_path)?, optional_text(receivers_json)?.unwrap_or_default())) };
+    let place =
+        || unsafe { Ok(StoreLocation::Sqlite(text(sqlite_path)?, optional_text(receivers_json)?.unwrap_or_default())) };
     // SAFETY: as the caller vouches.
     unsafe { new_client([unique_name, topic, localhost], place) }
 }
@@ -113,7 +114,7 @@ pub extern "C" fn lnr_postgres_enabled() -> Bool {
 #[unsafe(no_mangle)]
 pub extern "C" fn lnr_stop(client: Handle) -> Bool {
     done(client, |entry| {
-        entry.core.stop();
+        entry.client.stop();
         Ok(())
     })
 }
@@ -121,7 +122,7 @@ pub extern "C" fn lnr_stop(client: Handle) -> Bool {
 /// See `liner.h`.
 #[unsafe(no_mangle)]
 pub extern "C" fn lnr_is_running(client: Handle) -> Bool {
-    read(client, FALSE, |entry| entry.core.is_running().into())
+    read(client, FALSE, |entry| entry.client.is_running().into())
 }
 
 /// See `liner.h`.
@@ -129,7 +130,7 @@ pub extern "C" fn lnr_is_running(client: Handle) -> Bool {
 pub extern "C" fn lnr_delete_client(client: Handle) -> Bool {
     guarded(FALSE, || {
         let Some(entry) = remove(client as usize) else { return FALSE };
-        entry.core.delete();
+        entry.client.delete();
         TRUE
     })
 }
@@ -157,13 +158,13 @@ pub extern "C" fn lnr_last_error_message(client: Handle) -> *const c_char {
 /// See `liner.h`.
 #[unsafe(no_mangle)]
 pub extern "C" fn lnr_set_durability(client: Handle, level: c_int) -> Bool {
-    done(client, |entry| entry.core.set_durability(level))
+    done(client, |entry| entry.client.set_durability(level))
 }
 
 /// See `liner.h`.
 #[unsafe(no_mangle)]
 pub extern "C" fn lnr_durability(client: Handle) -> c_int {
-    read(client, 0, |entry| entry.core.durability())
+    read(client, 0, |entry| entry.client.durability())
 }
 
 /// See `liner.h`.
@@ -175,35 +176,35 @@ pub unsafe extern "C" fn lnr_set_advertise_addr(client: Handle, addr: *const c_c
     done(client, |entry| {
         // SAFETY: as the caller vouches.
         let addr = unsafe { optional_text(addr)? };
-        entry.core.set_advertise(addr.filter(|addr| !addr.is_empty()))
+        entry.client.set_advertise(addr.filter(|addr| !addr.is_empty()))
     })
 }
 
-/// An address of the client, kept for its reader.
-fn address(client: Handle, which: impl FnOnce(&Entry) -> Option<String>) -> *const c_char {
+/// Returns an address of the client as a C string that is valid until the client is deleted.
+fn address(client: Handle, which: impl FnOnce(&HandleEntry) -> Option<String>) -> *const c_char {
     read(client, ptr::null(), |entry| which(entry).map_or(ptr::null(), |addr| entry.address(&addr)))
 }
 
 /// See `liner.h`.
 #[unsafe(no_mangle)]
 pub extern "C" fn lnr_advertise_addr(client: Handle) -> *const c_char {
-    address(client, |entry| entry.core.advertise())
+    address(client, |entry| entry.client.advertise())
 }
 
 /// See `liner.h`.
 #[unsafe(no_mangle)]
 pub extern "C" fn lnr_bound_listen_addr(client: Handle) -> *const c_char {
-    address(client, |entry| entry.core.bound())
+    address(client, |entry| entry.client.bound())
 }
 
 /// See `liner.h`.
 #[unsafe(no_mangle)]
 pub extern "C" fn lnr_published_addr(client: Handle) -> *const c_char {
-    address(client, |entry| entry.core.published())
+    address(client, |entry| entry.client.published())
 }
 
 /// See `liner.h`.
 #[unsafe(no_mangle)]
 pub extern "C" fn lnr_stats_json(client: Handle) -> *const c_char {
-    call(client, ptr::null(), |entry| Ok(c_strings::report(&entry.core.stats()?)))
+    call(client, ptr::null(), |entry| Ok(c_strings::report(&entry.client.stats()?)))
 }

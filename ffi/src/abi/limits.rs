@@ -1,4 +1,4 @@
-//! The limits of the process.
+//! Functions for the limits of the process.
 
 use super::*;
 use crate::settings;

@@ -1,8 +1,8 @@
-//! The functions of `liner.h`, one file a theme. What they mean is said there.
+//! The functions of `liner.h`, one file per section. The header documents them.
 //!
-//! Each takes what C gives, checks it, and hands it to the client of the handle. No panic leaves it, and nothing but the
-//! arguments is trusted to be what C says it is: strings end with NUL, data and headers are as long as they are said to be,
-//! and callbacks may be called from other threads for as long as they are set.
+//! Each function checks its arguments and calls the client of the handle. No panic leaves a function. What cannot be checked
+//! is the caller's responsibility: strings end with NUL, data and headers have the length that is passed, and callbacks may be
+//! called on other threads for as long as they are set.
 
 mod dead_letters;
 mod events;
@@ -21,7 +21,7 @@ pub use sending::*;
 pub use topics::*;
 
 use crate::error::{ErrorCode, Failure};
-use crate::handles::{Entry, find};
+use crate::handles::{HandleEntry, find};
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::slice;
@@ -36,23 +36,22 @@ pub type Bool = c_int;
 const TRUE: Bool = 1;
 const FALSE: Bool = 0;
 
-/// Runs the body of a function, out of which no panic comes.
+/// Runs the body of a function. Returns `bad` if it panics.
 fn guarded<T: Copy>(bad: T, body: impl FnOnce() -> T) -> T {
     catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|_| {
-        crate::log::line("liner failed unexpectedly");
+        crate::log::line("liner: internal error");
         bad
     })
 }
 
-/// Runs a call for the client of a handle, and records how it ended. `bad` is the answer to a handle that is none, and of a
-/// call that fails.
-fn call<T: Copy>(handle: Handle, bad: T, body: impl FnOnce(&Arc<Entry>) -> Result<T, Failure>) -> T {
+/// Runs a call for the client of a handle and records its outcome. Returns `bad` if the handle is not valid or the call fails.
+fn call<T: Copy>(handle: Handle, bad: T, body: impl FnOnce(&Arc<HandleEntry>) -> Result<T, Failure>) -> T {
     guarded(bad, || {
         let Some(entry) = find(handle as usize) else { return bad };
         match body(&entry) {
-            Ok(answer) => {
+            Ok(value) => {
                 entry.succeeded();
-                answer
+                value
             }
             Err(failure) => {
                 entry.failed(&failure);
@@ -62,20 +61,20 @@ fn call<T: Copy>(handle: Handle, bad: T, body: impl FnOnce(&Arc<Entry>) -> Resul
     })
 }
 
-/// Runs a call that answers whether it succeeded.
-fn done(handle: Handle, body: impl FnOnce(&Arc<Entry>) -> Result<(), Failure>) -> Bool {
+/// Runs a call that returns whether it succeeded.
+fn done(handle: Handle, body: impl FnOnce(&Arc<HandleEntry>) -> Result<(), Failure>) -> Bool {
     call(handle, FALSE, |entry| body(entry).map(|()| TRUE))
 }
 
-/// Reads something of a client that cannot fail. Leaves the last error as it is.
-fn read<T: Copy>(handle: Handle, bad: T, body: impl FnOnce(&Arc<Entry>) -> T) -> T {
+/// Reads a property of a client. Does not change the last error.
+fn read<T: Copy>(handle: Handle, bad: T, body: impl FnOnce(&Arc<HandleEntry>) -> T) -> T {
     guarded(bad, || find(handle as usize).map_or(bad, |entry| body(&entry)))
 }
 
-/// A string argument.
+/// Reads a string argument.
 ///
 /// # Safety
-/// It is NULL, or ends with NUL and stays as it is for as long as the call lasts.
+/// The pointer is NULL, or the string ends with NUL and does not change during the call.
 unsafe fn text<'a>(pointer: *const c_char) -> Result<&'a str, Failure> {
     if pointer.is_null() {
         return Err(Failure::argument("an argument is NULL"));
@@ -85,7 +84,7 @@ unsafe fn text<'a>(pointer: *const c_char) -> Result<&'a str, Failure> {
     text.to_str().map_err(|_| Failure::argument("an argument is not UTF-8"))
 }
 
-/// A string argument that may be NULL.
+/// Reads a string argument that may be NULL.
 ///
 /// # Safety
 /// As for [`text`].
@@ -97,23 +96,23 @@ unsafe fn optional_text<'a>(pointer: *const c_char) -> Result<Option<&'a str>, F
     unsafe { text(pointer) }.map(Some)
 }
 
-/// An array argument.
+/// Reads an array argument.
 ///
 /// # Safety
-/// `pointer` is NULL, or there are `count` elements that stay as they are for as long as the call lasts.
+/// `pointer` is NULL, or there are `count` elements that do not change during the call.
 unsafe fn array<'a, T>(pointer: *const T, count: usize) -> Result<&'a [T], Failure> {
     if count == 0 {
         return Ok(&[]);
     }
     let fits = count.checked_mul(size_of::<T>()).is_some_and(|bytes| isize::try_from(bytes).is_ok());
     if pointer.is_null() || !pointer.is_aligned() || !fits {
-        return Err(Failure::new(ErrorCode::InvalidArg, "an argument is NULL, or its size is impossible"));
+        return Err(Failure::new(ErrorCode::InvalidArg, "an argument is NULL, not aligned, or too large"));
     }
     // SAFETY: it is not NULL, aligned, and no larger than memory can be; the caller vouches for the rest.
     Ok(unsafe { slice::from_raw_parts(pointer, count) })
 }
 
-/// What a callback is given with every call.
+/// The user data of a callback.
 #[derive(Debug, Clone, Copy)]
 struct UserData(*mut c_void);
 

@@ -1,8 +1,8 @@
-//! Receiving: running with a callback, deliveries as C reads them, and nacks.
+//! Functions for receiving: `lnr_run`, deliveries as C structs, and nacks.
 
 use super::*;
 use crate::c_strings::c_string;
-use crate::callbacks::Receive;
+use crate::callbacks::ReceiveHandler;
 use crate::handles::MakeReceive;
 use liner::{Delivery, LaneId, Nack};
 use std::ffi::{CString, c_longlong};
@@ -47,7 +47,7 @@ pub struct CDelivery {
     pub redelivered: Bool,
 }
 
-/// The names of a lane as C reads them.
+/// The names of a lane as C strings.
 pub(super) struct Names {
     pub(super) to: CString,
     pub(super) from: CString,
@@ -61,7 +61,7 @@ impl Names {
     }
 }
 
-/// The names of the last lane: the next message mostly comes on the same.
+/// The names of the last lane. The next message is usually on the same lane.
 #[derive(Default)]
 struct LastLane(Option<(LaneId, Names)>);
 
@@ -72,7 +72,7 @@ impl LastLane {
     }
 }
 
-fn plain(callback: CReceiveCallback, udata: UserData) -> Box<Receive> {
+fn plain(callback: CReceiveCallback, udata: UserData) -> Box<ReceiveHandler> {
     let mut last = LastLane::default();
     Box::new(move |delivery| {
         let names = last.names(&delivery.id.lane);
@@ -83,7 +83,7 @@ fn plain(callback: CReceiveCallback, udata: UserData) -> Box<Receive> {
     })
 }
 
-fn extended(callback: CReceiveExCallback, udata: UserData) -> Box<Receive> {
+fn extended(callback: CReceiveExCallback, udata: UserData) -> Box<ReceiveHandler> {
     let mut last = LastLane::default();
     Box::new(move |delivery: &Delivery| {
         let names = last.names(&delivery.id.lane);
@@ -118,10 +118,10 @@ fn extended(callback: CReceiveExCallback, udata: UserData) -> Box<Receive> {
 pub unsafe extern "C" fn lnr_run(client: Handle, receive_cb: Option<CReceiveCallback>, udata: *mut c_void) -> Bool {
     let udata = UserData(udata);
     done(client, |entry| {
-        entry.core.run(|| match (entry.receive_ex.lock().clone(), receive_cb) {
+        entry.client.run(|| match (entry.receive_ex.lock().clone(), receive_cb) {
             (Some(make), _) => Ok(make()),
             (None, Some(callback)) => Ok(plain(callback, udata)),
-            (None, None) => Err(Failure::argument("there is no callback to receive with")),
+            (None, None) => Err(Failure::argument("there is no receive callback")),
         })
     })
 }
@@ -138,7 +138,7 @@ pub unsafe extern "C" fn lnr_set_receive_ex(
 ) -> Bool {
     let udata = UserData(udata);
     done(client, |entry| {
-        entry.core.while_idle(ErrorCode::AlreadyRunning, || {
+        entry.client.while_idle(ErrorCode::AlreadyRunning, || {
             let make = |callback| -> Arc<MakeReceive> { Arc::new(move || extended(callback, udata)) };
             *entry.receive_ex.lock() = cb.map(make);
             Ok(())
@@ -159,7 +159,11 @@ pub unsafe extern "C" fn lnr_nack(client: Handle, delay_ms: c_longlong, reason: 
             Ok(delay_ms) => Nack::after(Duration::from_millis(delay_ms), reason),
             Err(_) => Nack::new(reason),
         };
-        let inside = entry.core.callbacks.nack(entry.core.id, nack);
-        if inside { Ok(()) } else { Err(Failure::argument("there is no message to nack outside its callback")) }
+        let inside = entry.client.callbacks.nack(entry.client.id, nack);
+        if inside {
+            Ok(())
+        } else {
+            Err(Failure::argument("lnr_nack was called outside a receive callback of this client"))
+        }
     })
 }

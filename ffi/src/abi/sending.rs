@@ -1,8 +1,8 @@
-//! Sending, and headers as C writes and reads them.
+//! Functions for sending, and headers as C structs.
 
 use super::*;
 use crate::client_state::level;
-use crate::sending::How;
+use crate::sending::SendOptions;
 use liner::Headers;
 
 /// `lnr_header`.
@@ -44,18 +44,18 @@ unsafe fn send(
     topic: *const c_char,
     data: *const c_char,
     size: usize,
-    how: impl FnOnce() -> Result<(Headers, How), Failure>,
+    options: impl FnOnce() -> Result<(Headers, SendOptions), Failure>,
 ) -> Bool {
     done(client, |entry| {
         // SAFETY: as the caller vouches; a char is a byte.
         let (topic, data) = unsafe { (text(topic)?, array(data.cast::<u8>(), size)?) };
-        let (headers, how) = how()?;
-        entry.core.send(topic, &headers, data, how)
+        let (headers, options) = options()?;
+        entry.client.send(topic, &headers, data, options)
     })
 }
 
-fn plain(to_all: bool, at_least_once: Bool) -> Result<(Headers, How), Failure> {
-    Ok((Headers::EMPTY, How { to_all, at_least_once: at_least_once != FALSE, durability: None }))
+fn plain(to_all: bool, at_least_once: Bool) -> Result<(Headers, SendOptions), Failure> {
+    Ok((Headers::EMPTY, SendOptions { to_all, at_least_once: at_least_once != FALSE, durability: None }))
 }
 
 /// See `liner.h`.
@@ -108,7 +108,7 @@ pub unsafe extern "C" fn lnr_send_ex(
 
 /// # Safety
 /// As for `options` of [`lnr_send_ex`].
-unsafe fn read_options(options: *const CSendOptions) -> Result<(Headers, How), Failure> {
+unsafe fn read_options(options: *const CSendOptions) -> Result<(Headers, SendOptions), Failure> {
     if options.is_null() {
         return plain(false, TRUE);
     }
@@ -118,7 +118,7 @@ unsafe fn read_options(options: *const CSendOptions) -> Result<(Headers, How), F
     // SAFETY: the first field is there in every version of the struct.
     let size = unsafe { (*options).struct_size };
     if size < size_of::<CSendOptions>() {
-        return Err(Failure::argument("struct_size of the options is not set"));
+        return Err(Failure::argument("struct_size of the options is not set, or too small"));
     }
     // SAFETY: it is as large as this version's.
     let options = unsafe { *options };
@@ -129,11 +129,11 @@ unsafe fn read_options(options: *const CSendOptions) -> Result<(Headers, How), F
         number => Some(level(number).ok_or_else(|| Failure::argument("not a level of durability"))?),
     };
     let at_least_once = options.at_most_once == FALSE;
-    Ok((headers, How { to_all: options.to_all != FALSE, at_least_once, durability }))
+    Ok((headers, SendOptions { to_all: options.to_all != FALSE, at_least_once, durability }))
 }
 
 /// # Safety
-/// Keys end with NUL, values are as long as they say.
+/// Keys end with NUL, and values have `value_size` bytes.
 unsafe fn read_headers(headers: &[CHeader]) -> Result<Headers, Failure> {
     let mut builder = Headers::builder();
     for header in headers {
@@ -144,7 +144,7 @@ unsafe fn read_headers(headers: &[CHeader]) -> Result<Headers, Failure> {
     builder.build().map_err(Failure::argument)
 }
 
-/// Headers as a callback reads them. The pointers are good for as long as this is kept and stays where it is.
+/// Headers for a callback to read. The pointers are valid until this is dropped or moved.
 #[derive(Default)]
 pub(super) struct WrittenHeaders {
     texts: Vec<Vec<u8>>,
@@ -158,7 +158,7 @@ impl WrittenHeaders {
             let [key, value] = [key.as_bytes(), value].map(|bytes| [bytes, b"\0"].concat());
             let header =
                 CHeader { key: key.as_ptr().cast(), value: value.as_ptr().cast(), value_size: value.len() - 1 };
-            // The bytes stay where they are on the heap.
+            // The pointers stay valid: pushing moves the vectors, not their bytes.
             written.texts.extend([key, value]);
             written.headers.push(header);
         }

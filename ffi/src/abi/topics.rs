@@ -1,4 +1,4 @@
-//! Topics, addresses and what waits.
+//! Functions for topics, addresses and pending messages.
 
 use super::*;
 use crate::c_strings::c_string;
@@ -17,7 +17,7 @@ pub type CPendingCallback = unsafe extern "C" fn(*const c_char, *const c_char, *
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn lnr_subscribe(client: Handle, topic: *const c_char) -> Bool {
     // SAFETY: as the caller vouches.
-    done(client, |entry| entry.core.subscribe(unsafe { text(topic)? }))
+    done(client, |entry| entry.client.subscribe(unsafe { text(topic)? }))
 }
 
 /// See `liner.h`.
@@ -27,7 +27,7 @@ pub unsafe extern "C" fn lnr_subscribe(client: Handle, topic: *const c_char) -> 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn lnr_unsubscribe(client: Handle, topic: *const c_char) -> Bool {
     // SAFETY: as the caller vouches.
-    done(client, |entry| entry.core.unsubscribe(unsafe { text(topic)? }))
+    done(client, |entry| entry.client.unsubscribe(unsafe { text(topic)? }))
 }
 
 /// See `liner.h`.
@@ -37,19 +37,19 @@ pub unsafe extern "C" fn lnr_unsubscribe(client: Handle, topic: *const c_char) -
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn lnr_refresh_address_topic(client: Handle, topic: *const c_char) -> Bool {
     // SAFETY: as the caller vouches.
-    done(client, |entry| entry.core.refresh(unsafe { text(topic)? }))
+    done(client, |entry| entry.client.refresh(unsafe { text(topic)? }))
 }
 
 /// See `liner.h`.
 #[unsafe(no_mangle)]
 pub extern "C" fn lnr_clear_stored_messages(client: Handle) -> Bool {
-    done(client, |entry| entry.core.clear_stored_messages())
+    done(client, |entry| entry.client.clear_stored_messages())
 }
 
 /// See `liner.h`.
 #[unsafe(no_mangle)]
 pub extern "C" fn lnr_clear_addresses_of_topic(client: Handle) -> Bool {
-    done(client, |entry| entry.core.clear_addresses())
+    done(client, |entry| entry.client.clear_addresses())
 }
 
 /// See `liner.h`.
@@ -65,7 +65,7 @@ pub unsafe extern "C" fn lnr_list_addresses(
 ) -> Bool {
     done(client, |entry| {
         // SAFETY: as the caller vouches.
-        let rows = entry.core.addresses(unsafe { text(topic)? })?;
+        let rows = entry.client.addresses(unsafe { text(topic)? })?;
         let cb = cb.ok_or_else(|| Failure::argument("the callback is NULL"))?;
         for (addr, name) in rows {
             let (addr, name) = (c_string(&addr), c_string(&name));
@@ -76,7 +76,7 @@ pub unsafe extern "C" fn lnr_list_addresses(
     })
 }
 
-/// How many, in C.
+/// Converts a count to a C integer.
 pub(super) fn number(count: u64) -> c_longlong {
     c_longlong::try_from(count).unwrap_or(c_longlong::MAX)
 }
@@ -84,7 +84,7 @@ pub(super) fn number(count: u64) -> c_longlong {
 /// See `liner.h`.
 #[unsafe(no_mangle)]
 pub extern "C" fn lnr_pending_count(client: Handle) -> c_longlong {
-    call(client, -1, |entry| Ok(number(entry.core.pending()?.iter().map(|row| row.messages).sum())))
+    call(client, -1, |entry| Ok(number(entry.client.pending()?.iter().map(|row| row.messages).sum())))
 }
 
 /// See `liner.h`.
@@ -94,7 +94,7 @@ pub extern "C" fn lnr_pending_count(client: Handle) -> c_longlong {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn lnr_pending_by_peer(client: Handle, cb: Option<CPendingCallback>, udata: *mut c_void) -> Bool {
     done(client, |entry| {
-        let rows = entry.core.pending()?;
+        let rows = entry.client.pending()?;
         let cb = cb.ok_or_else(|| Failure::argument("the callback is NULL"))?;
         for row in rows {
             let names = [row.addr.as_str(), row.lane.topic().as_str(), row.lane.receiver().as_str()];

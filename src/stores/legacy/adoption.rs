@@ -1,230 +1,66 @@
-//! What becomes of what liner_broker left: which of its waiting messages go to which lane, under which
-//! numbers, and which cannot be attributed.
+//! Decides what each queued message of liner_broker becomes: a message of a lane, a dead letter, or nothing.
 //!
-//! liner_broker counts and queues by sender and receiver, liner by the topic addressed, too. So the queue of a
-//! *connection key* is split. Pure: a backend loads [`LegacyCatalogue`], shows a [`Split`] every row, and does what it says.
+//! liner_broker numbers and queues messages by sender and receiver; a lane has a topic as well. So the queue of a *connection
+//! key* is split by topic. Pure: a backend loads a [`LegacyCatalogue`], passes every row to a [`QueueSplit`], and does what
+//! the [`RowOutcome`] says.
 //!
-//! Its numbers are kept as far as they rise, under one incarnation of their own. So a receiver that has a store of its own
-//! finds its place by the number that liner_broker noted there, and so does one that shares the store.
+//! Legacy numbers are kept as long as they rise, under one incarnation of their own. The number that liner_broker recorded for
+//! a receiver then still says what the receiver has handled, in a shared store and in a store of its own.
 
+use super::catalogue::{Addressed, LegacyCatalogue, LegacyConnection};
 use super::rows;
 use crate::stores::{Adopted, DeadLetter, DeadLetterOrigin, LaneKey, OutboxLane, StoreError, Stored};
 use crate::types::{Headers, Incarnation, LaneId, LaneName, Message, MessageId, NodeId, Payload, Seq, Topic};
 use bytes::Bytes;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// The incarnation of everything that was numbered by liner_broker, on both sides of a lane.
+/// The incarnation of all legacy numbers, at the sender and at the receiver of a lane.
 pub(crate) const ADOPTED: Incarnation = Incarnation::new(u64::from_be_bytes(*b"liner1.4"));
 
-/// The topic of messages of liner_broker to itself.
-const INTERNAL: &str = "__#internal_channel";
-
-/// The connection key with which two nodes with a file each address each other.
+/// The connection key that two nodes with a file each use for each other.
 const ISOLATED_KEY: i64 = 1;
 
-/// Numbers above this are not kept, so that there are numbers left.
+/// Numbers above this are replaced, so that a lane does not run out of numbers.
 const LARGEST: u64 = 1 << 52;
 
-/// What stands for a name that is none of liner's.
+/// Replaces a name that is not valid in this library.
 const NO_NAME: &str = "?";
 
-/// What the database says beside the queues.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct LegacyCatalogue {
-    /// The topics by liner_broker's numbers. Files that were told of their peers have one number for several.
-    pub(crate) topics: BTreeMap<i64, Vec<String>>,
-    /// Where this node remembers to have sent.
-    pub(crate) remembered: Vec<Remembered>,
-    /// The catalogue: topics and who serves them.
-    pub(crate) served: Vec<(String, String)>,
-    /// Another node has sent from this store: it is shared.
-    pub(crate) others_send: bool,
-}
-
-/// A row of `sender_listener`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Remembered {
-    pub(crate) source: String,
-    pub(crate) topic: String,
-    pub(crate) receiver: String,
-}
-
-/// A connection key and what is noted of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Connection {
-    pub(crate) key: i64,
-    pub(crate) source: String,
-    pub(crate) receiver: String,
-    /// The highest number that was handled.
-    pub(crate) handled: u64,
-}
-
-/// A row of `conn_key_map` and what stands beside it.
-#[derive(Debug, Clone)]
-pub(crate) struct LegacyKey {
-    pub(crate) key: i64,
-    pub(crate) composite: String,
-    /// The sender, its topic and the receiver, where the key is a lane's.
-    pub(crate) lane: Option<[String; 3]>,
-    /// The sender's topic, from `conn_sender`.
-    pub(crate) source: Option<String>,
-    /// From `conn_mess_number`, where no incarnation stands beside it.
-    pub(crate) handled: i64,
-}
-
-impl LegacyKey {
-    /// `None` if it is another node's.
-    pub(crate) fn connection(self, node: &NodeId, traces: &LegacyCatalogue) -> Option<Connection> {
-        let (source, receiver) = match &self.lane {
-            Some([sender, source, receiver]) => {
-                (sender == node.as_str()).then_some((source.as_str(), receiver.as_str()))?
-            }
-            None => parties(node, &self.composite, self.source.as_deref(), &traces.sources(node))?,
-        };
-        Some(Connection {
-            key: self.key,
-            source: source.to_owned(),
-            receiver: receiver.to_owned(),
-            handled: u64::try_from(self.handled).unwrap_or(0),
-        })
-    }
-}
-
-/// The source topic and the receiver in a composite, `{node}:{source}:{receiver}` with nothing escaped: `None` if it is
-/// another node's, or cannot be told apart. `noted` is the sender's topic as stored for the key.
-fn parties<'a>(
-    node: &NodeId,
-    composite: &'a str,
-    noted: Option<&str>,
-    sources: &BTreeSet<String>,
-) -> Option<(&'a str, &'a str)> {
-    let rest = composite.strip_prefix(node.as_str())?.strip_prefix(':')?;
-    let by_source = |source: &str| {
-        let receiver = rest.strip_prefix(source)?.strip_prefix(':').filter(|receiver| !receiver.is_empty())?;
-        (!source.is_empty()).then(|| (&rest[..source.len()], receiver))
-    };
-    if let Some(noted) = noted {
-        if let Some(found) = by_source(noted) {
-            return Some(found);
-        }
-        let elsewhere = format!(":{noted}:");
-        if composite.find(&elsewhere).is_some_and(|at| at > 0 && at + elsewhere.len() < composite.len()) {
-            return None;
-        }
-    }
-    let mut known = sources.iter().filter_map(|source| by_source(source));
-    match (known.next(), known.next()) {
-        (Some(only), None) => Some(only),
-        (None, _) if rest.matches(':').count() == 1 => by_source(rest.split(':').next()?),
-        _ => None,
-    }
-}
-
-/// What a row's topic is.
-enum Addressed {
-    Topic(Topic),
-    /// Nothing of a user's.
-    Internal,
-    Unknown(String),
-}
-
-impl LegacyCatalogue {
-    /// A row of `topic_key`.
-    pub(crate) fn number(&mut self, topic: String, key: i64) {
-        self.topics.entry(key).or_default().push(topic);
-    }
-
-    /// A row of `sender_listener`, if it is this node's: its `sender_key` is `{node}:{source}` with nothing escaped.
-    pub(crate) fn remember(&mut self, node: &NodeId, sender_key: &str, topic: String, receiver: Option<String>) {
-        let source = sender_key.strip_prefix(node.as_str()).and_then(|rest| rest.strip_prefix(':'));
-        if let (Some(source), Some(receiver)) = (source, receiver) {
-            self.remembered.push(Remembered { source: source.to_owned(), topic, receiver });
-        }
-    }
-
-    /// Topics that this node has sent from, or served.
-    fn sources(&self, node: &NodeId) -> BTreeSet<String> {
-        let served = self.served.iter().filter(|(_, name)| name == node.as_str()).map(|(topic, _)| topic.clone());
-        self.remembered.iter().map(|r| r.source.clone()).chain(served).collect()
-    }
-
-    /// Whether sender and receivers share this store. Files that are not shared were told of the peers, and no peer sends
-    /// from them; there, the number noted for a key is what came from the peer, not what went to it.
-    fn is_shared(&self) -> bool {
-        self.others_send || self.topics.values().all(|topics| topics.len() < 2)
-    }
-
-    fn addressed(&self, topic_key: i64, connection: &Connection) -> Addressed {
-        let named: Vec<&str> = self.topics.get(&topic_key).into_iter().flatten().map(String::as_str).collect();
-        // Nobody sends to his own topic.
-        let possible: BTreeSet<&str> = named.into_iter().filter(|topic| *topic != connection.source).collect();
-        let remembered = self.remembered_to(connection).filter(|topic| possible.contains(topic)).collect();
-        let served =
-            self.served.iter().filter(|(_, node)| *node == connection.receiver).map(|(topic, _)| topic.as_str());
-        let served = served.filter(|topic| possible.contains(topic)).collect();
-        for narrowed in [&possible, &remembered, &served] {
-            if let [only] = narrowed.iter().collect::<Vec<_>>()[..] {
-                return match Topic::new(only) {
-                    _ if *only == INTERNAL => Addressed::Internal,
-                    Ok(topic) => Addressed::Topic(topic),
-                    Err(error) => Addressed::Unknown(format!("topic {only:?}: {error}")),
-                };
-            }
-        }
-        Addressed::Unknown(match possible.len() {
-            0 => format!("no topic has the number {topic_key}"),
-            _ => format!("the number {topic_key} stands for {possible:?}"),
-        })
-    }
-
-    fn remembered_to(&self, connection: &Connection) -> impl Iterator<Item = &str> {
-        let there = |r: &&Remembered| r.source == connection.source && r.receiver == connection.receiver;
-        self.remembered.iter().filter(there).map(|r| r.topic.as_str())
-    }
-
-    /// The only peer that this file was told of.
-    fn only_peer(&self, node: &NodeId) -> Option<&str> {
-        let peers: BTreeSet<&str> = self.served.iter().map(|(_, peer)| peer.as_str()).collect();
-        let mut peers = peers.into_iter().filter(|peer| *peer != node.as_str());
-        peers.next().filter(|_| peers.next().is_none())
-    }
-}
-
-/// What becomes of a row.
+/// What a row becomes.
 #[derive(Debug)]
 pub(crate) enum RowOutcome {
-    /// It goes: it was handled, or was no message of a user's.
-    Gone,
-    /// It goes to the lane for this topic; see [`Target::take`].
-    Moved { topic: Topic, number: u64, payload: Payload },
-    /// It is kept as a dead letter.
-    Letter(Box<DeadLetter>),
+    /// The row is deleted: it was handled, or is internal to liner_broker.
+    Delete,
+    /// The row moves to the lane of this topic, under the number that [`AdoptedLane::take`] gives it.
+    Move { topic: Topic, number: u64, payload: Payload },
+    /// The row becomes a dead letter.
+    DeadLetter(Box<DeadLetter>),
 }
 
-/// A lane that rows go to.
+/// A lane that rows move to.
 #[derive(Debug, Clone)]
-pub(crate) struct Target {
+pub(crate) struct AdoptedLane {
     pub(crate) key: LaneKey,
     incarnation: Incarnation,
     next: Seq,
 }
 
-impl Target {
-    /// A lane that was opened under [`ADOPTED`].
-    pub(crate) fn new(lane: &OutboxLane) -> Target {
+impl AdoptedLane {
+    /// Creates the target for a lane that was opened under [`ADOPTED`].
+    pub(crate) fn new(lane: &OutboxLane) -> AdoptedLane {
         let incarnation = lane.spans.last().map_or(ADOPTED, |span| span.incarnation);
-        Target { key: lane.key, incarnation, next: lane.next }
+        AdoptedLane { key: lane.key, incarnation, next: lane.next }
     }
 
-    /// A lane that is going to be made, with nothing queued up to `acked`.
+    /// Creates the target for a lane that does not exist yet and starts acked up to `acked`.
     #[cfg(feature = "redis")]
-    pub(crate) fn coming(key: LaneKey, acked: Seq) -> Target {
-        Target { key, incarnation: ADOPTED, next: acked.next() }
+    pub(crate) fn coming(key: LaneKey, acked: Seq) -> AdoptedLane {
+        AdoptedLane { key, incarnation: ADOPTED, next: acked.next() }
     }
 
-    /// Gives a message its number: liner_broker's if it is free. A number that is raised stays at or above the
-    /// reference's, so nobody who has handled fewer takes it for handled.
+    /// Numbers a message. Keeps its legacy number if that number is still free, or raises it. A number is never lowered, so no
+    /// receiver takes a message that it has not handled for one that it has.
     pub(crate) fn take(&mut self, number: u64, payload: Payload, now_ms: u64) -> Stored {
         let seq = if number > LARGEST { self.next } else { self.next.max(Seq::new(number)) };
         self.next = seq.next();
@@ -233,19 +69,19 @@ impl Target {
     }
 }
 
-/// What a backend knows beside the traces.
+/// What an adoption needs apart from the catalogue.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct AdoptionContext {
-    /// The largest message of the store.
+    /// The largest message that the store takes, in bytes.
     pub(crate) max_message: usize,
-    /// The incarnation of the letters: random, so that no two adoptions write letters of one name.
+    /// The incarnation of the dead letters. Random, so that no two adoptions write dead letters with the same id.
     pub(crate) letters: Incarnation,
-    /// Milliseconds since 1970, for people to read.
+    /// The current time in milliseconds since 1970, shown to operators.
     pub(crate) now_ms: u64,
 }
 
 impl AdoptionContext {
-    /// The only thing here that is not decided by what it is given.
+    /// Reads the clock and draws a random incarnation. Everything else in this module is deterministic.
     pub(crate) fn new(max_message: usize) -> Result<AdoptionContext, StoreError> {
         let letters = getrandom::u64().map_err(|error| StoreError::Unavailable(error.to_string().into()))?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -254,35 +90,35 @@ impl AdoptionContext {
     }
 }
 
-/// The rows of one connection key on their way.
+/// Splits the queue of one connection key into lanes.
 #[derive(Debug)]
-pub(crate) struct Split<'a> {
-    traces: &'a LegacyCatalogue,
-    connection: &'a Connection,
+pub(crate) struct QueueSplit<'a> {
+    catalogue: &'a LegacyCatalogue,
+    connection: &'a LegacyConnection,
     sender: NodeId,
     source: Topic,
     receiver: NodeId,
-    /// Why no row of it can go anywhere.
+    /// Why no row can move to a lane, if none can.
     flaw: Option<String>,
     context: AdoptionContext,
     rows: u64,
     pub(crate) adopted: Adopted,
 }
 
-impl<'a> Split<'a> {
+impl<'a> QueueSplit<'a> {
     pub(crate) fn new(
         node: &NodeId,
-        traces: &'a LegacyCatalogue,
-        connection: &'a Connection,
+        catalogue: &'a LegacyCatalogue,
+        connection: &'a LegacyConnection,
         context: AdoptionContext,
     ) -> Self {
         let (source, receiver) = (Topic::new(&connection.source), NodeId::new(&connection.receiver));
         let flaw = source.as_ref().err().or(receiver.as_ref().err()).map(|error| {
             format!("it was sent from topic {:?} to node {:?}: {error}", connection.source, connection.receiver)
         });
-        let no_name = "a question mark is a name";
-        Split {
-            traces,
+        let no_name = "a question mark is a valid name";
+        QueueSplit {
+            catalogue,
             connection,
             sender: node.clone(),
             source: source.unwrap_or_else(|_| Topic::new(NO_NAME).expect(no_name)),
@@ -298,35 +134,36 @@ impl<'a> Split<'a> {
         LaneName { sender: self.sender.clone(), source: self.source.clone(), receiver: self.receiver.clone(), topic }
     }
 
-    /// When the messages are said to have been accepted: nobody knows.
+    /// Returns the time of acceptance to record. The real one is not known.
     pub(crate) fn now_ms(&self) -> u64 {
         self.context.now_ms
     }
 
-    /// The topics of remembered routes: lanes, whether or not anything waits.
+    /// Returns the topics of remembered routes. Each becomes a lane, whether or not a message waits for it.
     pub(crate) fn remembered(&self) -> BTreeSet<Topic> {
-        let topics = self.traces.remembered_to(self.connection).filter(|topic| *topic != self.connection.source);
+        let topics = self.catalogue.remembered_to(self.connection).filter(|topic| *topic != self.connection.source);
         let topics = topics.filter_map(|topic| Topic::new(topic).ok());
         if self.flaw.is_none() { topics.collect() } else { BTreeSet::new() }
     }
 
-    /// Up to where a lane that is made of this key is acked.
+    /// Returns the number up to which a lane made from this key is acked.
     pub(crate) fn acked(&self) -> Seq {
-        if self.traces.is_shared() { self.handled() } else { Seq::ZERO }
+        if self.catalogue.is_shared() { self.handled() } else { Seq::ZERO }
     }
 
-    /// The number at which receivers of such a lane stand, if they share the store.
+    /// Returns the cursor of the receiver of such a lane, if the receiver shares the store.
     pub(crate) fn handled(&self) -> Seq {
         Seq::new(self.connection.handled.min(LARGEST))
     }
 
-    /// Where the number noted is this node's own place as a receiver: the lanes it may receive on from the only peer.
+    /// Returns the lanes whose receiver is this node and whose cursor is the recorded number. Empty unless the store is not
+    /// shared and has a single peer.
     pub(crate) fn received(&self) -> Vec<LaneName> {
-        let isolated = !self.traces.is_shared() && self.connection.key == ISOLATED_KEY && self.handled() > Seq::ZERO;
-        if !isolated || self.flaw.is_some() || self.traces.only_peer(&self.sender) != Some(self.receiver.as_str()) {
+        let isolated = !self.catalogue.is_shared() && self.connection.key == ISOLATED_KEY && self.handled() > Seq::ZERO;
+        if !isolated || self.flaw.is_some() || self.catalogue.only_peer(&self.sender) != Some(self.receiver.as_str()) {
             return Vec::new();
         }
-        let served = self.traces.served.iter().filter(|(_, node)| node == self.receiver.as_str());
+        let served = self.catalogue.served.iter().filter(|(_, node)| node == self.receiver.as_str());
         let sources: BTreeSet<Topic> = served.filter_map(|(topic, _)| Topic::new(topic).ok()).collect();
         let lane = |source| LaneName {
             sender: self.receiver.clone(),
@@ -337,51 +174,51 @@ impl<'a> Split<'a> {
         sources.into_iter().filter(|source| *source != self.source).map(lane).collect()
     }
 
-    /// Decides on the next row, in the order in which they were queued.
+    /// Decides about the next row. Rows must be passed in the order in which they were queued.
     pub(crate) fn row(&mut self, row: &[u8]) -> RowOutcome {
         self.rows += 1;
         if row.is_empty() {
-            return self.gone();
+            return self.delete();
         }
         let read = match rows::decode(row, self.context.max_message) {
             Ok(read) => read,
             Err(error) => {
-                let reason = format!("a row of liner_broker cannot be read: {error}; this is the row");
+                let reason = format!("a row of liner_broker cannot be read: {error}; the data is the row itself");
                 return self.letter(None, Bytes::copy_from_slice(row), reason);
             }
         };
         if read.number <= self.acked().get() {
-            return self.gone();
+            return self.delete();
         }
         let addressed = match &self.flaw {
             Some(flaw) => Addressed::Unknown(flaw.clone()),
-            None => self.traces.addressed(read.topic_key.into(), self.connection),
+            None => self.catalogue.addressed(read.topic_key.into(), self.connection),
         };
         match (addressed, Payload::new(read.payload.clone())) {
             (Addressed::Topic(topic), Ok(payload)) => {
                 self.adopted.messages += 1;
-                RowOutcome::Moved { topic, number: read.number, payload }
+                RowOutcome::Move { topic, number: read.number, payload }
             }
             (Addressed::Unknown(flaw), _) => {
-                let reason = format!("it cannot be told where liner_broker would have sent it: {flaw}");
+                let reason = format!("the topic that liner_broker would have sent it to is not known: {flaw}");
                 self.letter(Some(read.number), read.payload, reason)
             }
-            (Addressed::Internal | Addressed::Topic(_), _) => self.gone(),
+            (Addressed::Internal | Addressed::Topic(_), _) => self.delete(),
         }
     }
 
-    fn gone(&mut self) -> RowOutcome {
+    fn delete(&mut self) -> RowOutcome {
         self.adopted.gone += 1;
-        RowOutcome::Gone
+        RowOutcome::Delete
     }
 
     fn letter(&mut self, number: Option<u64>, payload: Bytes, reason: String) -> RowOutcome {
-        let Ok(payload) = Payload::new(payload) else { return self.gone() };
+        let Ok(payload) = Payload::new(payload) else { return self.delete() };
         self.adopted.dead_letters += 1;
         let number =
             number.map_or(String::new(), |number| format!(" (message {number} of connection {})", self.connection.key));
-        let lane = self.lane(Topic::new(NO_NAME).expect("a question mark is a name"));
-        RowOutcome::Letter(Box::new(DeadLetter {
+        let lane = self.lane(Topic::new(NO_NAME).expect("a question mark is a valid name"));
+        RowOutcome::DeadLetter(Box::new(DeadLetter {
             id: MessageId { lane: LaneId::new(lane), incarnation: self.context.letters, seq: Seq::new(self.rows) },
             origin: DeadLetterOrigin::Refused,
             message: Message { headers: Headers::EMPTY, payload },
@@ -395,120 +232,106 @@ impl<'a> Split<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stores::legacy::catalogue::INTERNAL;
     use crate::stores::legacy::rows::tests::row;
     use proptest::prelude::*;
 
     const AT_LEAST_ONCE: u8 = 2;
-    const MEANS: AdoptionContext = AdoptionContext { max_message: 1 << 20, letters: Incarnation::new(7), now_ms: 1 };
+    const CONTEXT: AdoptionContext = AdoptionContext { max_message: 1 << 20, letters: Incarnation::new(7), now_ms: 1 };
 
     fn node(name: &str) -> NodeId {
         NodeId::new(name).expect("valid")
     }
 
     /// Topics by number, routes remembered by `orders-1` from `orders`, and the catalogue.
-    fn traces(topics: &[(&str, i64)], remembered: &[(&str, &str)], served: &[(&str, &str)]) -> LegacyCatalogue {
-        let mut traces = LegacyCatalogue::default();
+    fn catalogue(topics: &[(&str, i64)], remembered: &[(&str, &str)], served: &[(&str, &str)]) -> LegacyCatalogue {
+        let mut catalogue = LegacyCatalogue::default();
         for (topic, number) in topics {
-            traces.number((*topic).to_owned(), *number);
+            catalogue.number((*topic).to_owned(), *number);
         }
         for (topic, receiver) in remembered {
-            traces.remember(&node("orders-1"), "orders-1:orders", (*topic).to_owned(), Some((*receiver).to_owned()));
+            catalogue.remember(&node("orders-1"), "orders-1:orders", (*topic).to_owned(), Some((*receiver).to_owned()));
         }
-        traces.served = served.iter().map(|(topic, name)| ((*topic).to_owned(), (*name).to_owned())).collect();
-        traces
+        catalogue.served = served.iter().map(|(topic, name)| ((*topic).to_owned(), (*name).to_owned())).collect();
+        catalogue
     }
 
-    fn connection(handled: u64) -> Connection {
-        Connection { key: 1, source: "orders".to_owned(), receiver: "billing-1".to_owned(), handled }
+    fn connection(handled: u64) -> LegacyConnection {
+        LegacyConnection { key: 1, source: "orders".to_owned(), receiver: "billing-1".to_owned(), handled }
     }
 
-    /// Where rows of these topic numbers go: a topic, `gone`, or the reason of the letter.
-    fn fates(traces: &LegacyCatalogue, connection: &Connection, rows: &[(u64, i32)]) -> Vec<String> {
-        let mut split = Split::new(&node("orders-1"), traces, connection, MEANS);
-        let fate = |(number, key): &(u64, i32)| match split.row(&row(*number, *key, AT_LEAST_ONCE, b"x")) {
-            RowOutcome::Gone => "gone".to_owned(),
-            RowOutcome::Moved { topic, number, .. } => format!("{topic} {number}"),
-            RowOutcome::Letter(letter) => letter.reason,
+    /// Returns what rows with these topic numbers become: topic and number, `deleted`, or the reason of the dead letter.
+    fn outcomes(catalogue: &LegacyCatalogue, connection: &LegacyConnection, rows: &[(u64, i32)]) -> Vec<String> {
+        let mut split = QueueSplit::new(&node("orders-1"), catalogue, connection, CONTEXT);
+        let outcome = |(number, key): &(u64, i32)| match split.row(&row(*number, *key, AT_LEAST_ONCE, b"x")) {
+            RowOutcome::Delete => "deleted".to_owned(),
+            RowOutcome::Move { topic, number, .. } => format!("{topic} {number}"),
+            RowOutcome::DeadLetter(letter) => letter.reason,
         };
-        rows.iter().map(fate).collect()
+        rows.iter().map(outcome).collect()
     }
 
     #[test]
-    fn a_composite_is_read_with_what_is_known_of_its_names() {
-        let known = |sources: &[&str]| sources.iter().map(|s| (*s).to_owned()).collect::<BTreeSet<_>>();
-        let none = known(&[]);
-        assert_eq!(parties(&node("a"), "a:b:c", Some("b"), &none), Some(("b", "c")));
-        assert_eq!(parties(&node("a"), "a:b:c", None, &none), Some(("b", "c")));
-        assert_eq!(parties(&node("a:b"), "a:b:c:d", Some("c"), &none), Some(("c", "d")));
-        assert_eq!(parties(&node("a"), "a:b:c:d", Some("c"), &none), None, "it is a:b's");
-        assert_eq!(parties(&node("a"), "a:b:c:d", Some("b:c"), &none), Some(("b:c", "d")));
-        assert_eq!(parties(&node("a"), "a:b:c:d", None, &known(&["b"])), Some(("b", "c:d")));
-        assert_eq!(parties(&node("a"), "a:b:c:d", None, &known(&["b", "b:c"])), None, "it may be either");
-        assert_eq!(parties(&node("a"), "a:b:c:d", None, &none), None);
-        // A file that was told of its peers notes the peer's topic until something is sent.
-        assert_eq!(parties(&node("a"), "a:own:peer", Some("topic_peer"), &none), Some(("own", "peer")));
-        assert_eq!(parties(&node("ab"), "a:b:c", Some("b"), &none), None);
-        assert_eq!(parties(&node("a"), "a:b:", Some("b"), &none), None);
-    }
-
-    #[test]
-    fn rows_go_by_topic_without_those_that_were_handled_and_the_brokers_own() {
-        let traces = traces(&[("billing", 3), ("refunds", 5), (INTERNAL, 2)], &[], &[]);
+    fn rows_move_by_topic_except_handled_and_internal_ones() {
+        let catalogue = catalogue(&[("billing", 3), ("refunds", 5), (INTERNAL, 2)], &[], &[]);
         let rows = [(4, 3), (5, 3), (6, 5), (7, 2), (8, 3)];
-        assert_eq!(fates(&traces, &connection(4), &rows), ["gone", "billing 5", "refunds 6", "gone", "billing 8"]);
+        assert_eq!(
+            outcomes(&catalogue, &connection(4), &rows),
+            ["deleted", "billing 5", "refunds 6", "deleted", "billing 8"]
+        );
     }
 
     #[test]
     fn a_number_of_several_topics_is_the_one_that_the_sender_remembers_or_the_receiver_serves() {
         let seeded = [("orders", 1), ("billing", 1)];
-        assert_eq!(fates(&traces(&seeded, &[], &[]), &connection(0), &[(1, 1)]), ["billing 1"], "not one's own");
+        assert_eq!(outcomes(&catalogue(&seeded, &[], &[]), &connection(0), &[(1, 1)]), ["billing 1"], "not one's own");
         let seeded = [("orders", 1), ("billing", 1), ("refunds", 1)];
-        let remembered = traces(&seeded, &[("refunds", "billing-1"), ("billing", "other")], &[]);
-        assert_eq!(fates(&remembered, &connection(0), &[(1, 1)]), ["refunds 1"]);
-        let served = traces(&seeded, &[], &[("billing", "billing-1"), ("refunds", "other")]);
-        assert_eq!(fates(&served, &connection(0), &[(1, 1)]), ["billing 1"]);
-        let neither = fates(&traces(&seeded, &[], &[]), &connection(0), &[(1, 1)]);
-        assert!(neither[0].contains("stands for {\"billing\", \"refunds\"}"), "{neither:?}");
+        let remembered = catalogue(&seeded, &[("refunds", "billing-1"), ("billing", "other")], &[]);
+        assert_eq!(outcomes(&remembered, &connection(0), &[(1, 1)]), ["refunds 1"]);
+        let served = catalogue(&seeded, &[], &[("billing", "billing-1"), ("refunds", "other")]);
+        assert_eq!(outcomes(&served, &connection(0), &[(1, 1)]), ["billing 1"]);
+        let neither = outcomes(&catalogue(&seeded, &[], &[]), &connection(0), &[(1, 1)]);
+        assert!(neither[0].contains("belongs to each of {\"billing\", \"refunds\"}"), "{neither:?}");
     }
 
     #[test]
-    fn names_that_are_none_of_ours_make_letters_and_no_lanes() {
-        let traces = traces(&[("bad\ntopic", 4)], &[("billing", "\u{7f}")], &[]);
-        let reasons = fates(&traces, &connection(0), &[(1, 4)]);
+    fn invalid_names_make_dead_letters_and_no_lanes() {
+        let catalogue = catalogue(&[("bad\ntopic", 4)], &[("billing", "\u{7f}")], &[]);
+        let reasons = outcomes(&catalogue, &connection(0), &[(1, 4)]);
         assert!(reasons[0].contains("control character"), "{reasons:?}");
-        let connection = Connection { receiver: "\u{7f}".to_owned(), ..connection(0) };
-        let split = Split::new(&node("orders-1"), &traces, &connection, MEANS);
+        let connection = LegacyConnection { receiver: "\u{7f}".to_owned(), ..connection(0) };
+        let split = QueueSplit::new(&node("orders-1"), &catalogue, &connection, CONTEXT);
         assert!(split.remembered().is_empty() && split.received().is_empty());
     }
 
     #[test]
-    fn in_a_file_of_its_own_the_number_noted_is_how_far_the_node_has_received() {
+    fn in_a_file_that_is_not_shared_the_recorded_number_is_the_nodes_own_cursor() {
         let seeded = [("orders", 1), ("billing", 1)];
-        let mut traces = traces(&seeded, &[], &[("billing", "billing-1"), ("orders", "orders-1")]);
-        assert_eq!(fates(&traces, &connection(5), &[(3, 1)]), ["billing 3"], "nobody says that it was handled");
+        let mut catalogue = catalogue(&seeded, &[], &[("billing", "billing-1"), ("orders", "orders-1")]);
+        assert_eq!(outcomes(&catalogue, &connection(5), &[(3, 1)]), ["billing 3"], "nobody says that it was handled");
         let connection = connection(5);
-        let split = Split::new(&node("orders-1"), &traces, &connection, MEANS);
+        let split = QueueSplit::new(&node("orders-1"), &catalogue, &connection, CONTEXT);
         assert_eq!((split.acked(), split.handled()), (Seq::ZERO, Seq::new(5)));
         let names: Vec<_> = split.received().iter().map(ToString::to_string).collect();
         assert_eq!(names, ["billing-1:billing>orders-1:orders"]);
         // With a second peer, the number may be of either.
-        traces.served.push(("audit".to_owned(), "audit-1".to_owned()));
-        assert!(Split::new(&node("orders-1"), &traces, &connection, MEANS).received().is_empty());
+        catalogue.served.push(("audit".to_owned(), "audit-1".to_owned()));
+        assert!(QueueSplit::new(&node("orders-1"), &catalogue, &connection, CONTEXT).received().is_empty());
         // With another sender in the file, it is the receiver's.
-        traces.others_send = true;
-        assert_eq!(fates(&traces, &connection, &[(3, 1), (6, 1)]), ["gone", "billing 6"]);
+        catalogue.others_send = true;
+        assert_eq!(outcomes(&catalogue, &connection, &[(3, 1), (6, 1)]), ["deleted", "billing 6"]);
     }
 
-    fn target(next: u64) -> Target {
-        Target { key: LaneKey(1), incarnation: ADOPTED, next: Seq::new(next) }
+    fn target(next: u64) -> AdoptedLane {
+        AdoptedLane { key: LaneKey(1), incarnation: ADOPTED, next: Seq::new(next) }
     }
 
     #[test]
-    fn letters_of_one_key_have_names_of_their_own() {
-        let (traces, connection) = (LegacyCatalogue::default(), connection(0));
-        let mut split = Split::new(&node("orders-1"), &traces, &connection, MEANS);
+    fn dead_letters_of_one_key_have_different_ids() {
+        let (catalogue, connection) = (LegacyCatalogue::default(), connection(0));
+        let mut split = QueueSplit::new(&node("orders-1"), &catalogue, &connection, CONTEXT);
         let mut id = |bytes: &[u8]| match split.row(bytes) {
-            RowOutcome::Letter(letter) => letter.id,
+            RowOutcome::DeadLetter(letter) => letter.id,
             other => panic!("{other:?}"),
         };
         assert_ne!(id(b"\0\0"), id(b"\0\0"));
@@ -516,8 +339,7 @@ mod tests {
     }
 
     proptest! {
-        /// Numbers rise from where the lane stands, and none is lowered: who has handled up to some number has handled
-        /// every row at or below it.
+        /// Numbers rise and are never lowered, so a cursor covers exactly the rows up to its number.
         #[test]
         fn numbers_rise_and_are_never_lowered(numbers: Vec<u64>, next in 1u64..1000) {
             let mut target = target(next);
@@ -534,8 +356,8 @@ mod tests {
 
         #[test]
         fn no_bytes_make_a_split_panic_or_lose_a_row(rows: Vec<Vec<u8>>) {
-            let (traces, connection) = (traces(&[("billing", 0)], &[], &[]), connection(0));
-            let mut split = Split::new(&node("orders-1"), &traces, &connection, MEANS);
+            let (catalogue, connection) = (catalogue(&[("billing", 0)], &[], &[]), connection(0));
+            let mut split = QueueSplit::new(&node("orders-1"), &catalogue, &connection, CONTEXT);
             for row in &rows {
                 split.row(row);
             }

@@ -1,4 +1,27 @@
-//! Data that liner_broker 1.4.1 left in a store: how its rows read, and what becomes of each.
+//! Data that liner_broker 1.4.1 left in a store, and how it becomes data of this library.
+//!
+//! | module | contents |
+//! |---|---|
+//! | `rows` | the encoding of a queued message, the same in every backend |
+//! | `catalogue` | topics, routes and connection keys, and what they mean |
+//! | `adoption` | decides for every row whether it moves to a lane, becomes a dead letter or is deleted |
+//! | `tables`, [`sqlite`], `postgres`, `redis`, `lua` | where each backend keeps the data |
+//!
+//! Nothing here knows a backend's lanes. A backend's `adopt` reads with these functions and statements, and does with its own
+//! lanes what `adoption` decides.
 
-pub(crate) mod adoption;
-pub(crate) mod rows;
+mod adoption;
+mod catalogue;
+#[cfg(feature = "postgres")]
+pub(super) mod postgres;
+#[cfg(feature = "redis")]
+pub(super) mod redis;
+mod rows;
+pub(super) mod sqlite;
+mod tables;
+
+pub(super) use adoption::{ADOPTED, AdoptedLane, AdoptionContext, QueueSplit, RowOutcome};
+pub(super) use catalogue::{LegacyCatalogue, LegacyKey};
+#[cfg(feature = "redis")]
+pub(super) use catalogue::{LegacyConnection, RememberedRoute};
+pub(super) use tables::LEGACY_TABLES;

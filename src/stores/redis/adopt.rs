@@ -1,7 +1,7 @@
-//! Taking over the connection keys of liner_broker. What becomes of their rows is decided in `adoption`.
+//! Adopts legacy connection keys. `legacy` decides what each row becomes.
 //!
-//! Scripts cannot read its rows. So they are read in pages and put aside in the form they are to have; one script then
-//! changes everything at once. Until it has, nothing of liner_broker's is touched, and an attempt begins anew.
+//! A script cannot decode the rows. So they are read in pages, converted and staged in lists; one script then makes all
+//! changes at once. Until it has run, no legacy data is changed, and a failed attempt starts again.
 
 use super::MAX_MESSAGE;
 use super::commit;
@@ -9,8 +9,9 @@ use super::directory::{fenced, parsed};
 use super::error::Outcome;
 use super::lanes::Lanes;
 use super::script::{ADOPT, Answer, LEFT, RENAME, STAGE};
-use crate::stores::legacy::adoption::{
-    ADOPTED, AdoptionContext, Connection as Left, LegacyCatalogue, Remembered, RowOutcome, Split, Target,
+use crate::stores::legacy::redis::{FoundKeys, PATTERN, parties, route, routes_key, unescaped};
+use crate::stores::legacy::{
+    ADOPTED, AdoptedLane, AdoptionContext, LegacyCatalogue, LegacyConnection, QueueSplit, RememberedRoute, RowOutcome,
 };
 use crate::stores::shared::{naming, row};
 use crate::stores::{Adopted, Batch, Fence, LaneKey, StoreError, Write};
@@ -18,54 +19,19 @@ use crate::types::{Incarnation, LaneName, Payload, Topic};
 use redis::Cmd;
 use std::collections::BTreeMap;
 
-/// Keys looked at in one step of a scan.
+/// Keys per step of a scan.
 const SCANNED: usize = 1000;
 
-/// Rows and bytes read, and put aside, at a time.
+/// Limits of a page of rows that is read, and of one that is staged.
 const ROWS: usize = 256;
 const BYTES: usize = 4 * 1024 * 1024;
 
-/// What stands between topic and node in a remembered route.
-const SEPARATOR: char = '\u{1f}';
-
-/// A part of a key as liner_broker writes it.
-fn escaped(part: &str) -> String {
-    part.replace('\\', "\\\\").replace(':', "\\c")
-}
-
-fn unescaped(part: &str) -> String {
-    let mut text = String::new();
-    let mut chars = part.chars();
-    while let Some(c) = chars.next() {
-        match (c, c == '\\') {
-            (_, true) => match chars.next() {
-                Some('c') => text.push(':'),
-                Some(other) => text.push(other),
-                None => text.push('\\'),
-            },
-            _ => text.push(c),
-        }
-    }
-    text
-}
-
-/// The keys of the store that matter here.
-#[derive(Default)]
-struct Found {
-    /// `{node}:{source}:{receiver}`, escaped, that are this node's.
-    composites: Vec<String>,
-    /// Topics with a number, as they stand in their keys.
-    numbered: Vec<String>,
-    /// Topics with routes, that may be escaped.
-    routed: Vec<String>,
-}
-
-/// A key that is to be taken over.
+/// A key to adopt.
 struct Taken {
-    left: Left,
-    /// liner_broker's composite; empty where the key is a lane's.
+    left: LegacyConnection,
+    /// The legacy composite; empty if the key belongs to a lane.
     composite: String,
-    /// Rows of ours at the front of the queue.
+    /// The number of our rows at the front of the queue.
     keep: usize,
     length: usize,
 }
@@ -84,11 +50,11 @@ fn command(words: &[&str]) -> Cmd {
 
 pub(super) async fn adopt(db: &Lanes<'_>, fence: &Fence) -> Outcome<Adopted> {
     let node = format!("lnr_node:{}", fence.node);
-    // Every key that liner_broker makes raises this, so without a change there is nothing new to be found.
+    // liner_broker increments this with every key it makes. If it has not changed, there are no new keys.
     let made = get(db, &command(&["GET", "lnr_unique_key"])).await?.unwrap_or_default();
     let known = get(db, &command(&["HGET", &node, "searched"])).await?;
     let searched = known.as_ref() == Some(&made);
-    let found = if searched { Found::default() } else { search(db, fence).await? };
+    let found = if searched { FoundKeys::default() } else { search(db, fence).await? };
     for topic in &found.routed {
         let call = RENAME.call().text(fence.node.as_str()).number(fence.epoch.get());
         db.connection.write(&call.text(topic).text(&unescaped(topic))).await?;
@@ -96,9 +62,9 @@ pub(super) async fn adopt(db: &Lanes<'_>, fence: &Fence) -> Outcome<Adopted> {
     let taken = left(db, fence, &found.composites).await?;
     let mut adopted = Adopted::default();
     if !taken.is_empty() {
-        let traces = traces(db, fence, &taken, &found.numbered).await?;
+        let catalogue = catalogue(db, fence, &taken, &found.numbered).await?;
         for taken in &taken {
-            adopted += take(db, fence, &traces, taken).await?;
+            adopted += take(db, fence, &catalogue, taken).await?;
         }
     }
     if !searched {
@@ -107,41 +73,29 @@ pub(super) async fn adopt(db: &Lanes<'_>, fence: &Fence) -> Outcome<Adopted> {
     Ok(adopted)
 }
 
-async fn search(db: &Lanes<'_>, fence: &Fence) -> Outcome<Found> {
-    let mut found = Found::default();
+async fn search(db: &Lanes<'_>, fence: &Fence) -> Outcome<FoundKeys> {
+    let mut found = FoundKeys::default();
     let mut cursor = "0".to_owned();
-    let own = format!("{}:", escaped(fence.node.as_str()));
     loop {
-        let mut scan = command(&["SCAN", &cursor, "MATCH", "lnr_[ct]*", "COUNT"]);
+        let mut scan = command(&["SCAN", &cursor, "MATCH", PATTERN, "COUNT"]);
         scan.arg(SCANNED);
         let (next, keys): (String, Vec<Vec<u8>>) = parsed(db.connection.read(&scan).await?)?;
         for key in keys.into_iter().filter_map(|key| String::from_utf8(key).ok()) {
-            if let Some(composite) = key.strip_prefix("lnr_connection:").and_then(|k| k.strip_suffix(":key")) {
-                found.composites.extend(composite.starts_with(&own).then(|| composite.to_owned()));
-            } else if let Some(topic) = key.strip_prefix("lnr_topic:") {
-                found.numbered.extend(topic.strip_suffix(":key").map(str::to_owned));
-                let routed = topic.strip_suffix(":addr").filter(|topic| unescaped(topic) != *topic);
-                found.routed.extend(routed.map(str::to_owned));
-            }
+            found.add(&fence.node, &key);
         }
         if next == "0" {
             break;
         }
         cursor = next;
     }
-    // A scan may name a key twice.
-    for keys in [&mut found.composites, &mut found.numbered, &mut found.routed] {
-        keys.sort();
-        keys.dedup();
-    }
+    found.sort();
     Ok(found)
 }
 
-/// What of it is there to be taken over: composites that are no lane's, and lanes behind whose rows liner_broker has
-/// queued some of its own.
+/// Returns the keys to adopt: composites that belong to no lane, and lanes to whose queue liner_broker has appended rows.
 async fn left(db: &Lanes<'_>, fence: &Fence, composites: &[String]) -> Outcome<Vec<Taken>> {
     let mut taken = Vec::new();
-    // The lanes are looked at with the first of them.
+    // The script also returns lanes, so it is called even without composites.
     let parts = composites.chunks(SCANNED).collect::<Vec<_>>();
     for part in if parts.is_empty() { vec![&[][..]] } else { parts } {
         let mut call = LEFT.call().text(fence.node.as_str());
@@ -164,14 +118,14 @@ async fn read(db: &Lanes<'_>, mut found: Answer) -> Outcome<Option<Taken>> {
     let length = usize::try_from(found.number()?).unwrap_or(0);
     if composite.is_empty() {
         let keep = ours(db, key, length).await?;
-        return Ok(Some(Taken { left: Left { key, source, receiver, handled }, composite, keep, length }));
+        return Ok(Some(Taken { left: LegacyConnection { key, source, receiver, handled }, composite, keep, length }));
     }
-    let [_, source, receiver] = composite.split(':').collect::<Vec<_>>()[..] else { return Ok(None) };
-    let left = Left { key, source: unescaped(source), receiver: unescaped(receiver), handled };
+    let Some((source, receiver)) = parties(&composite) else { return Ok(None) };
+    let left = LegacyConnection { key, source, receiver, handled };
     Ok(Some(Taken { left, composite, keep: 0, length }))
 }
 
-/// How many rows at the front of a queue are ours.
+/// Returns how many rows at the front of a queue are ours.
 async fn ours(db: &Lanes<'_>, key: i64, length: usize) -> Outcome<usize> {
     let (mut ours, mut theirs) = (0, length);
     while ours < theirs {
@@ -189,49 +143,48 @@ fn row_at(key: i64, at: usize) -> Cmd {
     command
 }
 
-async fn traces(db: &Lanes<'_>, fence: &Fence, taken: &[Taken], numbered: &[String]) -> Outcome<LegacyCatalogue> {
-    // A server is always shared.
-    let mut traces = LegacyCatalogue { others_send: true, ..LegacyCatalogue::default() };
+async fn catalogue(db: &Lanes<'_>, fence: &Fence, taken: &[Taken], numbered: &[String]) -> Outcome<LegacyCatalogue> {
+    // A server is always shared by all nodes.
+    let mut catalogue = LegacyCatalogue { others_send: true, ..LegacyCatalogue::default() };
     let numbered = if numbered.is_empty() { search(db, fence).await?.numbered } else { numbered.to_vec() };
     for topic in &numbered {
         let number = get(db, &command(&["GET", &format!("lnr_topic:{topic}:key")])).await?;
         if let Some(number) = number.and_then(|number| number.parse().ok()) {
-            traces.number(unescaped(topic), number);
+            catalogue.number(unescaped(topic), number);
         }
     }
     let mut sources: Vec<&str> = taken.iter().map(|taken| taken.left.source.as_str()).collect();
     sources.sort_unstable();
     sources.dedup();
     for source in sources {
-        let key = format!("lnr_sender:{}:{}:listener", escaped(fence.node.as_str()), escaped(source));
+        let key = routes_key(&fence.node, source);
         let routes: Vec<(String, String)> = parsed(db.connection.read(&command(&["HGETALL", &key])).await?)?;
-        for (addr, route) in routes {
-            let (topic, receiver) = match route.split_once(SEPARATOR) {
-                Some((topic, receiver)) => (topic.to_owned(), Some(receiver.to_owned())),
-                None => {
-                    let served = format!("lnr_topic:{route}:addr");
-                    let receiver = get(db, &command(&["HGET", &served, &addr])).await?;
-                    (route, receiver)
+        for (addr, remembered) in routes {
+            let (topic, receiver) = match route(&remembered) {
+                (topic, Some(receiver)) => (topic, Some(receiver.to_owned())),
+                (topic, None) => {
+                    (topic, get(db, &command(&["HGET", &format!("lnr_topic:{topic}:addr"), &addr])).await?)
                 }
             };
+            let topic = topic.to_owned();
             let source = source.to_owned();
-            traces.remembered.extend(receiver.map(|receiver| Remembered { source, topic, receiver }));
+            catalogue.remembered.extend(receiver.map(|receiver| RememberedRoute { source, topic, receiver }));
         }
     }
-    Ok(traces)
+    Ok(catalogue)
 }
 
-/// A lane that rows go to, and what is put aside for it.
+/// A lane that rows move to, and the rows staged for it.
 struct Aim {
-    target: Target,
+    target: AdoptedLane,
     lane: LaneName,
-    /// It is to be made of the key.
+    /// Whether the lane is to be made from the key.
     claims: bool,
     list: String,
     rows: usize,
     bytes: usize,
     last: u64,
-    /// Rows that are not put aside yet.
+    /// Rows that are not staged yet.
     waiting: Vec<Vec<u8>>,
 }
 
@@ -239,18 +192,18 @@ struct Adoption<'a> {
     db: &'a Lanes<'a>,
     fence: &'a Fence,
     taken: &'a Taken,
-    split: Split<'a>,
+    split: QueueSplit<'a>,
     aims: BTreeMap<Topic, Aim>,
 }
 
-async fn take(db: &Lanes<'_>, fence: &Fence, traces: &LegacyCatalogue, taken: &Taken) -> Outcome<Adopted> {
+async fn take(db: &Lanes<'_>, fence: &Fence, catalogue: &LegacyCatalogue, taken: &Taken) -> Outcome<Adopted> {
     let mut context = AdoptionContext::new(MAX_MESSAGE)?;
-    // Kept until it is done, so that letters are written once however often this begins.
+    // Kept until the adoption is done, so that a repeated attempt writes the same dead letters again.
     let adopting = format!("lnr_connection:{}:adopting", taken.left.key);
     db.connection.read(&command(&["SETNX", &adopting, &context.letters.get().to_string()])).await?;
     let letters = get(db, &command(&["GET", &adopting])).await?.and_then(|number| number.parse().ok());
     context.letters = letters.map_or(context.letters, Incarnation::new);
-    let split = Split::new(&fence.node, traces, &taken.left, context);
+    let split = QueueSplit::new(&fence.node, catalogue, &taken.left, context);
     let mut adoption = Adoption { db, fence, taken, split, aims: BTreeMap::new() };
     for topic in adoption.split.remembered() {
         adoption.aim(&topic).await?;
@@ -260,7 +213,7 @@ async fn take(db: &Lanes<'_>, fence: &Fence, traces: &LegacyCatalogue, taken: &T
 }
 
 impl Adoption<'_> {
-    /// The lane for a topic. The first that is not there is going to be made of the key.
+    /// Returns the lane of a topic. The first lane that does not exist yet is made from the key.
     async fn aim(&mut self, topic: &Topic) -> Outcome<&mut Aim> {
         if !self.aims.contains_key(topic) {
             let lane = self.split.lane(topic.clone());
@@ -269,9 +222,9 @@ impl Adoption<'_> {
             let free = !self.taken.composite.is_empty() && self.aims.values().all(|aim| !aim.claims);
             let claims = free && there.is_none();
             let target = if claims {
-                Target::coming(key, self.split.acked())
+                AdoptedLane::coming(key, self.split.acked())
             } else {
-                Target::new(&self.db.open(self.fence, &lane, ADOPTED).await?)
+                AdoptedLane::new(&self.db.open(self.fence, &lane, ADOPTED).await?)
             };
             let list = format!("lnr_connection:{}:adopting:{}", key.get(), self.aims.len());
             let aim = Aim { target, lane, claims, list, rows: 0, bytes: 0, last: 0, waiting: Vec::new() };
@@ -302,16 +255,16 @@ impl Adoption<'_> {
 
     async fn row(&mut self, bytes: &[u8]) -> Outcome<()> {
         match self.split.row(bytes) {
-            RowOutcome::Moved { topic, number, payload } => self.put_aside(&topic, number, payload).await,
-            RowOutcome::Letter(letter) => {
+            RowOutcome::Move { topic, number, payload } => self.move_row(&topic, number, payload).await,
+            RowOutcome::DeadLetter(letter) => {
                 let batch = Batch { writes: vec![Write::DeadLetter(letter)], synced: false };
                 self.db.connection.write(&commit::call(self.fence, &[&batch], self.db.known)).await.map(drop)
             }
-            RowOutcome::Gone => Ok(()),
+            RowOutcome::Delete => Ok(()),
         }
     }
 
-    async fn put_aside(&mut self, topic: &Topic, number: u64, payload: Payload) -> Outcome<()> {
+    async fn move_row(&mut self, topic: &Topic, number: u64, payload: Payload) -> Outcome<()> {
         let (db, fence, now_ms) = (self.db, self.fence, self.split.now_ms());
         let aim = self.aim(topic).await?;
         let stored = aim.target.take(number, payload, now_ms);
@@ -323,7 +276,7 @@ impl Adoption<'_> {
         if aim.waiting.len() >= ROWS || waiting >= BYTES { stage(db, fence, aim).await } else { Ok(()) }
     }
 
-    /// The one script. What it finds changed, nobody but liner_broker can have changed.
+    /// Runs the one script that makes all changes. If it finds the queue changed, liner_broker still writes to the store.
     async fn finish(mut self) -> Outcome<Adopted> {
         for aim in self.aims.values_mut() {
             stage(self.db, self.fence, aim).await?;
@@ -374,18 +327,5 @@ async fn stage(db: &Lanes<'_>, fence: &Fence, aim: &mut Aim) -> Outcome<()> {
     match db.connection.try_write(&call).await? {
         Some(_) => Ok(()),
         None => Err(changed()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn parts_of_keys_are_escaped_as_the_reference_does_it() {
-        for (part, in_key) in [("plain", "plain"), ("a:b", "a\\cb"), ("a\\cb", "a\\\\cb"), ("\\:", "\\\\\\c")] {
-            assert_eq!(escaped(part), in_key);
-            assert_eq!(unescaped(in_key), part);
-        }
     }
 }

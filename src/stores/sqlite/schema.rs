@@ -4,6 +4,7 @@
 //! that processes of an older version keep working; `min_reader` rises when that is impossible.
 
 use super::error::open_error;
+use crate::stores::legacy::LEGACY_TABLES;
 use crate::stores::{OpenError, StoreError};
 use crate::types::StoreId;
 use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior};
@@ -23,18 +24,6 @@ const MIGRATIONS: &[Migration] =
 
 /// The schema version this library writes.
 const OURS: u32 = MIGRATIONS[MIGRATIONS.len() - 1].version;
-
-/// liner_broker's tables and the columns by which they are recognised.
-const LEGACY_TABLES: &[(&str, &[&str])] = &[
-    ("seq", &["id", "v"]),
-    ("topic_addr", &["topic", "addr", "client_name"]),
-    ("topic_key", &["topic", "k"]),
-    ("conn_key_map", &["composite", "connection_key"]),
-    ("conn_sender", &["connection_key", "sender_topic"]),
-    ("conn_mess_number", &["connection_key", "v"]),
-    ("conn_messages", &["id", "connection_key", "payload"]),
-    ("sender_listener", &["sender_key", "addr", "listener_topic"]),
-];
 
 /// Columns of ours that tables made by liner_broker, or by an operator in its shape, lack.
 const ADDED_COLUMNS: &[(&str, &str, &str)] = &[

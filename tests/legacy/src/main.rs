@@ -40,7 +40,7 @@ fn write(directory: &Path) {
     std::fs::write(directory.join("redis.txt"), dump::redis(&server.url(0))).expect("writes");
 
     let server = liner_test_servers::postgres::Server::start(&[]);
-    let url = server.database("reference");
+    let url = server.database("legacy");
     story::shared(&Place::Postgres(url.clone()));
     std::fs::write(directory.join("postgres.sql"), dump::postgres(&url)).expect("writes");
 }

@@ -1,6 +1,6 @@
--- What liner_broker left for a node. ARGV: the node, composites as liner_broker writes them. Answers those that are no
--- lane's, and lanes of the node whose queue ends with a row of liner_broker, each with composite or '', key, source topic,
--- receiver, the number handled, and the length of its queue.
+-- Finds the keys that have to be adopted for a node. ARGV: node, legacy composites. Returns the composites that belong to no
+-- lane, and the lanes of the node whose queue ends with a legacy row. Each has: composite or '', key, source topic, receiver,
+-- number handled, length of the queue.
 
 local answer = {}
 for at = 2, #ARGV do
@@ -16,7 +16,7 @@ for _, id in ipairs(redis.call('SMEMBERS', 'lnr_node_lanes:' .. ARGV[1])) do
   local row = redis.call('LINDEX', key .. ':messages', -1)
   if row and (row == '' or string.byte(row) < 128) then
     local found = redis.call('HMGET', key .. ':lane', 'sender', 'source_topic', 'receiver')
-    -- The number noted may be ours: nothing is taken for handled.
+    -- The recorded number may be ours, so no row counts as handled.
     if found[1] == ARGV[1] then
       answer[#answer + 1] = { '', id, found[2], found[3], '0', redis.call('LLEN', key .. ':messages') }
     end

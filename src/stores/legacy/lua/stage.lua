@@ -1,5 +1,5 @@
--- Puts rows aside in the form they are to have. ARGV: node, epoch, list, how many it has already (0: it is begun anew),
--- rows. Asked twice, it does it once.
+-- Appends converted rows to a list of staged rows. ARGV: node, epoch, list, its current length (0 starts the list again),
+-- rows. Idempotent.
 
 if fenced() then return { 'fenced' } end
 redis.call('SETRANGE', 'lnr_nothing', 0, '')

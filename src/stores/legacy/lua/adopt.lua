@@ -1,13 +1,12 @@
--- Takes over a connection key of liner_broker whose rows were put aside. ARGV: node, epoch, key, liner_broker's composite
--- ('' if the key is a lane's), the length of its queue, how many rows of ours it starts with, how far it was handled, a
--- random number, the incarnation of what liner_broker numbered; then for each lane its key, '1' if it is to be made of
--- this key, the plain composite, that with the topic, source topic, receiver, topic, what is put aside for it, how many
--- rows and bytes that is, and the last number.
+-- Adopts a legacy connection key whose rows were staged. ARGV: node, epoch, key, legacy composite ('' if the key belongs to a
+-- lane), length of its queue, number of our rows at the front of the queue, number handled, a random number, the incarnation
+-- of legacy numbers; then for each lane: key, '1' if the lane is to be made from this key, plain composite, composite with
+-- topic, source topic, receiver, topic, list of staged rows, number of these rows, their bytes, last number.
 
 if fenced() then return { 'fenced' } end
 local id, composite, keep, handled = ARGV[3], ARGV[4], tonumber(ARGV[6]), ARGV[7]
 local key, queue = 'lnr_connection:' .. id, 'lnr_connection:' .. id .. ':messages'
--- It was done, and the answer was lost.
+-- An earlier call succeeded, and its reply was lost.
 if redis.call('EXISTS', key .. ':adopting') == 0 then return { 'ok' } end
 if redis.call('LLEN', queue) ~= tonumber(ARGV[5]) then return { 'again' } end
 for at = 10, #ARGV, 11 do
@@ -20,7 +19,7 @@ if keep > 0 then redis.call('LTRIM', queue, 0, keep - 1) else redis.call('DEL', 
 redis.call('DEL', key .. ':adopting')
 if composite ~= '' then redis.call('DEL', 'lnr_connection:' .. composite .. ':key') end
 
--- The lane of this key. Its receiver stands where liner_broker noted, and the sender knows.
+-- Makes the lane of this key. The recorded number is both the receiver's cursor and what the sender knows as acked.
 local function make(at)
   local plain, with_topic = ARGV[at + 2], ARGV[at + 3]
   local names = { ARGV[1], ARGV[at + 4], ARGV[at + 5], ARGV[at + 6] }
