@@ -1,7 +1,7 @@
 """liner for Python: a brokerless messaging mesh with at-least-once delivery.
 
-A `Client` is one node of the mesh. It has a name that no other node has, and a topic of its own. Create it on a store, `run` it,
-then send to the topics of other clients and receive what they send::
+A `Client` is one node of the mesh, with a unique name and a topic of its own. Create it with a store, start it with `run`, send
+messages to the topics of other clients, and receive their messages::
 
     import liner
 
@@ -12,16 +12,16 @@ then send to the topics of other clients and receive what they send::
         orders.run(on_message)
         orders.send_to("billing", b"invoice 7")
 
-**Errors.** A constructor that fails raises `LinerError`. Methods answer `False` (`None` where they answer a value, -1 where they
-count) and leave the reason to `last_error_code` and `last_error_message`. What is no valid argument in Python either raises
-`TypeError` or `ValueError`.
+**Errors.** A constructor that fails raises `LinerError`. A method that fails returns `False` (`None` if it returns a value, -1 if it
+returns a count); `last_error_code` and `last_error_message` then say why. An argument of a wrong type raises `TypeError`, a string
+with a NUL raises `ValueError`.
 
 **Threads.** Any thread may call any method at any time. The callbacks of one client run one after the other on a thread of the
-library; they may block, and may call any method of any client. `stop` and `close` wait for the callback that runs, except when it
-is the one that calls them; then it is the last.
+library; they may block, and may call any method of any client. `stop` and `close` wait for a running callback. Called inside a
+callback of the same client, they return at once, and that callback is the last.
 
-**Exceptions in a callback** are logged (logger `liner`) and given to the hook of `set_error_hook`. In a receive callback they also
-say that the message is not handled: it is delivered again after a while, and is a dead letter after ten failures.
+**Exceptions in a callback** are logged (logger `liner`) and passed to the hook of `set_error_hook`. In a receive callback, an
+exception is a nack: the message is delivered again after a backoff, and becomes a dead letter after ten failures.
 
 **Lifetime.** A client lives until `close`, the end of its `with` block or the end of the interpreter, whether or not the program
 keeps a reference to it. Clients do not survive `os.fork`: create them in the process that uses them. Do not open the SQLite file of
@@ -39,7 +39,7 @@ import threading
 from ctypes import POINTER, Structure, byref, c_char_p, c_int, c_longlong, c_size_t, c_uint32, c_uint64, c_void_p
 from typing import Any, Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional, Tuple, Union
 
-# What `Client.last_error_code` answers.
+# The codes that `Client.last_error_code` returns.
 OK = 0
 ERR_NOT_RUNNING = 1
 ERR_ALREADY_RUNNING = 2
@@ -53,7 +53,7 @@ ERR_CLEAR_WHILE_RUNNING = 9
 ERR_STARTUP = 10
 ERR_BUSY = 11
 
-# The kinds of events that a status callback is told.
+# The kinds of events that a status callback gets.
 PEER_CONNECTED = 1
 PEER_DISCONNECTED = 2
 PEER_SUBSCRIBED = 3
@@ -64,12 +64,13 @@ SENDER_SEND_ERROR = 7
 LISTENER_STORE_ERROR = 8
 SENDER_BUSY = 9
 
-# When an at-least-once message counts as sent: in memory and within 50 ms in the store, committed, committed and on the disk.
+# Levels of durability. When an at-least-once send returns, the message is: in memory and within 50 ms in the store; committed to
+# the store; committed and synced to disk.
 WRITE_BEHIND = 1
 COMMITTED = 2
 SYNCED = 3
 
-# Where a message died: its receiver's callback failed it, or its receiver refuses it for good.
+# The origin of a dead letter: the receiver's callback failed too often, or the receiver refuses the message.
 DEAD_HANDLER = 1
 DEAD_REFUSED = 2
 
@@ -85,10 +86,10 @@ class LinerError(Exception):
 
 
 class Nack(Exception):
-    """Raised by a receive callback: the message is not handled, deliver it again. It is not reported as a failure.
+    """Raised by a receive callback to have its message delivered again. It is not logged as an exception.
 
-    `reason` is kept with the dead letter the message may become. `delay` is how long to wait, in seconds; None for a wait that
-    doubles from 0.1 s to 5 s with every failure.
+    `reason` is recorded if the message becomes a dead letter. `delay` is the time until the message is delivered again, in seconds;
+    None for a backoff that doubles from 0.1 s to 5 s with every failure.
     """
 
     def __init__(self, reason: str = "", delay: Optional[float] = None) -> None:
@@ -98,33 +99,33 @@ class Nack(Exception):
 
 
 class Delivery(NamedTuple):
-    """A message as the callback of `Client.run_ex` gets it."""
+    """A delivery of a message to the callback of `Client.run_ex`."""
 
     to: str
-    """The topic it was sent to."""
+    """The topic addressed."""
     from_: str
-    """The sender's own topic: where an answer goes."""
+    """The sender's own topic: the address for a reply."""
     sender: str
     """The sender's unique name."""
     data: bytes
     headers: Tuple[Tuple[str, bytes], ...]
-    """In the order they were given; keys may repeat."""
+    """In the order of the sender. Keys may repeat."""
     incarnation: int
-    """(sender, from_, to, incarnation, seq) names the message for good, over redelivery and restarts."""
+    """(sender, from_, to, incarnation, seq) is the message id: the same at each delivery, over restarts too."""
     seq: int
-    """Counts from 1 within its lane; 0 for a message sent at most once, which has no name."""
+    """Counts from 1 within its lane; 0 for a message sent at most once, which has no id."""
     attempt: int
-    """How often it was handed over, this time included."""
+    """The number of this delivery, from 1."""
     redelivered: bool
-    """It may have been handed over before, for example by a process that crashed. Set on all that was read from the sender's store,
-    also where it comes for the first time."""
+    """Whether the message may have been delivered before, for example to a process that crashed. Every message read from the sender's
+    store carries the mark, even at its first delivery."""
 
 
 class DeadLetter(NamedTuple):
-    """A message that could not be handled; fields of the same name are as in `Delivery`."""
+    """A message that could not be handled. Fields with the same name are as in `Delivery`."""
 
     id: int
-    """Its number in the store."""
+    """The id in the store."""
     origin: int
     """`DEAD_HANDLER` or `DEAD_REFUSED`."""
     attempts: int
@@ -138,9 +139,9 @@ class DeadLetter(NamedTuple):
     data: bytes
     headers: Tuple[Tuple[str, bytes], ...]
     reason: str
-    """The last reason given."""
+    """The reason of the last failure."""
     died_ms: int
-    """When it died, in milliseconds since 1970."""
+    """The time at which it became a dead letter, in milliseconds since 1970."""
 
 
 ReceiveCallback = Callable[[str, str, bytes], Any]
@@ -273,7 +274,7 @@ _loading = threading.Lock()
 
 
 def _open(path: str) -> ctypes.CDLL:
-    """Loads a library and describes its functions."""
+    """Loads a library and declares its functions."""
     try:
         lib = ctypes.CDLL(path)
         for name, (result, *parameters) in _PROTOTYPES.items():
@@ -286,10 +287,9 @@ def _open(path: str) -> ctypes.CDLL:
 
 
 def loadLib(path: Union[str, "os.PathLike[str]"]) -> None:
-    """Loads the shared library from a path. Clients that exist stay with the library they were created with.
+    """Loads the shared library from a path. Existing clients keep the library they were created with.
 
-    Without this call the library is loaded when it is used first: from the directory of this module, else from where the system
-    looks for libraries.
+    Without this call, the library is loaded at first use: from the directory of this module, or else by the system's loader.
     """
     global _lib
     with _loading:
@@ -297,20 +297,20 @@ def loadLib(path: Union[str, "os.PathLike[str]"]) -> None:
 
 
 def _library() -> ctypes.CDLL:
-    """The library, loaded if it is not yet."""
+    """Returns the library; loads it at first use."""
     global _lib
     with _loading:
         if _lib is None:
             name = {"win32": "liner_broker.dll", "darwin": "libliner_broker.dylib"}.get(
                 sys.platform, "libliner_broker.so"
             )
-            beside = pathlib.Path(__file__).resolve().with_name(name)
-            _lib = _open(str(beside) if beside.exists() else name)
+            local = pathlib.Path(__file__).resolve().with_name(name)
+            _lib = _open(str(local) if local.exists() else name)
         return _lib
 
 
 def _text(text: str) -> bytes:
-    """A string as the library takes it."""
+    """Encodes a string for the library."""
     encoded = text.encode("utf-8")
     if b"\0" in encoded:
         raise ValueError("embedded null character")
@@ -318,12 +318,12 @@ def _text(text: str) -> bytes:
 
 
 def _str(text: Optional[bytes]) -> str:
-    """A string of the library's."""
+    """Decodes a string of the library."""
     return text.decode("utf-8") if text else ""
 
 
 def _bytes(data: Data, what: str = "data") -> bytes:
-    """A payload as the library takes it."""
+    """Converts a payload for the library."""
     if isinstance(data, bytes):
         return data
     try:
@@ -334,30 +334,30 @@ def _bytes(data: Data, what: str = "data") -> bytes:
 
 
 def _headers(array: Any, count: int) -> Tuple[Tuple[str, bytes], ...]:
-    """Headers of a message of the library's."""
+    """Copies the headers of a message."""
     return tuple((_str(array[at].key), ctypes.string_at(array[at].value, array[at].value_size)) for at in range(count))
 
 
 # ---- callbacks ----
 
-# The clients that are not closed, by handle. The library gets a client's handle as the user data of its callbacks, and functions
-# that live as long as this module; so no callback ever meets something that was collected.
+# The open clients, by handle. The user data of a callback is the client's handle, and the callback functions live as long as this
+# module, so no callback uses an object that was collected.
 _clients: Dict[int, "Client"] = {}
 _log_callback: Optional[LogCallback] = None
 _error_hook: Optional[ErrorHook] = None
 
 
 def set_error_hook(hook: Optional[ErrorHook]) -> None:
-    """Sets who is told of exceptions in callbacks, besides the logger `liner`: `hook(exception, where)`. None removes it.
+    """Sets a hook for exceptions in callbacks, in addition to the logger `liner`: `hook(exception, where)`. None removes it.
 
-    `where` names the callback. The hook runs on the thread of the callback; what it raises is logged.
+    `where` names the callback. The hook runs on the thread of the callback. An exception in the hook is logged.
     """
     global _error_hook
     _error_hook = hook
 
 
 def _report(error: BaseException, where: str) -> None:
-    """Reports an exception that nobody is there to catch."""
+    """Logs an exception of a callback and passes it to the hook."""
     _log.error("%s raised %r", where, error, exc_info=error)
     if _error_hook is not None:
         try:
@@ -367,7 +367,7 @@ def _report(error: BaseException, where: str) -> None:
 
 
 def _delivery(raw: _Delivery) -> Delivery:
-    """A message of the library's, copied."""
+    """Copies a delivery."""
     return Delivery(
         _str(raw.to),
         _str(raw.from_),
@@ -383,7 +383,7 @@ def _delivery(raw: _Delivery) -> Delivery:
 
 @_RECEIVE_EX_CB
 def _on_delivery(raw: Any, handle: int) -> int:
-    """Answers 0 for a message that is handled."""
+    """Returns 0 (ack) if the message is handled, or else 1 (nack)."""
     client = _clients.get(handle)
     if client is None or client._receive is None:
         return 1
@@ -424,7 +424,7 @@ def _on_log(message: bytes, _: Any) -> None:
 
 @atexit.register
 def _close_all() -> None:
-    """No callback may come when the interpreter is gone."""
+    """Closes all clients, so that no callback runs after the interpreter has ended."""
     for client in list(_clients.values()):
         client.close()
     if _log_callback is not None:
@@ -432,7 +432,7 @@ def _close_all() -> None:
 
 
 def _forget_all() -> None:
-    """The threads of a client do not survive a fork."""
+    """Forgets all clients in a child process, since their threads do not survive a fork."""
     global _log_callback
     _log_callback = None
     for client in _clients.values():
@@ -448,19 +448,20 @@ if hasattr(os, "register_at_fork"):
 
 
 def version() -> str:
-    """The version of the library, "x.y.z"."""
+    """Returns the version of the library, "x.y.z"."""
     return _str(_library().lnr_version())
 
 
 def postgres_enabled() -> bool:
-    """Whether the library was built with PostgreSQL."""
+    """Returns whether the library was built with PostgreSQL."""
     return bool(_library().lnr_postgres_enabled())
 
 
 def set_log_callback(callback: Optional[LogCallback]) -> bool:
-    """Sets who gets the lines that otherwise go to stderr: what failed, and warnings. One for the process; None restores stderr.
+    """Sets the callback for log lines (failures and warnings) of the whole process. None restores the default, stderr.
 
-    It is called on the thread of the call that failed or on one of the library's own, on several at a time too.
+    It is called on the thread of the call that failed or on a thread of the library, and may be called on several threads at the
+    same time.
     """
     global _log_callback
     if callback is not None:
@@ -472,33 +473,35 @@ def set_log_callback(callback: Optional[LogCallback]) -> bool:
 
 
 def set_max_message_size(size: int) -> bool:
-    """Largest message sent or taken, data and headers, in bytes; default 1 GiB. Set it before `Client.run`. False for 0."""
+    """Sets the maximum size of a message, data and headers, in bytes; default 1 GiB. Set it before `Client.run`. Returns False for
+    0."""
     return bool(_library().lnr_set_max_message_size(size))
 
 
 def get_max_message_size() -> int:
-    """In bytes."""
+    """Returns the maximum size of a message, in bytes."""
     return int(_library().lnr_get_max_message_size())
 
 
 def set_compress_threshold(size: int) -> bool:
-    """Larger messages are compressed on the way, in bytes; default 1 MiB. Set it before `Client.run`. False for 0."""
+    """Sets the size in bytes above which messages are compressed in transit; default 1 MiB. Set it before `Client.run`. Returns False
+    for 0."""
     return bool(_library().lnr_set_compress_threshold(size))
 
 
 def get_compress_threshold() -> int:
-    """In bytes."""
+    """Returns the size above which messages are compressed, in bytes."""
     return int(_library().lnr_get_compress_threshold())
 
 
 def set_max_send_queue(messages: int) -> bool:
-    """Messages per receiver that memory holds; above, sends fail with `ERR_BUSY`. 0, the default, is no such limit. Set it before
-    `Client.run`."""
+    """Sets how many messages per receiver are held in memory; further sends fail with `ERR_BUSY`. 0, the default, is no limit. Set it
+    before `Client.run`."""
     return bool(_library().lnr_set_max_send_queue(messages))
 
 
 def get_max_send_queue() -> int:
-    """In messages; 0 for no limit."""
+    """Returns how many messages per receiver are held in memory; 0 for no limit."""
     return int(_library().lnr_get_max_send_queue())
 
 
@@ -506,10 +509,10 @@ def get_max_send_queue() -> int:
 
 
 class Client:
-    """One node of the mesh. The class itself is the constructor for Redis, as is `new_redis`.
+    """A node of the mesh. `Client(...)` creates a client on Redis, as does `new_redis`.
 
-    `uniqName` names the node: after a restart the same name is the same node, with what waits for it. `topic` is its own topic.
-    `localhost` is the "host:port" to listen on; port 0 takes a free one.
+    `uniqName` is the name of the node: after a restart, the node with this name gets the messages that wait for it. `topic` is its
+    own topic. `localhost` is the "host:port" to listen on; port 0 chooses a free port.
     """
 
     def __init__(self, uniqName: str, topic: str, localhost: str, redisPath: str) -> None:
@@ -523,10 +526,10 @@ class Client:
 
     @classmethod
     def new_sqlite(cls, uniqName: str, topic: str, localhost: str, path: str, receivers_json: str = "") -> "Client":
-        """Creates a client on a SQLite file, which is made if it is not there.
+        """Creates a client on a SQLite file. Creates the file if it does not exist.
 
-        Clients of one machine may share a file, and find each other in it. Clients with files of their own are told of their
-        peers: `receivers_json` is a JSON array of {"topic", "addr", "client_name"}.
+        Clients on one machine may share a file, and find each other through it. Clients with files of their own find the peers in
+        `receivers_json`: a JSON array of {"topic", "addr", "client_name"}.
         """
         client = cls.__new__(cls)
         client._create("lnr_new_client_sqlite", uniqName, topic, localhost, path, receivers_json)
@@ -548,7 +551,7 @@ class Client:
         """The node's unique name."""
         handle = getattr(self._lib, constructor)(_text(name), *map(_text, arguments))
         if not handle:
-            # Without a client the library tells of this thread's last attempt to create one.
+            # For NULL, this is why this thread's last attempt to create a client failed.
             why = _str(self._lib.lnr_last_error_message(None)) or "the log says why"
             raise LinerError(f"cannot create client {name!r}: {why}")
         self._handle = handle
@@ -562,9 +565,10 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """Stops the client and frees it; every call from then on fails. Repeating it is fine.
+        """Stops the client and frees it. Later calls fail. Idempotent.
 
-        A SQLite file is closed when this returns, unless a callback of the client calls it: then that follows.
+        A SQLite file is closed when this returns. If a callback of the client calls it, the file is closed after the callback has
+        returned.
         """
         handle, self._handle = self._handle, None
         if handle is not None:
@@ -572,22 +576,22 @@ class Client:
             _clients.pop(handle, None)
 
     def run(self, callback: ReceiveCallback) -> bool:
-        """Listens, publishes the client's topic and starts to send and to receive: `callback(to, from_, data)`.
+        """Starts the client: listens, publishes its topic, and begins to send and to receive.
 
-        `to` is the topic the message was sent to, `from_` the sender's own topic, where an answer goes. When the callback returns,
-        the message is handled and is not delivered again; an exception says the contrary. True at once when the client runs
-        already; the callback stays what it was.
+        Messages are passed to `callback(to, from_, data)`. `to` is the topic addressed, `from_` the sender's own topic, the address for
+        a reply. When the callback returns, the message is handled and is not delivered again; an exception is a nack. Returns True at
+        once if the client runs already; it then keeps its callback.
         """
         return self.run_ex(lambda delivery: callback(delivery.to, delivery.from_, delivery.data))
 
     def run_ex(self, callback: DeliveryCallback) -> bool:
-        """Like `run`, with all that is known of a message: `callback(delivery)`."""
+        """Like `run`, with a callback that gets a `Delivery`: `callback(delivery)`."""
         if not self.is_running():
             self._receive = callback
         return bool(self._lib.lnr_run(self._handle, _RECEIVE_CB(), None))
 
     def nack(self, reason: str = "", delay: Optional[float] = None) -> bool:
-        """Within a receive callback of this client: the message is not handled, whatever the callback does then. See `Nack`."""
+        """Nacks the message that the receive callback of this client has, whatever the callback does then. See `Nack`."""
         milliseconds = -1 if delay is None else max(0, round(delay * 1000))
         # The reason may be the text of any exception.
         return bool(
@@ -595,26 +599,26 @@ class Client:
         )
 
     def stop(self) -> bool:
-        """Ends the callbacks, waits up to 5 s for peers to confirm what was sent, writes the rest to the store, and withdraws the
-        client's addresses. True also when it does not run. `run` starts it again."""
+        """Stops the client: ends the callbacks, waits up to 5 s for acks, writes unacked messages to the store, and withdraws the
+        client's addresses. Returns True also if the client does not run. `run` starts it again."""
         return bool(self._lib.lnr_stop(self._handle))
 
     def is_running(self) -> bool:
-        """From a successful `run` to `stop`, or until a newer process took the name."""
+        """Returns whether the client runs: from a successful `run` to `stop`, or until a newer process takes its name."""
         return bool(self._lib.lnr_is_running(self._handle))
 
     def send_to(self, topic: str, data: Data, at_least_once_delivery: bool = True) -> bool:
-        """Sends to one of the clients that serve a topic, in turn, those that are connected first.
+        """Sends a message to one of the clients that serve a topic, in turn; connected clients come first.
 
-        At least once: kept until the receiver has handled it, as safe as `set_durability` says. Else at most once: dropped when
-        the receiver cannot be reached. Never waits for a receiver; at most 30 s for a store that does not answer.
+        At least once: the message is kept until the receiver has handled it, as safely as `set_durability` says. At most once: it is
+        dropped if the receiver cannot be reached. Never waits for a receiver; waits at most 30 s for a store that does not respond.
         """
         payload = _bytes(data)
         mode = 1 if at_least_once_delivery else 0
         return bool(self._lib.lnr_send_to(self._handle, _text(topic), payload, len(payload), mode))
 
     def send_all(self, topic: str, data: Data, at_least_once_delivery: bool = True) -> bool:
-        """Sends to every client that serves the topic, once each; otherwise as `send_to`."""
+        """Sends a message to every client that serves the topic, once to each. Otherwise as `send_to`."""
         payload = _bytes(data)
         mode = 1 if at_least_once_delivery else 0
         return bool(self._lib.lnr_send_all(self._handle, _text(topic), payload, len(payload), mode))
@@ -629,13 +633,13 @@ class Client:
         at_most_once: bool = False,
         durability: int = 0,
     ) -> bool:
-        """Sends with headers (keys of at most 255 bytes, 64 KiB in all), or with a durability of its own (0: the client's)."""
+        """Sends a message with headers (keys of at most 255 bytes, 64 KiB in all) or with its own durability (0 for the client's)."""
         pairs = headers.items() if isinstance(headers, Mapping) else headers or ()
         values = [
             (_text(key), value.encode("utf-8") if isinstance(value, str) else _bytes(value, "a header's value"))
             for key, value in pairs
         ]
-        # The array points into `values`, which stay until the call is over.
+        # The array points into `values`, which live until the call has returned.
         array = (_Header * len(values))(
             *(_Header(key, ctypes.cast(c_char_p(value), c_void_p), len(value)) for key, value in values)
         )
@@ -645,85 +649,89 @@ class Client:
         return bool(self._lib.lnr_send_ex(self._handle, _text(topic), payload, len(payload), byref(options)))
 
     def set_durability(self, level: int) -> bool:
-        """Sets when an at-least-once message counts as sent from now on: `WRITE_BEHIND` (default), `COMMITTED` or `SYNCED`."""
+        """Sets the level of durability of later sends: `WRITE_BEHIND` (default), `COMMITTED` or `SYNCED`."""
         return bool(self._lib.lnr_set_durability(self._handle, level))
 
     def durability(self) -> int:
-        """The level in force; 0 for a client that is closed."""
+        """Returns the level of durability; 0 for a closed client."""
         return int(self._lib.lnr_durability(self._handle))
 
     def subscribe(self, topic: str) -> bool:
-        """Serves one more topic, until `unsubscribe`, also over `stop` and `run`. Before `run` it is served from then on."""
+        """Subscribes to a topic, until `unsubscribe`, over `stop` and `run`. Before `run`, it takes effect when the client starts."""
         return bool(self._lib.lnr_subscribe(self._handle, _text(topic)))
 
     def unsubscribe(self, topic: str) -> bool:
-        """Serves a topic no more. What waits for this client stays with its senders until it subscribes again."""
+        """Unsubscribes from a topic. Messages that wait for this client stay with their senders until it subscribes again."""
         return bool(self._lib.lnr_unsubscribe(self._handle, _text(topic)))
 
     def refresh_address_topic(self, topic: str) -> bool:
-        """Reads the addresses of a topic from the store, now. Not needed normally. False with `ERR_NO_ADDR` when it has none."""
+        """Reads the addresses of a topic from the store now. Not needed normally. Fails with `ERR_NO_ADDR` if it has none."""
         return bool(self._lib.lnr_refresh_address_topic(self._handle, _text(topic)))
 
     def clear_stored_messages(self) -> bool:
-        """Deletes what this client has sent and its receivers have not handled, and the routes it remembers. Not while it runs."""
+        """Deletes the messages of this client that are not acked, and its remembered routes. Fails while the client runs."""
         return bool(self._lib.lnr_clear_stored_messages(self._handle))
 
     def clear_addresses_of_topic(self) -> bool:
-        """Deletes all addresses of the client's own topic from the store, those of other clients too. Not while it runs."""
+        """Deletes all addresses of the client's own topic, including those of other clients. Fails while the client runs."""
         return bool(self._lib.lnr_clear_addresses_of_topic(self._handle))
 
     def set_advertise_addr(self, addr: Optional[str]) -> bool:
-        """Sets the "host:port" that peers are told, where it differs from the one that is listened on. Not while it runs.
+        """Sets the "host:port" to publish, if it differs from the address that the client listens on. Fails while the client runs.
 
-        A host name is resolved by those who connect; port 0 is replaced by the port that is listened on. None or "" takes it back.
+        Peers resolve a host name when they connect. Port 0 is replaced by the port that the client listens on. None or "" removes the
+        setting.
         """
         return bool(self._lib.lnr_set_advertise_addr(self._handle, _text(addr or "")))
 
     def advertise_addr(self) -> Optional[str]:
-        """What `set_advertise_addr` has set, or None."""
+        """Returns the address set by `set_advertise_addr`, or None."""
         return _str(self._lib.lnr_advertise_addr(self._handle)) or None
 
     def bound_listen_addr(self) -> Optional[str]:
-        """Where the client listens, or listened last; None before the first `run`."""
+        """Returns the address that the client listens on, or listened on last; None before the first `run`."""
         return _str(self._lib.lnr_bound_listen_addr(self._handle)) or None
 
     def published_addr(self) -> Optional[str]:
-        """What peers are told; None while the client does not run."""
+        """Returns the published address; None while the client does not run."""
         return _str(self._lib.lnr_published_addr(self._handle)) or None
 
     def list_addresses(self, topic: str) -> Optional[List[Tuple[str, str]]]:
-        """Address and unique name of each node that the store has for a topic; None on error."""
+        """Returns the addresses of a topic in the store, as (address, unique name); None on error."""
         rows: List[Tuple[str, str]] = []
         row = _ADDR_CB(lambda addr, name, _: rows.append((_str(addr), _str(name))))
         return rows if self._lib.lnr_list_addresses(self._handle, _text(topic), row, None) else None
 
     def pending_count(self) -> int:
-        """How many at-least-once messages the receivers have not handled yet, in memory or stored; -1 on error."""
+        """Returns the number of at-least-once messages that are not acked yet, in memory or stored; -1 on error."""
         return int(self._lib.lnr_pending_count(self._handle))
 
     def pending_by_peer(self) -> Optional[List[Tuple[str, str, str, int]]]:
-        """Address ("" when none is known), topic, unique name and count of each receiver that something waits for."""
+        """Returns (address, topic, unique name, count) for each receiver and topic with pending messages; None on error.
+
+        The address is "" if none is known.
+        """
         rows: List[Tuple[str, str, str, int]] = []
         row = _PENDING_CB(lambda addr, topic, name, count, _: rows.append((_str(addr), _str(topic), _str(name), count)))
         return rows if self._lib.lnr_pending_by_peer(self._handle, row, None) else None
 
     def stats(self) -> Optional[Dict[str, Any]]:
-        """What the client counts and holds since `run`; None for one that does not run."""
+        """Returns the statistics of the client since `run`; None if it does not run."""
         raw = self._lib.lnr_stats_json(self._handle)
         return json.loads(raw) if raw else None
 
     def list_dead_letters(self, topic: Optional[str] = None) -> Optional[List[DeadLetter]]:
-        """The dead letters of this client, oldest first; None on error. Only those addressed to `topic`, if it is given."""
+        """Returns the dead letters of this client, oldest first; None on error. With `topic`, only those addressed to it."""
         rows: List[DeadLetter] = []
         row = _DEAD_LETTER_CB(lambda raw, _: rows.append(_dead_letter(raw.contents)))
         chosen = None if topic is None else _text(topic)
         return rows if self._lib.lnr_list_dead_letters(self._handle, chosen, row, None) else None
 
     def replay_dead_letters(self, topic: Optional[str] = None, id: int = 0) -> Optional[Tuple[int, int]]:
-        """Tries dead letters again: all, or those addressed to `topic`, or the one with this number.
+        """Replays dead letters: all, those addressed to `topic`, or the one with this id.
 
-        Answers how many succeeded and how many failed again and stay; None on error, as when the client does not run. Inside a callback it answers (0, 0) at once,
-        and the letters are tried afterwards.
+        Returns how many succeeded and how many failed again and remain; None on error, for example if the client does not run. Inside
+        a callback it returns (0, 0) at once, and the replay happens afterwards.
         """
         failed = c_longlong(0)
         chosen = None if topic is None else _text(topic)
@@ -731,12 +739,14 @@ class Client:
         return None if done < 0 else (done, failed.value)
 
     def purge_dead_letters(self, topic: Optional[str] = None, id: int = 0) -> int:
-        """Deletes dead letters, chosen as in `replay_dead_letters`. Answers how many, -1 on error."""
+        """Deletes dead letters, selected as in `replay_dead_letters`. Returns the number deleted, -1 on error."""
         return int(self._lib.lnr_purge_dead_letters(self._handle, None if topic is None else _text(topic), id))
 
     def set_status_callback(self, callback: Optional[StatusCallback]) -> bool:
-        """Sets who is told of events: `callback(kind, topic, peer, message)`, with `PEER_...`, `SENDER_...` and `LISTENER_...` as
-        kinds. At any time; None removes it. It runs on the same thread as the receive callback."""
+        """Sets the callback for events: `callback(kind, topic, peer, message)`, with `PEER_...`, `SENDER_...` and `LISTENER_...` as kinds.
+
+        May be called at any time; None removes the callback. It runs on the same thread as the receive callback.
+        """
         if callback is not None:
             self._status = callback
         done = bool(self._lib.lnr_set_status_cb(self._handle, _on_status if callback else _STATUS_CB(), self._handle))
@@ -745,20 +755,20 @@ class Client:
         return done
 
     def last_error_code(self) -> int:
-        """Why the client's last call failed, whichever thread made it: `ERR_...`, or `OK`."""
+        """Returns why the client's last call failed, on any thread: `ERR_...`, or `OK` if it succeeded."""
         if self._handle is None:
             return OK
         return int(self._lib.lnr_last_error_code(self._handle))
 
     def last_error_message(self) -> str:
-        """The same in words; "" when there was no error."""
+        """Returns the message of the last error; "" if there was none."""
         if self._handle is None:
             return ""
         return _str(self._lib.lnr_last_error_message(self._handle))
 
 
 def _dead_letter(raw: _DeadLetter) -> DeadLetter:
-    """A dead letter of the library's, copied."""
+    """Copies a dead letter."""
     return DeadLetter(
         raw.id,
         raw.origin,
