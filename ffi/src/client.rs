@@ -226,10 +226,10 @@ impl Client {
 
     /// Sets the callback for events, or removes it. It is called with the kind (`LNR_…`), topic, peer and message.
     pub fn set_status_callback(&mut self, callback: Option<Box<StatusCallback>>) {
-        let told = |mut callback: Box<StatusCallback>| -> Box<StatusHandler> {
+        let handler = |mut callback: Box<StatusCallback>| -> Box<StatusHandler> {
             Box::new(move |event| callback(event.kind, &event.topic, &event.peer, &event.message))
         };
-        self.done(self.client.set_status(callback.map(told)));
+        self.done(self.client.set_status(callback.map(handler)));
     }
 }
 

@@ -142,7 +142,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_reserved_topic_is_told_from_other_mistakes_in_a_name() {
+    fn the_reserved_topic_has_a_code_of_its_own() {
         assert_eq!(Failure::from(NameError::Reserved).code, ErrorCode::InternalTopic);
         assert_eq!(Failure::from(SendError::Topic(NameError::Reserved)).code, ErrorCode::InternalTopic);
         assert_eq!(Failure::from(NameError::Empty).code, ErrorCode::InvalidArg);

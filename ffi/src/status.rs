@@ -62,7 +62,7 @@ impl Peers {
     /// Returns the events for the status callback. `is_related` says whether a topic is related to the client. Peers of other
     /// topics are tracked too, since their topic may become related later.
     pub(crate) fn take(&mut self, event: &MeshEvent, is_related: impl Fn(&Topic) -> bool) -> Vec<StatusEvent> {
-        let told = match event {
+        let reported = match event {
             MeshEvent::TopicChanged { topic, entry, .. } => self.changed(topic, entry),
             MeshEvent::PeerSubscribed { peer, topic, .. } => self.subscribed(peer, topic),
             MeshEvent::PeerUnsubscribed { peer, topic, .. } => {
@@ -73,7 +73,7 @@ impl Peers {
             MeshEvent::PeerDown { peer, .. } => self.down(peer),
             _ => Vec::new(),
         };
-        let own = told.into_iter().filter(|told| is_related(&told.topic)).map(PeerEvent::event);
+        let own = reported.into_iter().filter(|event| is_related(&event.topic)).map(PeerEvent::event);
         self.errors(event).into_iter().chain(own).collect()
     }
 
@@ -104,9 +104,9 @@ impl Peers {
             let seen = |peer| if self.linked.contains(peer) { PeerState::Up } else { PeerState::Listed };
             let listed: BTreeMap<_, _> = routes().map(|r| (r.node.clone(), seen(&r.node))).collect();
             let linked = listed.iter().filter(|(_, seen)| **seen == PeerState::Up);
-            let told = linked.map(|(peer, _)| PeerEvent::new(LNR_PEER_CONNECTED, topic, peer)).collect();
+            let reported = linked.map(|(peer, _)| PeerEvent::new(LNR_PEER_CONNECTED, topic, peer)).collect();
             self.topics.insert(topic.clone(), listed);
-            return told;
+            return reported;
         };
         let mut events = Vec::new();
         for route in routes().filter(|route| !peers.contains_key(&route.node)) {

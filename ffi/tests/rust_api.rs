@@ -24,7 +24,7 @@ impl Mesh {
     }
 }
 
-/// Runs a client and answers what it receives.
+/// Runs a client and returns what it receives.
 fn received(client: &mut Client) -> Receiver<(String, String, Vec<u8>)> {
     let (seen, messages) = channel();
     assert!(client.run(move |to, from, data| {
@@ -47,7 +47,7 @@ fn two_clients_talk_and_what_waits_for_one_is_counted() {
     assert_eq!(b.published_addr(), None);
     assert!(a.send_to("b-topic", b"later", true));
     assert_eq!(a.pending_count(), Some(1));
-    let rows = a.pending_by_peer().expect("the store answers");
+    let rows = a.pending_by_peer().expect("the store responds");
     assert_eq!(
         rows.iter().map(|row| (row.1.as_str(), row.2.as_str(), row.3)).collect::<Vec<_>>(),
         [("b-topic", "b", 1)]
@@ -57,7 +57,7 @@ fn two_clients_talk_and_what_waits_for_one_is_counted() {
 }
 
 #[test]
-fn a_failure_is_told_by_its_code() {
+fn a_failure_has_a_code_and_a_message() {
     let mesh = Mesh::new();
     let mut client = mesh.client("a");
     assert!(!client.send_to("other", b"x", true));
@@ -106,7 +106,7 @@ fn a_panic_in_the_callback_is_a_nack() {
 }
 
 #[test]
-fn events_come_until_nobody_wants_them() {
+fn events_are_reported_until_the_callback_is_removed() {
     let mesh = Mesh::new();
     let (mut a, mut b) = (mesh.client("a"), mesh.client("b"));
     let (seen, events) = channel();
@@ -123,7 +123,7 @@ fn events_come_until_nobody_wants_them() {
 }
 
 #[test]
-fn a_client_that_only_receives_hears_of_others_that_subscribe() {
+fn a_client_that_only_receives_is_notified_of_subscriptions() {
     let mesh = Mesh::new();
     let (mut a, mut b) = (mesh.client("a"), mesh.client("b"));
     let (_a, _b) = (received(&mut a), received(&mut b));
@@ -139,7 +139,7 @@ fn a_client_that_only_receives_hears_of_others_that_subscribe() {
 }
 
 #[test]
-fn liner_is_a_client_that_panics_when_it_cannot_be() {
+fn liner_panics_if_it_cannot_be_created() {
     let mesh = Mesh::new();
     let mut liner = Liner::new_sqlite("liner", "t", "localhost:0", &mesh.file(), "");
     assert!(liner.run(Box::new(|_, _, _| {})));
@@ -174,7 +174,7 @@ fn a_newer_process_of_the_name_ends_the_older() {
 }
 
 #[test]
-fn what_liner_broker_left_is_counted_and_cleared_before_a_client_runs() {
+fn legacy_messages_are_counted_and_cleared_before_a_client_runs() {
     let mesh = Mesh::new();
     let fixture = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/legacy/fixtures/shared.db");
     std::fs::copy(fixture, mesh.file()).expect("copies");

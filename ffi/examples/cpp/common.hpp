@@ -73,7 +73,7 @@ struct Delivery {
     uint32_t attempt;
 };
 
-// A node. Its functions throw where the library answers FALSE.
+// A node. Its functions throw where the library returns FALSE.
 class Client {
 public:
     using Handler = std::function<void(const Delivery&)>;

@@ -51,7 +51,7 @@ def next_of(seen: "queue.Queue[tuple]") -> tuple:
 
 
 def until(ask: Callable[[], Any]) -> Any:
-    """Asks until the answer is something."""
+    """Calls until the result is not empty."""
     end = time.monotonic() + LIMIT
     while not ask():
         if time.monotonic() > end:

@@ -14,7 +14,7 @@ News = Tuple[str, bytes]
 
 
 def read_news(reader: liner.Client, seen: "queue.Queue[News]") -> None:
-    """Has a node take the news besides its own topic."""
+    """Subscribes a node to the news, in addition to its own topic."""
 
     def keep(topic: str, from_: str, data: bytes) -> None:
         print(f"   {reader.name} reads {data.decode()!r}")

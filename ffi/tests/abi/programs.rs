@@ -1,10 +1,10 @@
-//! Programs in C that use every function, let callbacks do what they like, and do it with many threads at once.
+//! C programs that use every function, in callbacks and on many threads at once.
 
 use crate::support::{Program, source_dir};
 use std::fs;
 
 #[test]
-fn every_function_answers_as_the_header_says() {
+fn every_function_returns_what_the_header_says() {
     Program::build("contract").run();
 }
 
@@ -14,7 +14,7 @@ fn callbacks_may_block_reply_stop_and_delete() {
 }
 
 #[test]
-fn messages_of_all_kinds_go_where_they_should() {
+fn messages_of_all_kinds_are_delivered() {
     Program::build("messages").run();
 }
 
@@ -39,7 +39,7 @@ fn the_first_program_of_the_guide_runs() {
 
 /// With `scripts/test`, which installs valgrind where it is missing.
 #[test]
-fn no_memory_is_lost_or_used_wrongly() {
+fn valgrind_finds_no_leak_and_no_invalid_access() {
     let valgrind =
         ["valgrind", "--quiet", "--leak-check=full", "--errors-for-leak-kinds=definite", "--error-exitcode=99"];
     let shown = ["--show-leak-kinds=definite"];

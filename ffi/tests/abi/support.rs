@@ -1,17 +1,17 @@
-//! What the tests of the C interface share: building programs against the library, and running them.
+//! Helpers for the tests of the C interface: build programs against the library and run them.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use tempfile::TempDir;
 
-/// No program takes so long, in seconds.
+/// The time limit of a program, in seconds.
 const LIMIT: &str = "120";
 
 pub(crate) fn source_dir() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).to_path_buf()
 }
 
-/// Where cargo has put the shared library for this test.
+/// Returns the directory of the shared library that cargo built for this test.
 pub(crate) fn library_dir() -> PathBuf {
     let test = std::env::current_exe().expect("a test has a path");
     let dir = test.parent().expect("a file is in a directory").to_path_buf();
@@ -26,12 +26,12 @@ fn checked(what: &str, output: Output) -> String {
     stdout
 }
 
-/// Runs a command to its end, which must be a good one, and answers what it wrote.
+/// Runs a command that must succeed, and returns its output.
 pub(crate) fn run(what: &str, command: &mut Command) -> String {
     checked(what, command.output().unwrap_or_else(|error| panic!("{what}: {error}")))
 }
 
-/// A compiler with every warning an error, and the header.
+/// Returns a compiler command with warnings as errors and the header in its path.
 pub(crate) fn compiler(cpp: bool) -> Command {
     let (program, standard) = if cpp { ("c++", "-std=c++17") } else { ("cc", "-std=c11") };
     let mut command = Command::new(program);
@@ -52,7 +52,7 @@ impl Program {
         Self::build_from(name, &std::fs::read_to_string(source).expect("the program is there"))
     }
 
-    /// One whose source is given.
+    /// Builds a program from source text.
     pub(crate) fn build_from(name: &'static str, code: &str) -> Program {
         let dir = TempDir::new().expect("a directory for the program");
         let source = dir.path().join(name).with_extension("c");
@@ -64,7 +64,7 @@ impl Program {
         Program { dir, name }
     }
 
-    /// Runs it under another command, with a directory of its own as first argument.
+    /// Runs the program under a wrapper command, with a new directory as its first argument.
     pub(crate) fn run_under(&self, wrapper: &[&str], arguments: &[&str]) -> String {
         let data = TempDir::new().expect("a directory for the data");
         let mut command = Command::new("timeout");

@@ -1,4 +1,4 @@
-/* Every function of the header, every error code a program can provoke by itself, and the answers to bad arguments. */
+/* Every function of the header, every error code a program can provoke by itself, and what bad arguments return. */
 
 #include "check.h"
 
@@ -370,6 +370,6 @@ int main(int argc, char** argv) {
     lnr_hClient next = client_on(dir, "contract.sqlite", "me", "own", "");
     CHECK(next != client);
     CHECK(lnr_delete_client(next) == TRUE);
-    puts("every function answers as the header says");
+    puts("every function returns what the header says");
     return 0;
 }

@@ -46,7 +46,7 @@ static void headers_and_attempts_arrive(void) {
     SUCCEEDS(a, lnr_send_ex(a, "tb", "one", 3, &options));
     SUCCEEDS(a, send_text(a, "tb", "two", TRUE));
     inbox_wait(&handler.seen, 6);
-    /* Twice it was not handled, and the one behind it has waited. */
+    /* It was nacked twice, and the next message has waited for it. */
     const char* expected[] = {
         "tb ta a one trace=7f;empty=;1", "tb ta a one trace=7f;empty=;2", "tb ta a one trace=7f;empty=;3",
         "tb ta a two 1", "tb ta a two 2", "tb ta a two 3",
@@ -115,7 +115,7 @@ static void what_fails_too_often_is_a_dead_letter(void) {
     lnr_send_options options = {sizeof options, &header, 1, FALSE, FALSE, LNR_COMMITTED};
     for (int at = 0; at < 2; at++) SUCCEEDS(a, lnr_send_ex(a, "tb", "bad", 3, &options));
     SUCCEEDS(a, send_text(a, "tb", "good", TRUE));
-    /* The lane goes on behind them. */
+    /* The lane continues after them. */
     inbox_wait_for(&picky.seen, "good");
     EVENTUALLY(listed(b, NULL) == 2);
     CHECK(listed(b, "tb") == 2 && listed(b, "other") == 0);
@@ -273,7 +273,7 @@ static void three_with_files_of_their_own(void) {
 
 static void a_full_queue_is_busy_and_says_so(void) {
     static inbox status = INBOX;
-    /* An address where nobody answers. */
+    /* An address that does not respond. */
     const char* peers = "[{\"topic\": \"far\", \"addr\": \"127.0.0.1:1\", \"client_name\": \"far\"}]";
     CHECK(lnr_set_max_send_queue(1) == TRUE);
     lnr_hClient a = client_on(dir, "busy.sqlite", "a", "ta", peers);
