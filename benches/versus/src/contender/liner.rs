@@ -140,7 +140,7 @@ impl Contender for Liner {
             config = config.seed(TOPIC, RECEIVER, peer);
         }
         for topic in 0..self.topics {
-            config = config.seed(&format!("topic-{topic}"), RECEIVER, peer);
+            config = config.seed(format!("topic-{topic}"), RECEIVER, peer);
         }
         let topic = Topic::new(TOPIC)?;
         let (system, publisher) = runtime.block_on(async {

@@ -59,13 +59,13 @@ pub struct Fan;
 
 impl Contender for Fan {
     fn receive(&self, place: &Place, inbox: Arc<Inbox>) -> Result<Box<dyn Receiver>, Failure> {
-        let config = |at| Config::sqlite(&node(at), TOPIC, place.dir.join(node(at)).with_extension("sqlite"));
+        let config = |at| Config::sqlite(node(at), TOPIC, place.dir.join(node(at)).with_extension("sqlite"));
         Ok(Box::new(Nodes::start((0..FAN).map(config), &inbox)?))
     }
 
     fn send(&self, place: &Place, peers: &str) -> Result<Box<dyn Sender>, Failure> {
         let runtime = Runtime::new()?;
-        let seed = |config: Config, (at, peer): (usize, &str)| config.seed(TOPIC, &node(at), peer);
+        let seed = |config: Config, (at, peer): (usize, &str)| config.seed(TOPIC, node(at), peer);
         let config = peers.split(',').enumerate().fold(sender(place), seed);
         let (system, publisher) = runtime.block_on(async {
             let system = LinerSystem::spawn(config).await?;
@@ -101,13 +101,13 @@ pub struct Idle;
 impl Contender for Idle {
     fn receive(&self, _: &Place, inbox: Arc<Inbox>) -> Result<Box<dyn Receiver>, Failure> {
         let store = liner::stores::memory::MemoryStore::default();
-        let config = move |at| Config::memory(&node(at), &node(at), &store);
+        let config = move |at| Config::memory(node(at), node(at), &store);
         Ok(Box::new(Nodes::start((0..IDLE).map(config), &inbox)?))
     }
 
     fn send(&self, place: &Place, peers: &str) -> Result<Box<dyn Sender>, Failure> {
         let runtime = Runtime::new()?;
-        let seed = |config: Config, (at, peer): (usize, &str)| config.seed(&node(at), &node(at), peer);
+        let seed = |config: Config, (at, peer): (usize, &str)| config.seed(node(at), node(at), peer);
         let config = peers.split(',').enumerate().fold(sender(place), seed);
         let system = runtime.block_on(LinerSystem::spawn(config))?;
         Ok(Box::new(Opening { runtime, system }))
