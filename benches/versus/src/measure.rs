@@ -4,7 +4,7 @@
 //! message, or the sender knows that nothing of it is kept any more. All use one clock, CLOCK_MONOTONIC.
 
 use crate::children::{Broker, Children, Stage};
-use crate::rows::Row;
+use crate::rows::{Processes, Row};
 use crate::server::Server;
 use versus_work::Failure;
 
@@ -23,7 +23,7 @@ pub struct Task {
     pub bursts: usize,
     /// Lone messages.
     pub lone: u64,
-    /// Both roles in one process.
+    /// Both roles in one process, although the row has two.
     pub together: bool,
 }
 
@@ -50,10 +50,10 @@ pub fn measure(task: &Task, broker: &Broker) -> Result<Sample, Failure> {
     let dir = tempfile::tempdir()?;
     let server = task.row.server.map(|kind| kind.start(dir.path())).transpose()?;
     let addr = server.as_ref().map(|server: &Server| server.addr.as_str());
-    let roles: &[&str] = match (task.row.alone, task.together) {
-        (true, _) => &["s"],
-        (false, true) => &["rs"],
-        (false, false) => &["r", "s"],
+    let roles: &[&str] = match (task.row.processes, task.together) {
+        (Processes::SenderOnly, _) => &["s"],
+        (Processes::One, _) | (Processes::Two, true) => &["rs"],
+        (Processes::Two, false) => &["r", "s"],
     };
     let children = Children::start(
         &Stage { row: task.row.name, program: task.row.program, dir: dir.path(), server: addr, broker },
@@ -71,8 +71,13 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
+    fn sender_only(&self) -> bool {
+        self.task.row.processes == Processes::SenderOnly
+    }
+
     fn all(mut self) -> Result<Sample, Failure> {
-        self.children.connect(self.task.row.alone)?;
+        let sender_only = self.sender_only();
+        self.children.connect(sender_only)?;
         self.burst(WARM_UP.min(self.task.burst), 0)?;
         for _ in 0..self.task.bursts {
             let nanoseconds = self.burst(self.task.burst, 0)?;
@@ -88,14 +93,14 @@ impl Run<'_> {
     fn burst(&mut self, count: u64, gap: u64) -> Result<u64, Failure> {
         let load = format!("{} {} {}", self.next, self.next + count, self.task.size);
         self.next += count;
-        if !self.task.row.alone {
+        if !self.sender_only() {
             self.children.say('r', &format!("expect {load} {gap}"))?;
             self.children.hear('r', "expecting")?;
         }
         self.children.say('s', &format!("send {load} {gap}"))?;
         let sent = self.children.hear('s', "sent")?;
         let (start, mut end) = (sent.number(0)?, sent.number(1)?);
-        if !self.task.row.alone {
+        if !self.sender_only() {
             let received = self.children.hear('r', "received")?;
             end = end.max(received.number(1)?);
             self.sample.latencies.extend(received.numbers_from(2)?);

@@ -5,7 +5,7 @@ use crate::children::Broker;
 use crate::measure::{Sample, Task, measure};
 use crate::options::Options;
 use crate::results::{Key, Results};
-use crate::rows::{BURST, Program, Promise, ROWS, Row, SIZES};
+use crate::rows::{BURST, Processes, Program, Promise, ROWS, Row, SIZES};
 use crate::table::short;
 use std::time::Instant;
 use versus_work::Failure;
@@ -47,7 +47,7 @@ fn round(rows: &[Row], options: &Options, extent: &Extent) -> Vec<Task> {
             let lone = if row.latency && size == SIZES[0] { extent.lone } else { 0 };
             tasks.push(Task { row: *row, size, burst: BURST, bursts, lone, together: false });
         }
-        if !options.quick && !row.alone {
+        if !options.quick && row.processes == Processes::Two {
             tasks.push(Task { row: *row, size: SIZES[0], burst: BURST, bursts, lone: 0, together: true });
         }
     }

@@ -34,6 +34,17 @@ pub enum Program {
     Broker,
 }
 
+/// The processes that play a row's roles.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Processes {
+    /// One for the sender and one for the receiver. They may share one, which is measured as well.
+    Two,
+    /// One for both roles, always.
+    One,
+    /// One for the sender. There is no receiver.
+    SenderOnly,
+}
+
 /// A server that a row needs, started afresh for each measurement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ServerKind {
@@ -52,8 +63,7 @@ pub struct Row {
     pub promise: Promise,
     pub program: Program,
     pub server: Option<ServerKind>,
-    /// Whether there is nobody who receives.
-    pub alone: bool,
+    pub processes: Processes,
     /// Whether lone messages are timed, too.
     pub latency: bool,
     /// Whether it is part of `--quick`.
@@ -62,7 +72,7 @@ pub struct Row {
 
 const fn row(name: &'static str, promise: Promise, about: &'static str) -> Row {
     let program = Program::Own;
-    Row { name, about, promise, program, server: None, alone: false, latency: false, quick: true }
+    Row { name, about, promise, program, processes: Processes::Two, server: None, latency: false, quick: true }
 }
 
 impl Row {
@@ -76,8 +86,13 @@ impl Row {
         self
     }
 
-    const fn alone(mut self) -> Row {
-        self.alone = true;
+    const fn one_process(mut self) -> Row {
+        self.processes = Processes::One;
+        self
+    }
+
+    const fn sender_only(mut self) -> Row {
+        self.processes = Processes::SenderOnly;
         self
     }
 
@@ -95,13 +110,15 @@ impl Row {
 use Promise::{Limit, Memory, Stored};
 use ServerKind::{Nats, Postgres, Redis};
 
-pub const ROWS: [Row; 24] = [
+pub const ROWS: [Row; 26] = [
     row("liner-amo", Memory, "liner, at most once, publisher to callback").latency(),
     row("liner-wb", Memory, "liner, write-behind, publisher to callback").latency(),
     row("liner-wb-postgres", Memory, "liner, write-behind, one PostgreSQL").server(Postgres).full_only(),
     row("liner-wb-redis", Memory, "liner, write-behind, one Redis").server(Redis).full_only(),
     row("liner-wb-dosend", Memory, "liner, write-behind, do_send(SendTo) to an actor"),
     row("liner-wb-send", Memory, "liner, write-behind, 1,024 send(SendTo) to an actor"),
+    row("actix-dosend", Memory, "actix alone, three actors on three arbiters, do_send").one_process(),
+    row("actix-send", Memory, "actix alone, three actors on three arbiters, 1,024 send").one_process(),
     row("libzmq", Memory, "libzmq, PUSH to PULL").latency(),
     row("zenoh", Memory, "zenoh, peers, reliable, blocking, to a callback").latency(),
     row("broker", Memory, "liner_broker, a SQLite file each, at most once").broker().latency(),
@@ -117,7 +134,7 @@ pub const ROWS: [Row; 24] = [
     row("jetstream", Stored, "NATS JetStream, file storage, work queue").server(Nats).latency(),
     row("redis", Stored, "Redis Streams, append-only file every second").server(Redis).latency(),
     row("tcp", Limit, "frames through a TCP socket").latency(),
-    row("sqlite", Limit, "SQLite inserts, 512 rows a transaction, WAL, NORMAL").alone(),
-    row("postgres", Limit, "PostgreSQL COPY, 8,192 rows at a time").server(Postgres).alone().full_only(),
-    row("redis-push", Limit, "Redis RPUSH, 1,024 in a pipeline").server(Redis).alone().full_only(),
+    row("sqlite", Limit, "SQLite inserts, 512 rows a transaction, WAL, NORMAL").sender_only(),
+    row("postgres", Limit, "PostgreSQL COPY, 8,192 rows at a time").server(Postgres).sender_only().full_only(),
+    row("redis-push", Limit, "Redis RPUSH, 1,024 in a pipeline").server(Redis).sender_only().full_only(),
 ];

@@ -86,9 +86,9 @@ pub fn all(results: &Results) -> Vec<Target> {
     for size in SIZES {
         targets.push(figures.at_least("liner-wb", &["liner-amo"], size, 0.7));
     }
-    for row in ["liner-wb-dosend", "liner-wb-send"] {
-        targets.push(figures.at_least(row, &broker, small, 1.3));
-        targets.push(figures.at_least(row, &broker, large, 1.15));
+    for size in SIZES {
+        targets.push(figures.at_least("liner-wb-dosend", &["actix-dosend"], size, 1.0));
+        targets.push(figures.at_least("liner-wb-send", &["actix-send"], size, 1.0));
     }
     targets.push(figures.at_least("liner-committed", &["jetstream"], small, 3.0));
     targets.push(figures.at_least("liner-committed", &["jetstream"], large, 1.5));

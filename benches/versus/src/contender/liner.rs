@@ -1,5 +1,6 @@
 //! liner, with what an application would use: defaults everywhere, and a mode per row.
 
+use super::arbiter;
 use actix::prelude::*;
 use futures::StreamExt;
 use futures::stream::iter;
@@ -8,8 +9,6 @@ use liner::{
     Receive, SendBatch, SendTo, Topic,
 };
 use std::sync::Arc;
-use std::sync::mpsc::channel;
-use std::thread;
 use std::time::Duration;
 use tokio::runtime::Runtime;
 use tokio::time::sleep;
@@ -122,7 +121,7 @@ impl Contender for Liner {
                     inbox.take(&delivery.payload);
                     Ok(())
                 }),
-                To::Actor => Receive::new(start(Worker { inbox })?),
+                To::Actor => Receive::new(arbiter::start(Worker { inbox })?.recipient()),
             };
             system.send(receive).await??.detach();
             Ok::<_, Failure>((system, addr))
@@ -186,17 +185,6 @@ impl Handler<Delivery> for Worker {
     }
 }
 
-/// Starts the worker on a thread of its own, as an application would have its actors.
-fn start(worker: Worker) -> Result<Recipient<Delivery>, Failure> {
-    let (started, recipient) = channel();
-    thread::spawn(move || {
-        let system = System::new();
-        let _ = started.send(system.block_on(async { worker.start().recipient() }));
-        system.run()
-    });
-    Ok(recipient.recv()?)
-}
-
 // ---- sending ----
 
 struct Sending {
@@ -213,7 +201,7 @@ impl versus_work::Sender for Sending {
             By::Publisher if self.row.waits() => self.runtime.block_on(publish_ahead(&self.publisher, load)),
             By::Publisher => self.runtime.block_on(publish(&self.publisher, load)),
             By::DoSend => {
-                messages(load).for_each(|message| self.system.do_send(SendTo::new(&self.topic, message)));
+                load.messages().for_each(|message| self.system.do_send(SendTo::new(&self.topic, message)));
                 Ok(())
             }
             By::Send => self.runtime.block_on(send(&self.system, &self.topic, load)),
@@ -232,15 +220,6 @@ impl versus_work::Sender for Sending {
             Ok(())
         })
     }
-}
-
-fn messages(load: &Load) -> impl Iterator<Item = Vec<u8>> + '_ {
-    let blank = load.blank();
-    load.numbers.clone().map(move |number| {
-        let mut message = blank.clone();
-        load.write(number, &mut message);
-        message
-    })
 }
 
 /// Each receipt is there when the message is in memory, which is at once.
@@ -270,7 +249,7 @@ async fn publish_ahead(publisher: &Publisher, load: &Load) -> Result<(), Failure
 }
 
 async fn send(system: &Addr<LinerSystem>, topic: &Topic, load: &Load) -> Result<(), Failure> {
-    let sends = iter(messages(load)).map(|message| system.send(SendTo::new(topic, message)));
+    let sends = iter(load.messages()).map(|message| system.send(SendTo::new(topic, message)));
     let mut receipts = sends.buffered(Window::<()>::SIZE);
     while let Some(receipt) = receipts.next().await {
         receipt??;
@@ -282,7 +261,7 @@ async fn send(system: &Addr<LinerSystem>, topic: &Topic, load: &Load) -> Result<
 async fn send_batches(system: &Addr<LinerSystem>, topic: &Topic, load: &Load) -> Result<(), Failure> {
     let batch = |first: u64| {
         let load = Load { numbers: first..load.numbers.end.min(first + BATCH), ..load.clone() };
-        system.send(SendBatch::new(topic, messages(&load)))
+        system.send(SendBatch::new(topic, load.messages()))
     };
     let mut receipts = iter(load.numbers.clone().step_by(BATCH as usize)).map(batch).buffered(2);
     while let Some(accepted) = receipts.next().await {

@@ -1,5 +1,7 @@
 //! The contenders, one file each. What cannot be built here is left out by a feature of its name.
 
+mod actix;
+mod arbiter;
 mod liner;
 mod many;
 #[cfg(feature = "nats")]
@@ -21,6 +23,8 @@ pub fn find(row: &str) -> Option<Box<dyn Contender>> {
     Some(match row {
         "liner-fan" => Box::new(many::Fan),
         "liner-idle" => Box::new(many::Idle),
+        "actix-dosend" => Box::new(actix::Actix::DoSend),
+        "actix-send" => Box::new(actix::Actix::Send),
         "tcp" => Box::new(tcp::Tcp),
         "sqlite" => Box::new(sqlite::Inserts),
         "postgres" => Box::new(postgres::Copy),
@@ -49,7 +53,8 @@ pub fn versions() -> Vec<(&'static str, String)> {
         let line = package.and_then(|package| package.lines().find_map(|line| line.strip_prefix("version = ")));
         line.map_or("unknown".to_owned(), |version| version.trim_matches('"').to_owned())
     };
-    let names = ["liner-actors", "liner_broker", "zenoh", "zmq", "async-nats", "redis", "rusqlite", "tokio-postgres"];
+    let names =
+        ["liner-actors", "liner_broker", "actix", "zenoh", "zmq", "async-nats", "redis", "rusqlite", "tokio-postgres"];
     let versions = names.map(|name| (name, version(name))).into_iter();
     versions.chain([("libzmq", libzmq()), ("sqlite", rusqlite::version().to_owned())]).collect()
 }

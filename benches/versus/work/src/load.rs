@@ -38,6 +38,16 @@ impl Load {
         message[8..HEAD].copy_from_slice(&stamp.to_le_bytes());
     }
 
+    /// The messages one after the other, each in a buffer of its own.
+    pub fn messages(&self) -> impl Iterator<Item = Vec<u8>> + '_ {
+        let blank = self.blank();
+        self.numbers.clone().map(move |number| {
+            let mut message = blank.clone();
+            self.write(number, &mut message);
+            message
+        })
+    }
+
     /// How many there are.
     pub fn count(&self) -> u64 {
         self.numbers.end - self.numbers.start

@@ -1,0 +1,140 @@
+//! actix alone, as the measure of `SendTo` to an actor: three actors on three arbiters of one process, no network, no store.
+//!
+//! ```text
+//!              Work                     Work
+//! Producer ───────────▶ Relay ───────────────────▶ Worker
+//!          ◀─ receipt ─       ◀─ reply per message ─
+//! ```
+//!
+//! A message of liner passes two mailboxes, that of `LinerSystem` and that of the subscriber, and the subscriber replies to
+//! each. Here it is the same: the relay accepts a message, which is the receipt of `send`, passes it on, and receives the
+//! worker's reply.
+
+use super::arbiter;
+use actix::prelude::*;
+use futures::StreamExt;
+use futures::executor::block_on;
+use futures::stream::iter;
+use std::sync::{Arc, Mutex, PoisonError};
+use versus_work::{Contender, Failure, Inbox, Load, Place, Window};
+
+/// The worker of this process: the roles of one process meet here, not through an address.
+static WORKER: Mutex<Option<Recipient<Work>>> = Mutex::new(None);
+
+/// How the producer sends to the relay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Actix {
+    /// Without waiting for the receipt.
+    DoSend,
+    /// With a window of receipts that it waits for.
+    Send,
+}
+
+impl Contender for Actix {
+    fn receive(&self, _: &Place, inbox: Arc<Inbox>) -> Result<Box<dyn versus_work::Receiver>, Failure> {
+        let worker = arbiter::start(Worker { inbox })?;
+        *WORKER.lock().unwrap_or_else(PoisonError::into_inner) = Some(worker.recipient());
+        Ok(Box::new(ActixReceiver))
+    }
+
+    fn send(&self, _: &Place, _: &str) -> Result<Box<dyn versus_work::Sender>, Failure> {
+        let worker = WORKER.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let worker = worker.ok_or("the worker is not in this process")?;
+        let relay = arbiter::start(Relay { worker })?;
+        Ok(Box::new(ActixSender { producer: arbiter::start(Producer { relay, by: *self })? }))
+    }
+}
+
+struct ActixReceiver;
+
+impl versus_work::Receiver for ActixReceiver {
+    fn address(&self) -> String {
+        "-".to_owned()
+    }
+}
+
+struct ActixSender {
+    producer: Addr<Producer>,
+}
+
+impl versus_work::Sender for ActixSender {
+    fn send(&mut self, load: &Load) -> Result<(), Failure> {
+        block_on(self.producer.send(Produce(load.clone())))?
+    }
+}
+
+/// A message of the load.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Work(Vec<u8>);
+
+/// Has the producer send a burst.
+#[derive(Message)]
+#[rtype(result = "Result<(), Failure>")]
+struct Produce(Load);
+
+struct Producer {
+    relay: Addr<Relay>,
+    by: Actix,
+}
+
+impl Actor for Producer {
+    type Context = Context<Self>;
+}
+
+impl Handler<Produce> for Producer {
+    type Result = ResponseFuture<Result<(), Failure>>;
+
+    fn handle(&mut self, Produce(load): Produce, _: &mut Self::Context) -> Self::Result {
+        let (relay, by) = (self.relay.clone(), self.by);
+        Box::pin(async move {
+            match by {
+                Actix::DoSend => load.messages().for_each(|message| relay.do_send(Work(message))),
+                Actix::Send => {
+                    let sends = iter(load.messages()).map(|message| relay.send(Work(message)));
+                    let mut receipts = sends.buffered(Window::<()>::SIZE);
+                    while let Some(receipt) = receipts.next().await {
+                        receipt?;
+                    }
+                }
+            }
+            Ok(())
+        })
+    }
+}
+
+struct Relay {
+    worker: Recipient<Work>,
+}
+
+impl Actor for Relay {
+    type Context = Context<Self>;
+}
+
+impl Handler<Work> for Relay {
+    type Result = ();
+
+    fn handle(&mut self, work: Work, _: &mut Self::Context) {
+        let reply = self.worker.send(work);
+        // A worker that has ended replies to nothing; its inbox reports the loss.
+        actix::spawn(async move {
+            let _ = reply.await;
+        });
+    }
+}
+
+struct Worker {
+    inbox: Arc<Inbox>,
+}
+
+impl Actor for Worker {
+    type Context = Context<Self>;
+}
+
+impl Handler<Work> for Worker {
+    type Result = ();
+
+    fn handle(&mut self, Work(message): Work, _: &mut Self::Context) {
+        self.inbox.take(&message);
+    }
+}
