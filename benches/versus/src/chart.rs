@@ -1,7 +1,7 @@
-//! The rates as bars, in one SVG: a panel for each size. Without the limits, beside which no bar could be seen.
+//! The rates as bars, in one SVG: a panel for each size. Limits and fan-out are left out: their rates are of another order.
 
 use crate::results::{Key, Results};
-use crate::rows::{BURST, Promise, ROWS, Row, SIZES};
+use crate::rows::{BURST, Group, ROWS, Row, SIZES};
 use crate::table::short;
 use plotters::coord::Shift;
 use plotters::prelude::*;
@@ -26,7 +26,7 @@ fn bars(results: &Results, size: usize) -> Vec<(&'static Row, f64)> {
         let key = Key { row: row.name, size, burst: BURST, together: false };
         Some((row, results.rate(&key)?.median))
     };
-    ROWS.iter().filter(|row| row.promise != Promise::Limit).filter_map(rate).collect()
+    ROWS.iter().filter(|row| !matches!(row.group, Group::FanOut | Group::Limit)).filter_map(rate).collect()
 }
 
 pub fn draw(file: &Path, results: &Results) -> Result<(), Failure> {

@@ -1,4 +1,4 @@
-//! What happens to liner as things get many: messages of a burst, messages that wait, receivers, idle links, topics.
+//! What happens to liner as things get many: messages of a burst, messages that wait, idle links, topics.
 
 use crate::children::{Children, Stage};
 use crate::measure::{Sample, Task};
@@ -24,7 +24,7 @@ type Facts = Result<Vec<Fact>, Failure>;
 type Scenario = fn(&Options) -> Facts;
 
 /// The functions of [`GROWTH`], in the same order.
-const SCENARIOS: [Scenario; GROWTH.len()] = [million, absent, fan, idle, topics];
+const SCENARIOS: [Scenario; GROWTH.len()] = [million, absent, idle, topics];
 
 pub fn run(options: &Options, results: &mut Results) {
     for (name, scenario) in GROWTH.into_iter().zip(SCENARIOS) {
@@ -109,16 +109,6 @@ fn absent(options: &Options) -> Facts {
         fact("absent.accepted", "1,000,000 for an absent peer: accepted (committed)", rate(accepting), "/s"),
         fact("absent.drained", "  handled on its return, from the first to the last", rate(draining), "/s"),
         fact("absent.peak", "  peak memory", peak as f64 / 1024.0, "MiB"),
-    ])
-}
-
-fn fan(options: &Options) -> Facts {
-    let one = task(like("liner-wb", "liner-wb")?, BURST, 3);
-    let hundred = task(like("liner-fan", "liner-wb")?, BURST, 3);
-    let [one, hundred] = in_turn(options, [one, hundred])?;
-    Ok(vec![
-        fact("fan.one", "1 sender to 1 receiver, liner-wb", median(&one), "/s"),
-        fact("fan.hundred", "1 sender to 100 receivers in one process", median(&hundred), "/s"),
     ])
 }
 

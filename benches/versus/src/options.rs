@@ -9,7 +9,7 @@ pub const USAGE: &str =
              [--broker PROGRAM] [--missing NAME=REASON]…
 
   --quick     the headline rows, two short rounds, in less than a minute
-  --only      the rows of this name or starting with it, or `growth`, or one scenario of it as in `growth-fan`; may be
+  --only      the rows of this name or starting with it, or `growth`, or one scenario of it as in `growth-idle`; may be
               repeated
   --rounds    how often each row is measured
   --json      writes all figures there

@@ -5,7 +5,7 @@ use crate::children::Broker;
 use crate::measure::{Sample, Task, measure};
 use crate::options::Options;
 use crate::results::{Key, Results};
-use crate::rows::{BURST, Processes, Program, Promise, ROWS, Row, SIZES};
+use crate::rows::{Group, Processes, Program, ROWS, Row, SIZES};
 use crate::table::short;
 use std::time::Instant;
 use versus_work::Failure;
@@ -13,13 +13,13 @@ use versus_work::Failure;
 struct Extent {
     rounds: usize,
     bursts: usize,
-    /// Those of rows that store, which take longer.
-    stored: usize,
+    /// Those of rows that store or fan out, which take longer.
+    slow: usize,
     lone: u64,
 }
 
-const QUICK: Extent = Extent { rounds: 2, bursts: 2, stored: 1, lone: 250 };
-const FULL: Extent = Extent { rounds: 5, bursts: 3, stored: 3, lone: 1_000 };
+const QUICK: Extent = Extent { rounds: 2, bursts: 2, slow: 1, lone: 250 };
+const FULL: Extent = Extent { rounds: 5, bursts: 3, slow: 3, lone: 1_000 };
 
 /// The program of the liner_broker rows, or why there is none.
 pub fn broker(options: &Options) -> Broker {
@@ -42,13 +42,13 @@ fn obstacle(row: &Row, options: &Options) -> Option<String> {
 fn round(rows: &[Row], options: &Options, extent: &Extent) -> Vec<Task> {
     let mut tasks = Vec::new();
     for row in rows {
-        let bursts = if row.promise == Promise::Stored { extent.stored } else { extent.bursts };
+        let bursts = if matches!(row.group, Group::FanOut | Group::Stored) { extent.slow } else { extent.bursts };
         for size in SIZES {
             let lone = if row.latency && size == SIZES[0] { extent.lone } else { 0 };
-            tasks.push(Task { row: *row, size, burst: BURST, bursts, lone, together: false });
+            tasks.push(Task { row: *row, size, burst: row.burst(), bursts, lone, together: false });
         }
-        if !options.quick && row.processes == Processes::Two {
-            tasks.push(Task { row: *row, size: SIZES[0], burst: BURST, bursts, lone: 0, together: true });
+        if !options.quick && row.processes == Processes::Two && row.group != Group::FanOut {
+            tasks.push(Task { row: *row, size: SIZES[0], burst: row.burst(), bursts, lone: 0, together: true });
         }
     }
     tasks

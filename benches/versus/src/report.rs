@@ -2,7 +2,7 @@
 
 use crate::measure::Sample;
 use crate::results::{Key, Results};
-use crate::rows::{ROWS, ServerKind};
+use crate::rows::{FAN_OUT, Group, ROWS, ServerKind};
 use crate::targets::{Target, Verdict};
 use serde_json::{Value, json};
 use std::fs;
@@ -16,7 +16,7 @@ pub fn json(results: &Results, targets: &[Target], quick: bool) -> Value {
         let rate = results.rate(key).map(|rate| json!({"median": rate.median, "low": rate.low, "high": rate.high}));
         let lone = results.latency(key).map(|(median, p99)| json!({"median_us": median, "p99_us": p99}));
         json!({
-            "row": key.row, "about": about, "bytes": key.size, "burst": key.burst, "one_process": key.together,
+            "row": key.row, "about": about, "receivers": receivers(key.row), "bytes": key.size, "burst": key.burst, "one_process": key.together,
             "rate": rate, "rates": sample.rates, "lone": lone, "peak_mib": results.peak(key),
         })
     });
@@ -41,6 +41,12 @@ pub fn json(results: &Results, targets: &[Target], quick: bool) -> Value {
         "versions": versions(),
         "machine": machine(),
     })
+}
+
+/// How many receivers each message of a row goes to.
+fn receivers(row: &str) -> usize {
+    let fan_out = ROWS.iter().any(|of| of.name == row && of.group == Group::FanOut);
+    if fan_out { FAN_OUT } else { 1 }
 }
 
 fn versions() -> Value {

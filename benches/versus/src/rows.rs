@@ -2,26 +2,33 @@
 
 /// The sizes of the payloads, in bytes.
 pub const SIZES: [usize; 2] = [100, 1024];
-/// The messages of a burst.
+/// The messages of a burst to one receiver.
 pub const BURST: u64 = 100_000;
+/// The receivers of the rows that send each message to all.
+pub const FAN_OUT: usize = 100;
+/// The messages of a burst to [`FAN_OUT`] receivers: as many deliveries as in a burst to one.
+const FAN_OUT_BURST: u64 = BURST / FAN_OUT as u64;
 
-/// What a row's messages survive, in groups that are compared with each other.
+/// The rows that are compared with each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Promise {
+pub enum Group {
     /// Nothing survives the death of a process.
     Memory,
+    /// The same, and each message goes to each of [`FAN_OUT`] receivers.
+    FanOut,
     /// A message is stored before its sender is told so; the burst ends when it is handled and not kept any more.
     Stored,
     /// No messaging at all: what the machine allows.
     Limit,
 }
 
-impl Promise {
+impl Group {
     pub fn heading(self) -> &'static str {
         match self {
-            Promise::Memory => "in memory",
-            Promise::Stored => "stored before it is accepted",
-            Promise::Limit => "limits: no messaging",
+            Group::Memory => "in memory",
+            Group::FanOut => "in memory, each message to 100 receivers",
+            Group::Stored => "stored before it is accepted",
+            Group::Limit => "limits: no messaging",
         }
     }
 }
@@ -54,13 +61,13 @@ pub enum ServerKind {
 }
 
 /// The names of the growth scenarios, as `--only` takes them.
-pub const GROWTH: [&str; 5] = ["growth-million", "growth-absent", "growth-fan", "growth-idle", "growth-topics"];
+pub const GROWTH: [&str; 4] = ["growth-million", "growth-absent", "growth-idle", "growth-topics"];
 
 #[derive(Debug, Clone, Copy)]
 pub struct Row {
     pub name: &'static str,
     pub about: &'static str,
-    pub promise: Promise,
+    pub group: Group,
     pub program: Program,
     pub server: Option<ServerKind>,
     pub processes: Processes,
@@ -70,12 +77,17 @@ pub struct Row {
     pub quick: bool,
 }
 
-const fn row(name: &'static str, promise: Promise, about: &'static str) -> Row {
+const fn row(name: &'static str, group: Group, about: &'static str) -> Row {
     let program = Program::Own;
-    Row { name, about, promise, program, processes: Processes::Two, server: None, latency: false, quick: true }
+    Row { name, about, group, program, processes: Processes::Two, server: None, latency: false, quick: true }
 }
 
 impl Row {
+    /// Returns the messages of a burst.
+    pub fn burst(&self) -> u64 {
+        if self.group == Group::FanOut { FAN_OUT_BURST } else { BURST }
+    }
+
     const fn latency(mut self) -> Row {
         self.latency = true;
         self
@@ -107,10 +119,10 @@ impl Row {
     }
 }
 
-use Promise::{Limit, Memory, Stored};
+use Group::{FanOut, Limit, Memory, Stored};
 use ServerKind::{Nats, Postgres, Redis};
 
-pub const ROWS: [Row; 26] = [
+pub const ROWS: [Row; 30] = [
     row("liner-amo", Memory, "liner, at most once, publisher to callback").latency(),
     row("liner-wb", Memory, "liner, write-behind, publisher to callback").latency(),
     row("liner-wb-postgres", Memory, "liner, write-behind, one PostgreSQL").server(Postgres).full_only(),
@@ -124,6 +136,10 @@ pub const ROWS: [Row; 26] = [
     row("broker", Memory, "liner_broker, a SQLite file each, at most once").broker().latency(),
     row("broker-stored", Memory, "liner_broker, one SQLite file, at least once").broker(),
     row("nats", Memory, "NATS, core").server(Nats).latency().full_only(),
+    row("liner-amo-fanout", FanOut, "liner, at most once, SendAll to callbacks of 100 nodes"),
+    row("liner-wb-fanout", FanOut, "liner, write-behind, SendAll to callbacks of 100 nodes"),
+    row("libzmq-fanout", FanOut, "libzmq, PUB to 100 SUB, no high-water mark"),
+    row("nats-fanout", FanOut, "NATS, core, one subject, 100 subscribers").server(Nats),
     row("liner-committed", Stored, "liner, committed, publisher to callback, a file each").latency(),
     row("liner-committed-shared", Stored, "liner, committed, one shared file"),
     row("liner-committed-batch", Stored, "liner, committed, SendBatch, a file each").full_only(),

@@ -1,7 +1,7 @@
 //! The table on standard output.
 
 use crate::results::{Fact, Key, Results, Summary};
-use crate::rows::{BURST, Promise, ROWS, Row, SIZES};
+use crate::rows::{Group, ROWS, Row, SIZES};
 use crate::targets::{Target, Verdict};
 
 /// Three digits and a unit: `1.19 M`, `704 k`.
@@ -27,7 +27,7 @@ fn cell(summary: Option<Summary>) -> String {
 }
 
 fn line(row: &Row, results: &Results) -> Vec<String> {
-    let key = |size, together| Key { row: row.name, size, burst: BURST, together };
+    let key = |size, together| Key { row: row.name, size, burst: row.burst(), together };
     let mut cells = vec![row.name.to_owned()];
     if let Some(reason) = results.missing.get(row.name) {
         cells.push(format!("not available: {reason}"));
@@ -58,10 +58,10 @@ pub fn print(results: &Results) {
         println!("{}", padded.collect::<Vec<_>>().join("  ").trim_end());
     };
     write(&heads.map(str::to_owned));
-    for promise in [Promise::Memory, Promise::Stored, Promise::Limit] {
-        let rows = || ROWS.iter().filter(|row| row.promise == promise && known(row, results));
+    for group in [Group::Memory, Group::FanOut, Group::Stored, Group::Limit] {
+        let rows = || ROWS.iter().filter(|row| row.group == group && known(row, results));
         if rows().next().is_some() {
-            println!("-- {}", promise.heading());
+            println!("-- {}", group.heading());
         }
         rows().for_each(|row| write(&line(row, results)));
     }

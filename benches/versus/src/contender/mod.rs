@@ -2,10 +2,12 @@
 
 mod actix;
 mod arbiter;
+mod fan_out;
+mod idle;
 mod liner;
-mod many;
 #[cfg(feature = "nats")]
 mod nats;
+mod nodes;
 mod postgres;
 #[cfg(feature = "redis")]
 mod redis;
@@ -21,8 +23,9 @@ use versus_work::Contender;
 /// The contender of a row.
 pub fn find(row: &str) -> Option<Box<dyn Contender>> {
     Some(match row {
-        "liner-fan" => Box::new(many::Fan),
-        "liner-idle" => Box::new(many::Idle),
+        "liner-amo-fanout" => Box::new(fan_out::FanOut::AT_MOST_ONCE),
+        "liner-wb-fanout" => Box::new(fan_out::FanOut::WRITE_BEHIND),
+        "liner-idle" => Box::new(idle::Idle),
         "actix-dosend" => Box::new(actix::Actix::DoSend),
         "actix-send" => Box::new(actix::Actix::Send),
         "tcp" => Box::new(tcp::Tcp),
@@ -30,10 +33,14 @@ pub fn find(row: &str) -> Option<Box<dyn Contender>> {
         "postgres" => Box::new(postgres::Copy),
         #[cfg(feature = "libzmq")]
         "libzmq" => Box::new(zmq::Zmq),
+        #[cfg(feature = "libzmq")]
+        "libzmq-fanout" => Box::new(zmq::PubSub),
         #[cfg(feature = "zenoh")]
         "zenoh" => Box::new(zenoh::Zenoh),
         #[cfg(feature = "nats")]
-        "nats" => Box::new(nats::Core),
+        "nats" => Box::new(nats::Core::ONE),
+        #[cfg(feature = "nats")]
+        "nats-fanout" => Box::new(nats::Core::FAN_OUT),
         #[cfg(feature = "nats")]
         "jetstream" => Box::new(nats::JetStream),
         #[cfg(feature = "redis")]

@@ -1,5 +1,7 @@
-//! NATS: through a server, at most once; and JetStream with files, a work queue with explicit acknowledgements.
+//! NATS: through a server, at most once, to one subscriber or to many; and JetStream with files, a work queue with explicit
+//! acknowledgements.
 
+use crate::rows::FAN_OUT;
 use async_nats::jetstream::consumer::{AckPolicy, PullConsumer, pull};
 use async_nats::jetstream::stream::{self, RetentionPolicy, StorageType};
 use async_nats::jetstream::{self, Context};
@@ -31,21 +33,45 @@ impl Receiver for Running {
     }
 }
 
-pub struct Core;
+/// Core NATS: each message goes to every subscriber.
+pub struct Core {
+    pub subscribers: usize,
+}
+
+impl Core {
+    pub const ONE: Core = Core { subscribers: 1 };
+    pub const FAN_OUT: Core = Core { subscribers: FAN_OUT };
+}
+
+/// Subscribes over a connection of its own. The server has the subscription when this returns.
+async fn subscribe(place: &Place, inbox: Arc<Inbox>, receiver: usize) -> Result<(), Failure> {
+    let client = connect(place).await?;
+    let mut messages = client.subscribe(SUBJECT).await?;
+    // The server handles what a client sends in order: once the echo is here, it has the subscription.
+    let echo = client.new_inbox();
+    let mut echoes = client.subscribe(echo.clone()).await?;
+    client.publish(echo, "".into()).await?;
+    echoes.next().await.ok_or("the connection ended")?;
+    tokio::spawn(async move {
+        let _client = client;
+        while let Some(message) = messages.next().await {
+            inbox.take_at(receiver, &message.payload);
+        }
+    });
+    Ok(())
+}
 
 impl Contender for Core {
+    fn receivers(&self) -> usize {
+        self.subscribers
+    }
+
     fn receive(&self, place: &Place, inbox: Arc<Inbox>) -> Result<Box<dyn Receiver>, Failure> {
         let runtime = Runtime::new()?;
         runtime.block_on(async {
-            let client = connect(place).await?;
-            let mut messages = client.subscribe(SUBJECT).await?;
-            client.flush().await?;
-            tokio::spawn(async move {
-                let _client = client;
-                while let Some(message) = messages.next().await {
-                    inbox.take(&message.payload);
-                }
-            });
+            for receiver in 0..self.subscribers {
+                subscribe(place, inbox.clone(), receiver).await?;
+            }
             Ok::<_, Failure>(())
         })?;
         Ok(Box::new(Running(runtime)))

@@ -1,10 +1,13 @@
-//! libzmq: PUSH to PULL over TCP, with the default high-water mark of 1,000 messages. With 100,000, or none, it is no faster
-//! here, and slower at 1 KiB.
+//! libzmq over TCP: PUSH to PULL, and PUB to many SUB.
+//!
+//! PUSH blocks at the high-water mark, which is left at its default of 1,000 messages. With 100,000, or none, it is no faster
+//! here, and slower at 1 KiB. PUB drops there, so it has none: every message reaches every subscriber.
 
+use crate::rows::FAN_OUT;
 use std::sync::Arc;
 use std::thread;
 use versus_work::{Contender, Failure, Inbox, Load, Place, Receiver, Sender};
-use zmq::{Context, Message, Socket, SocketType};
+use zmq::{Context, DONTWAIT, Message, POLLIN, Socket, SocketType, poll};
 
 pub struct Zmq;
 
@@ -58,5 +61,60 @@ impl Sender for Pushing {
             self.socket.send(&message[..], 0)?;
         }
         Ok(())
+    }
+}
+
+/// A publisher, and subscribers that each have a connection of their own.
+pub struct PubSub;
+
+impl Contender for PubSub {
+    fn receivers(&self) -> usize {
+        FAN_OUT
+    }
+
+    fn receive(&self, _: &Place, inbox: Arc<Inbox>) -> Result<Box<dyn Receiver>, Failure> {
+        let context = Context::new();
+        let (mut sockets, mut endpoints) = (Vec::new(), Vec::new());
+        for _ in 0..FAN_OUT {
+            let socket = context.socket(SocketType::SUB)?;
+            socket.set_rcvhwm(0)?;
+            socket.set_subscribe(b"")?;
+            socket.bind("tcp://127.0.0.1:*")?;
+            endpoints.push(socket.get_last_endpoint()?.map_err(|_| "the endpoint is not text")?);
+            sockets.push(socket);
+        }
+        thread::spawn(move || take_subscribed(&sockets, &inbox));
+        Ok(Box::new(Pulling { endpoint: endpoints.join(","), _context: context }))
+    }
+
+    fn send(&self, _: &Place, peers: &str) -> Result<Box<dyn Sender>, Failure> {
+        let context = Context::new();
+        // An XPUB is a PUB that also receives the subscriptions.
+        let socket = context.socket(SocketType::XPUB)?;
+        socket.set_sndhwm(0)?;
+        socket.set_xpub_verbose(true)?;
+        for peer in peers.split(',') {
+            socket.connect(peer)?;
+        }
+        // A subscriber gets nothing that was published before its subscription is here.
+        for _ in 0..FAN_OUT {
+            socket.recv_bytes(0)?;
+        }
+        Ok(Box::new(Pushing { socket, _context: context }))
+    }
+}
+
+/// Reads from all sockets on one thread, which is faster here than a thread per socket.
+fn take_subscribed(sockets: &[Socket], inbox: &Inbox) -> zmq::Result<()> {
+    let mut items: Vec<_> = sockets.iter().map(|socket| socket.as_poll_item(POLLIN)).collect();
+    let mut message = Message::new();
+    loop {
+        poll(&mut items, -1)?;
+        let readable = items.iter().enumerate().filter(|(_, item)| item.is_readable());
+        for (at, _) in readable {
+            while sockets[at].recv(&mut message, DONTWAIT).is_ok() {
+                inbox.take_at(at, &message);
+            }
+        }
     }
 }

@@ -21,6 +21,11 @@ pub struct Place {
 
 /// A way to move messages from one process to another.
 pub trait Contender {
+    /// Returns how many receivers each message goes to. All are in one process and share the inbox.
+    fn receivers(&self) -> usize {
+        1
+    }
+
     /// Starts to receive, in the background.
     ///
     /// # Errors

@@ -1,14 +1,19 @@
-//! The receiver's check: every message once and unchanged. The same for all contenders, and cheap beside any of them: a
-//! lock that nobody else holds, a comparison of the fill, one bit a message.
+//! The receivers' check: every message once and unchanged, at each receiver. It is the same for all contenders, and cheap
+//! compared with any of them: an uncontended lock, a comparison of the fill, one bit per message.
 
 use crate::clock::now;
 use crate::load::{self, Load};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Where a contender puts what arrives.
-#[derive(Default)]
 pub struct Inbox {
+    /// One per receiver, each with a lock of its own.
+    receivers: Box<[Check]>,
+}
+
+#[derive(Default)]
+struct Check {
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -39,8 +44,49 @@ struct State {
 }
 
 impl Inbox {
-    /// The burst that comes next.
+    /// Creates the inbox of that many receivers.
+    pub fn new(receivers: usize) -> Inbox {
+        Inbox { receivers: (0..receivers).map(|_| Check::default()).collect() }
+    }
+
+    /// Sets the burst that comes next. Every receiver must get all of it.
     pub fn expect(&self, load: &Load) {
+        self.receivers.iter().for_each(|check| check.expect(load));
+    }
+
+    /// Takes a message that arrived, where there is one receiver.
+    pub fn take(&self, message: &[u8]) {
+        self.take_at(0, message);
+    }
+
+    /// Takes a message that arrived at this receiver.
+    pub fn take_at(&self, receiver: usize, message: &[u8]) {
+        self.receivers[receiver].take(message);
+    }
+
+    /// Waits until the burst is complete at every receiver.
+    ///
+    /// # Errors
+    /// What is wrong with a message, or how many are missing when `patience` is over.
+    pub fn wait(&self, patience: Duration) -> Result<Taken, String> {
+        let deadline = Instant::now() + patience;
+        let mut all = Taken { first: u64::MAX, last: 0, latencies: Vec::new() };
+        for (at, check) in self.receivers.iter().enumerate() {
+            let taken = check.wait(deadline.saturating_duration_since(Instant::now()));
+            let taken = taken.map_err(|fault| match self.receivers.len() {
+                1 => fault,
+                _ => format!("receiver {at}: {fault}"),
+            })?;
+            all.first = all.first.min(taken.first);
+            all.last = all.last.max(taken.last);
+            all.latencies.extend(taken.latencies);
+        }
+        Ok(all)
+    }
+}
+
+impl Check {
+    fn expect(&self, load: &Load) {
         let mut state = self.lock();
         state.first = load.numbers.start;
         state.missing = load.count();
@@ -50,8 +96,7 @@ impl Inbox {
         state.latencies = Vec::with_capacity(if load.stamped { load.count() as usize } else { 0 });
     }
 
-    /// A message arrived.
-    pub fn take(&self, message: &[u8]) {
+    fn take(&self, message: &[u8]) {
         let mut state = self.lock();
         match state.take(message) {
             Ok(()) if state.missing > 0 => return,
@@ -61,17 +106,13 @@ impl Inbox {
         self.changed.notify_all();
     }
 
-    /// Waits until the burst is complete.
-    ///
-    /// # Errors
-    /// What is wrong with a message, or how many are missing after `patience`.
-    pub fn wait(&self, patience: Duration) -> Result<Taken, String> {
+    fn wait(&self, patience: Duration) -> Result<Taken, String> {
         let busy = |state: &mut State| state.missing > 0 && state.fault.is_none();
         let waited = self.changed.wait_timeout_while(self.lock(), patience, busy);
         let (mut state, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
         match &state.fault {
             Some(fault) => Err(fault.clone()),
-            None if timeout.timed_out() => Err(format!("{} messages are missing after {patience:?}", state.missing)),
+            None if timeout.timed_out() => Err(format!("{} messages are missing", state.missing)),
             None => {
                 let latencies = std::mem::take(&mut state.latencies);
                 Ok(Taken { first: state.came[0], last: state.came[1], latencies })
@@ -113,7 +154,7 @@ mod tests {
     use super::*;
 
     fn inbox(load: &Load) -> (Inbox, Vec<u8>) {
-        let inbox = Inbox::default();
+        let inbox = Inbox::new(1);
         inbox.expect(load);
         (inbox, load.blank())
     }
@@ -127,6 +168,23 @@ mod tests {
             LOAD.write(number, &mut message);
             inbox.take(&message);
         }
+        assert!(inbox.wait(Duration::ZERO).is_ok());
+    }
+
+    #[test]
+    fn a_burst_is_complete_when_every_receiver_has_all_of_it() {
+        let (inbox, mut message) = (Inbox::new(2), LOAD.blank());
+        inbox.expect(&LOAD);
+        for (receiver, numbers) in [(0, 10..13), (1, 10..12)] {
+            for number in numbers {
+                LOAD.write(number, &mut message);
+                inbox.take_at(receiver, &message);
+            }
+        }
+        let fault = inbox.wait(Duration::ZERO).expect_err("the second receiver lacks one");
+        assert!(fault.contains("receiver 1: 1 messages are missing"), "{fault}");
+        LOAD.write(12, &mut message);
+        inbox.take_at(1, &message);
         assert!(inbox.wait(Duration::ZERO).is_ok());
     }
 

@@ -116,7 +116,7 @@ fn end(lines: &Lines) {
 }
 
 fn receive<C: Contender + ?Sized>(contender: &C, place: &Place, lines: &Lines) -> Result<(), Failure> {
-    let inbox = Arc::new(Inbox::default());
+    let inbox = Arc::new(Inbox::new(contender.receivers()));
     let (_, early) = lines.hear()?;
     if !early.is_empty() {
         inbox.expect(&load(&early)?);
