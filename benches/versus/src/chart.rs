@@ -1,6 +1,7 @@
-//! The rates as bars, in one SVG: a panel for each size. Limits and fan-out are left out: their rates are of another order.
+//! The rates as bars in one SVG, with a panel for each size. Limits and fan-out are left out: their rates are of another order
+//! of magnitude.
 
-use crate::results::{Key, Results};
+use crate::results::{Results, SampleKey};
 use crate::rows::{BURST, Group, ROWS, Row, SIZES};
 use crate::table::short;
 use plotters::coord::Shift;
@@ -13,7 +14,7 @@ const BAR: u32 = 22;
 /// Above and below the bars of a panel.
 const MARGIN: u32 = 60;
 const NAMES: i32 = 190;
-/// What is left at the right for the longest bar's figure.
+/// Space at the right for the figure of the longest bar.
 const FIGURE: i32 = 80;
 
 const OURS: RGBColor = RGBColor(0x1f, 0x77, 0xb4);
@@ -23,7 +24,7 @@ type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
 fn bars(results: &Results, size: usize) -> Vec<(&'static Row, f64)> {
     let rate = |row: &'static Row| {
-        let key = Key { row: row.name, size, burst: BURST, together: false };
+        let key = SampleKey { row: row.name, size, burst: BURST, together: false };
         Some((row, results.rate(&key)?.median))
     };
     ROWS.iter().filter(|row| !matches!(row.group, Group::FanOut | Group::Limit)).filter_map(rate).collect()
@@ -45,7 +46,7 @@ type Drawn = Result<(), DrawingAreaErrorKind<<SVGBackend<'static> as DrawingBack
 
 fn panel(area: &Area<'_>, size: usize, bars: &[(&'static Row, f64)]) -> Drawn {
     let (title, text) = (("sans-serif", 17).into_font(), ("sans-serif", 13).into_font());
-    area.draw(&Text::new(format!("messages of {size} B a second, median"), (10, 10), title))?;
+    area.draw(&Text::new(format!("messages of {size} B per second, median"), (10, 10), title))?;
     let longest = bars.iter().map(|(_, rate)| *rate).fold(1.0, f64::max);
     for (at, (row, rate)) in bars.iter().enumerate() {
         let top = (MARGIN * 2 / 3 + at as u32 * BAR).cast_signed();

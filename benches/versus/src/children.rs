@@ -1,4 +1,4 @@
-//! The processes of one measurement, and the conversation with them. See `versus_work::role` for the lines.
+//! The child processes of one measurement. `versus_work::role` describes the lines that are exchanged with them.
 
 use crate::rows::Program;
 use std::collections::VecDeque;
@@ -11,22 +11,22 @@ use std::thread;
 use std::time::Duration;
 use versus_work::Failure;
 
-/// How long any step may take. A receiver gives up earlier, and says what is missing.
+/// Limit of each step. It is longer than a receiver's, so that the receiver can report what is missing.
 const PATIENCE: Duration = Duration::from_secs(90);
 
-/// The program of the rows that need one of their own, or why it could not be built.
-pub type Broker = Result<PathBuf, String>;
+/// The program of the liner_broker rows, or why there is none.
+pub type BrokerProgram = Result<PathBuf, String>;
 
-/// What the processes of a measurement have in common.
-pub struct Stage<'a> {
+/// Configuration shared by the processes of a measurement.
+pub struct ChildConfig<'a> {
     pub row: &'a str,
     pub program: Program,
     pub dir: &'a Path,
     pub server: Option<&'a str>,
-    pub broker: &'a Broker,
+    pub broker: &'a BrokerProgram,
 }
 
-impl Stage<'_> {
+impl ChildConfig<'_> {
     fn command(&self, roles: &str) -> Result<Command, Failure> {
         let mut command = match self.program {
             Program::Own => {
@@ -37,17 +37,17 @@ impl Stage<'_> {
             Program::Broker => Command::new(self.broker.as_ref().map_err(String::as_str)?),
         };
         command.args([self.row, roles]).arg(self.dir).args(self.server);
-        // What a contender prints of its own is not for the table.
+        // A contender's own output must not get into the table.
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         Ok(command)
     }
 }
 
-/// The processes; killed when dropped.
+/// Running child processes. They are killed when this is dropped.
 pub struct Children {
     processes: Vec<Process>,
     lines: Receiver<(char, String)>,
-    /// Lines of one role that came while the other was waited for.
+    /// Lines of one role that came while waiting for the other.
     early: VecDeque<(char, String)>,
 }
 
@@ -64,12 +64,12 @@ impl Drop for Process {
     }
 }
 
-/// What was answered, without its first word.
-pub struct Answer(Vec<String>);
+/// A child's reply, without its first word.
+pub struct Reply(Vec<String>);
 
-impl Answer {
+impl Reply {
     pub fn word(&self, at: usize) -> Result<String, Failure> {
-        Ok(self.0.get(at).ok_or("a word is missing in an answer")?.clone())
+        Ok(self.0.get(at).ok_or("a word is missing in a reply")?.clone())
     }
 
     pub fn number(&self, at: usize) -> Result<u64, Failure> {
@@ -82,8 +82,8 @@ impl Answer {
 }
 
 impl Children {
-    /// A process for each of `roles`.
-    pub fn start(stage: &Stage<'_>, roles: &[&str]) -> Result<Children, Failure> {
+    /// Starts one process for each of `roles`.
+    pub fn start(stage: &ChildConfig<'_>, roles: &[&str]) -> Result<Children, Failure> {
         let (to_lines, lines) = channel();
         let process = |roles: &&str| Process::start(&mut stage.command(roles)?, roles, to_lines.clone());
         let processes = roles.iter().map(process).collect::<Result<_, _>>()?;
@@ -94,38 +94,38 @@ impl Children {
     pub fn connect(&mut self, alone: bool) -> Result<(), Failure> {
         let mut peer = "-".to_owned();
         if !alone {
-            self.say('r', "start")?;
-            peer = self.hear('r', "ready")?.word(0)?;
+            self.write('r', "start")?;
+            peer = self.read('r', "ready")?.word(0)?;
         }
-        self.say('s', &format!("peer {peer}"))?;
-        self.hear('s', "ready").map(drop)
+        self.write('s', &format!("peer {peer}"))?;
+        self.read('s', "ready").map(drop)
     }
 
-    /// Ends all, and answers the most memory one of them took, in KiB.
+    /// Ends all processes. Returns the peak memory of the largest, in KiB.
     pub fn end(mut self) -> Result<u64, Failure> {
         let mut peak = 0;
         for role in self.processes.iter().map(|process| process.roles.clone()).collect::<String>().chars() {
-            self.say(role, "end")?;
-            peak = peak.max(self.hear(role, "peak")?.number(0)?);
+            self.write(role, "end")?;
+            peak = peak.max(self.read(role, "peak")?.number(0)?);
         }
         Ok(peak)
     }
 
-    pub fn say(&mut self, role: char, line: &str) -> Result<(), Failure> {
+    pub fn write(&mut self, role: char, line: &str) -> Result<(), Failure> {
         let of_role = |process: &&mut Process| process.roles.contains(role);
-        let process = self.processes.iter_mut().find(of_role).ok_or("nobody plays this role")?;
+        let process = self.processes.iter_mut().find(of_role).ok_or("no process plays this role")?;
         Ok(writeln!(process.input, "{role} {line}")?)
     }
 
-    /// The answer of a role, which must start with `word`.
-    pub fn hear(&mut self, role: char, word: &str) -> Result<Answer, Failure> {
+    /// Returns the next reply of a role, which must start with `word`.
+    pub fn read(&mut self, role: char, word: &str) -> Result<Reply, Failure> {
         let line = match self.early.iter().position(|(from, _)| *from == role) {
             Some(at) => self.early.remove(at).map(|(_, line)| line).unwrap_or_default(),
             None => self.next_of(role)?,
         };
         let mut words = line.split_whitespace().map(str::to_owned);
         if words.next().as_deref() == Some(word) {
-            Ok(Answer(words.collect()))
+            Ok(Reply(words.collect()))
         } else {
             Err(format!("{word:?} was expected, not {line:?}").into())
         }
@@ -134,7 +134,7 @@ impl Children {
     fn next_of(&mut self, role: char) -> Result<String, Failure> {
         loop {
             let (from, line) = self.lines.recv_timeout(PATIENCE).map_err(|error| match error {
-                RecvTimeoutError::Timeout => format!("no answer for {PATIENCE:?}"),
+                RecvTimeoutError::Timeout => format!("no reply for {PATIENCE:?}"),
                 RecvTimeoutError::Disconnected => "the processes ended".to_owned(),
             })?;
             if let Some(failure) = line.strip_prefix("failed ") {

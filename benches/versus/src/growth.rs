@@ -1,6 +1,6 @@
-//! What happens to liner as things get many: messages of a burst, messages that wait, idle links, topics.
+//! How liner scales: messages of a burst, messages that wait, idle links, topics.
 
-use crate::children::{Children, Stage};
+use crate::children::{ChildConfig, Children};
 use crate::measure::{Sample, Task};
 use crate::options::Options;
 use crate::plan::{announced, broker};
@@ -12,12 +12,12 @@ use versus_work::Failure;
 
 const MILLION: u64 = 1_000_000;
 const LINKS: u64 = 1_000;
-/// How long idle links are watched.
-const WATCHED: Duration = Duration::from_secs(10);
-/// Idle links are watched only after this: what opening them took is over.
+/// How long idle links are observed.
+const OBSERVED: Duration = Duration::from_secs(10);
+/// The pause before idle links are observed, until the work of opening them is over.
 const SETTLED: Duration = Duration::from_secs(5);
 const SIZE: usize = 100;
-/// How often each of two figures that are compared is measured, in turn.
+/// How often each of two compared figures is measured, alternately.
 const ROUNDS: usize = 3;
 
 type Facts = Result<Vec<Fact>, Failure>;
@@ -43,7 +43,7 @@ fn fact(name: &'static str, about: &'static str, value: f64, unit: &'static str)
     Fact { name, about, value, unit }
 }
 
-/// A row of the table, or one like it under another name.
+/// Returns a copy of a row of the table under another name.
 fn like(name: &'static str, of: &str) -> Result<Row, Failure> {
     let row = ROWS.iter().find(|row| row.name == of).ok_or("there is no such row")?;
     Ok(Row { name, ..*row })
@@ -53,7 +53,7 @@ fn task(row: Row, burst: u64, bursts: usize) -> Task {
     Task { row, size: SIZE, burst, bursts, lone: 0, together: false }
 }
 
-/// Both tasks in turn.
+/// Measures both tasks alternately.
 fn in_turn(options: &Options, tasks: [Task; 2]) -> Result<[Sample; 2], Failure> {
     let mut samples = [Sample::default(), Sample::default()];
     for round in 0..ROUNDS {
@@ -85,23 +85,27 @@ fn million(options: &Options) -> Facts {
     ])
 }
 
-fn stage<'a>(row: &'a str, dir: &'a std::path::Path, broker: &'a crate::children::Broker) -> Stage<'a> {
-    Stage { row, program: Program::Own, dir, server: None, broker }
+fn child_config<'a>(
+    row: &'a str,
+    dir: &'a std::path::Path,
+    broker: &'a crate::children::BrokerProgram,
+) -> ChildConfig<'a> {
+    ChildConfig { row, program: Program::Own, dir, server: None, broker }
 }
 
-/// A million messages wait for a receiver that comes later.
+/// Measures how a million messages are accepted for a receiver that starts later, and then drained.
 fn absent(options: &Options) -> Facts {
     let (dir, broker) = (tempfile::tempdir()?, broker(options));
-    let stage = stage("liner-absent", dir.path(), &broker);
-    let mut sender = Children::start(&stage, &["s"])?;
+    let child_config = child_config("liner-absent", dir.path(), &broker);
+    let mut sender = Children::start(&child_config, &["s"])?;
     sender.connect(true)?;
-    sender.say('s', &format!("send 0 {MILLION} {SIZE} 0"))?;
-    let sent = sender.hear('s', "sent")?;
+    sender.write('s', &format!("send 0 {MILLION} {SIZE} 0"))?;
+    let sent = sender.read('s', "sent")?;
     let accepting = sent.number(1)? - sent.number(0)?;
-    let mut receiver = Children::start(&stage, &["r"])?;
-    receiver.say('r', &format!("start 0 {MILLION} {SIZE} 0"))?;
-    receiver.hear('r', "ready")?;
-    let received = receiver.hear('r', "received")?;
+    let mut receiver = Children::start(&child_config, &["r"])?;
+    receiver.write('r', &format!("start 0 {MILLION} {SIZE} 0"))?;
+    receiver.read('r', "ready")?;
+    let received = receiver.read('r', "received")?;
     let draining = received.number(1)? - received.number(0)?;
     let peak = receiver.end()?.max(sender.end()?);
     let rate = |nanoseconds: u64| MILLION as f64 * 1e9 / nanoseconds as f64;
@@ -122,11 +126,11 @@ fn topics(options: &Options) -> Facts {
     ])
 }
 
-/// Memory in KiB and processor time in milliseconds of both sides.
+/// Returns memory in KiB and processor time in milliseconds of receiver and sender.
 fn usage(children: &mut Children) -> Result<[[f64; 2]; 2], Failure> {
     let mut of = |role| {
-        children.say(role, "usage")?;
-        let usage = children.hear(role, "usage")?;
+        children.write(role, "usage")?;
+        let usage = children.read(role, "usage")?;
         Ok::<_, Failure>([usage.number(0)? as f64, usage.number(1)? as f64])
     };
     Ok([of('r')?, of('s')?])
@@ -134,24 +138,24 @@ fn usage(children: &mut Children) -> Result<[[f64; 2]; 2], Failure> {
 
 fn idle(options: &Options) -> Facts {
     let (dir, broker) = (tempfile::tempdir()?, broker(options));
-    let mut children = Children::start(&stage("liner-idle", dir.path(), &broker), &["r", "s"])?;
+    let mut children = Children::start(&child_config("liner-idle", dir.path(), &broker), &["r", "s"])?;
     children.connect(false)?;
     let alone = usage(&mut children)?;
-    sleep(WATCHED);
+    sleep(OBSERVED);
     let before = usage(&mut children)?;
-    children.say('r', &format!("expect 0 {LINKS} {SIZE} 0"))?;
-    children.hear('r', "expecting")?;
-    children.say('s', &format!("send 0 {LINKS} {SIZE} 0"))?;
-    children.hear('s', "sent")?;
-    children.hear('r', "received")?;
+    children.write('r', &format!("expect 0 {LINKS} {SIZE} 0"))?;
+    children.read('r', "expecting")?;
+    children.write('s', &format!("send 0 {LINKS} {SIZE} 0"))?;
+    children.read('s', "sent")?;
+    children.read('r', "received")?;
     sleep(SETTLED);
     let opened = usage(&mut children)?;
-    sleep(WATCHED);
+    sleep(OBSERVED);
     let later = usage(&mut children)?;
     children.end()?;
-    // What a thousand nodes do without a link is not the links' share.
+    // The processor time of a thousand nodes without links does not count for the links.
     let each = |side: usize| (opened[side][0] - before[side][0]) / LINKS as f64;
-    let share = |milliseconds: f64| milliseconds / WATCHED.as_millis() as f64 * 100.0;
+    let share = |milliseconds: f64| milliseconds / OBSERVED.as_millis() as f64 * 100.0;
     let nodes = |side: usize| share(before[side][1] - alone[side][1]);
     let links = |side: usize| share(later[side][1] - opened[side][1]) - nodes(side);
     Ok(vec![
@@ -159,6 +163,6 @@ fn idle(options: &Options) -> Facts {
         fact("idle.receivers", "  memory of each at the receivers", each(0), "KiB"),
         fact("idle.cpu", "  share of a core, both sides", links(0) + links(1), "%"),
         fact("idle.cpu.sender", "  of it the sender's", links(1), "%"),
-        fact("idle.cpu.nodes", "  1,000 nodes without links, beside that", nodes(0), "%"),
+        fact("idle.cpu.nodes", "  1,000 nodes without links, not included", nodes(0), "%"),
     ])
 }

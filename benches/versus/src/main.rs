@@ -1,8 +1,8 @@
-//! liner beside other ways to move messages, on the same work.
+//! Compares liner with other messaging systems on the same work.
 //!
-//! `scripts/bench` builds and runs this; `docs/benchmarks.md` says what is measured. Every contender is a file in
-//! `contender/` that implements `versus_work::Contender`, and a row in `rows.rs`. It runs in fresh processes of this program,
-//! which the parent, all the rest here, tells what to do.
+//! `scripts/bench` builds and runs this program; `docs/benchmarks.md` describes what is measured. Every contender implements
+//! `versus_work::Contender` in a file of `contender/`, and has a row in `rows.rs`. It runs in child processes of this
+//! program. The parent process, which is everything outside `contender/`, controls them.
 
 mod chart;
 mod children;
@@ -22,7 +22,7 @@ use options::Options;
 use results::Results;
 use std::env::args;
 use std::process::ExitCode;
-use versus_work::{Failure, Place, role};
+use versus_work::{Environment, Failure, role};
 
 fn main() -> ExitCode {
     let words: Vec<String> = args().skip(1).collect();
@@ -39,15 +39,15 @@ fn main() -> ExitCode {
     }
 }
 
-/// The life of a child.
+/// Runs a child process.
 fn play(row: &str, roles: &str, dir: &str, server: Option<&String>) -> Result<(), Failure> {
     contender::find(row).ok_or("there is no such row")?;
-    let place = Place { dir: dir.into(), server: server.cloned() };
-    role::play(|| contender::find(row).expect("it was found before"), roles, &place);
+    let environment = Environment { dir: dir.into(), server: server.cloned() };
+    role::play(|| contender::find(row).expect("it was found before"), roles, &environment);
     Ok(())
 }
 
-/// The parent's. Missing a target is no error; losing, repeating or changing a message is.
+/// Runs the parent process. A missed target is no error; a lost, repeated or changed message is.
 fn compare(options: &Options) -> Result<(), Failure> {
     if options.help {
         println!("{}", options::USAGE);

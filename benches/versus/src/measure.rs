@@ -1,19 +1,19 @@
-//! One measurement: a contender in fresh processes, a warm-up, some bursts, and lone messages if asked.
+//! One measurement: a contender in new processes, a warm-up, some bursts, and lone messages if the task has them.
 //!
-//! A burst lasts from the sender's clock before the first send to whichever is later: the receiver has checked the last
-//! message, or the sender knows that nothing of it is kept any more. All use one clock, CLOCK_MONOTONIC.
+//! A burst starts before the first send. It ends when the receivers have checked the last message and the sender keeps no
+//! message for repetition. All processes use one clock, CLOCK_MONOTONIC.
 
-use crate::children::{Broker, Children, Stage};
+use crate::children::{BrokerProgram, ChildConfig, Children};
 use crate::rows::{Processes, Row};
 use crate::server::Server;
 use versus_work::Failure;
 
-/// Messages of the warm-up: links, lanes and statements are there, and buffers have grown.
+/// Messages of the warm-up. It opens links and lanes, prepares statements and grows buffers.
 const WARM_UP: u64 = 2_000;
 /// Microseconds between lone messages: long enough for each to be alone, short enough for many.
 const GAP: u64 = 1_000;
 
-/// What is to be measured.
+/// A measurement to be made.
 #[derive(Debug, Clone, Copy)]
 pub struct Task {
     pub row: Row,
@@ -27,14 +27,14 @@ pub struct Task {
     pub together: bool,
 }
 
-/// What came of it.
+/// The figures of a measurement.
 #[derive(Debug, Clone, Default)]
 pub struct Sample {
-    /// Messages a second, of each burst.
+    /// Messages per second, for each burst.
     pub rates: Vec<f64>,
     /// Nanoseconds from send to check, of each lone message.
     pub latencies: Vec<u64>,
-    /// The most memory a process took, in KiB.
+    /// Peak memory of the largest process, in KiB.
     pub peak: u64,
 }
 
@@ -46,7 +46,7 @@ impl Sample {
     }
 }
 
-pub fn measure(task: &Task, broker: &Broker) -> Result<Sample, Failure> {
+pub fn measure(task: &Task, broker: &BrokerProgram) -> Result<Sample, Failure> {
     let dir = tempfile::tempdir()?;
     let server = task.row.server.map(|kind| kind.start(dir.path())).transpose()?;
     let addr = server.as_ref().map(|server: &Server| server.addr.as_str());
@@ -56,13 +56,13 @@ pub fn measure(task: &Task, broker: &Broker) -> Result<Sample, Failure> {
         (Processes::Two, false) => &["r", "s"],
     };
     let children = Children::start(
-        &Stage { row: task.row.name, program: task.row.program, dir: dir.path(), server: addr, broker },
+        &ChildConfig { row: task.row.name, program: task.row.program, dir: dir.path(), server: addr, broker },
         roles,
     )?;
-    Run { task, children, next: 0, sample: Sample::default() }.all()
+    Measurement { task, children, next: 0, sample: Sample::default() }.all()
 }
 
-struct Run<'a> {
+struct Measurement<'a> {
     task: &'a Task,
     children: Children,
     /// The number of the next message.
@@ -70,7 +70,7 @@ struct Run<'a> {
     sample: Sample,
 }
 
-impl Run<'_> {
+impl Measurement<'_> {
     fn sender_only(&self) -> bool {
         self.task.row.processes == Processes::SenderOnly
     }
@@ -89,19 +89,19 @@ impl Run<'_> {
         self.end()
     }
 
-    /// How long a burst took.
+    /// Sends one burst. Returns how long it took, in nanoseconds.
     fn burst(&mut self, count: u64, gap: u64) -> Result<u64, Failure> {
         let load = format!("{} {} {}", self.next, self.next + count, self.task.size);
         self.next += count;
         if !self.sender_only() {
-            self.children.say('r', &format!("expect {load} {gap}"))?;
-            self.children.hear('r', "expecting")?;
+            self.children.write('r', &format!("expect {load} {gap}"))?;
+            self.children.read('r', "expecting")?;
         }
-        self.children.say('s', &format!("send {load} {gap}"))?;
-        let sent = self.children.hear('s', "sent")?;
+        self.children.write('s', &format!("send {load} {gap}"))?;
+        let sent = self.children.read('s', "sent")?;
         let (start, mut end) = (sent.number(0)?, sent.number(1)?);
         if !self.sender_only() {
-            let received = self.children.hear('r', "received")?;
+            let received = self.children.read('r', "received")?;
             end = end.max(received.number(1)?);
             self.sample.latencies.extend(received.numbers_from(2)?);
         }

@@ -8,7 +8,7 @@ pub const USAGE: &str =
     "liner-versus [--quick] [--only NAME]… [--rounds N] [--json FILE] [--chart FILE [--from FILE]] [--list]
              [--broker PROGRAM] [--missing NAME=REASON]…
 
-  --quick     the headline rows, two short rounds, in less than a minute
+  --quick     the headline rows, two short rounds, in about two minutes
   --only      the rows of this name or starting with it, or `growth`, or one scenario of it as in `growth-idle`; may be
               repeated
   --rounds    how often each row is measured
@@ -59,7 +59,7 @@ impl Options {
         Ok(options)
     }
 
-    /// Whether a row is to be measured.
+    /// Returns whether a row was selected.
     pub fn wants(&self, name: &str) -> bool {
         self.only.is_empty() || self.only.iter().any(|only| name.starts_with(only.as_str()))
     }

@@ -1,32 +1,32 @@
-//! What is measured in which order: every round goes through all rows, every other one backwards, so that a machine that
-//! becomes slower or faster does so for all.
+//! The order of measurements. Every round goes through all rows, every other round backwards, so that a machine that becomes
+//! slower or faster affects all rows alike.
 
-use crate::children::Broker;
+use crate::children::BrokerProgram;
 use crate::measure::{Sample, Task, measure};
 use crate::options::Options;
-use crate::results::{Key, Results};
+use crate::results::{Results, SampleKey};
 use crate::rows::{Group, Processes, Program, ROWS, Row, SIZES};
 use crate::table::short;
 use std::time::Instant;
 use versus_work::Failure;
 
-struct Extent {
+struct Repetitions {
     rounds: usize,
     bursts: usize,
-    /// Those of rows that store or fan out, which take longer.
+    /// Bursts of rows that store or fan out, which take longer.
     slow: usize,
     lone: u64,
 }
 
-const QUICK: Extent = Extent { rounds: 2, bursts: 2, slow: 1, lone: 250 };
-const FULL: Extent = Extent { rounds: 5, bursts: 3, slow: 3, lone: 1_000 };
+const QUICK: Repetitions = Repetitions { rounds: 2, bursts: 2, slow: 1, lone: 250 };
+const FULL: Repetitions = Repetitions { rounds: 5, bursts: 3, slow: 3, lone: 1_000 };
 
-/// The program of the liner_broker rows, or why there is none.
-pub fn broker(options: &Options) -> Broker {
+/// Returns the program of the liner_broker rows, or why there is none.
+pub fn broker(options: &Options) -> BrokerProgram {
     options.broker.clone().ok_or_else(|| "its program was not given with --broker".to_owned())
 }
 
-/// Why a row cannot run here.
+/// Returns why a row cannot run here, if it cannot.
 fn obstacle(row: &Row, options: &Options) -> Option<String> {
     if let Some((_, reason)) = options.missing.iter().find(|(name, _)| row.name.starts_with(name.as_str())) {
         return Some(reason.clone());
@@ -38,13 +38,14 @@ fn obstacle(row: &Row, options: &Options) -> Option<String> {
     }
 }
 
-/// The tasks of one round. Lone messages are sent once a round, among the smaller ones.
-fn round(rows: &[Row], options: &Options, extent: &Extent) -> Vec<Task> {
+/// Returns the tasks of one round. Lone messages are sent once per round, and only of the smaller size.
+fn round(rows: &[Row], options: &Options, repetitions: &Repetitions) -> Vec<Task> {
     let mut tasks = Vec::new();
     for row in rows {
-        let bursts = if matches!(row.group, Group::FanOut | Group::Stored) { extent.slow } else { extent.bursts };
+        let bursts =
+            if matches!(row.group, Group::FanOut | Group::Stored) { repetitions.slow } else { repetitions.bursts };
         for size in SIZES {
-            let lone = if row.latency && size == SIZES[0] { extent.lone } else { 0 };
+            let lone = if row.latency && size == SIZES[0] { repetitions.lone } else { 0 };
             tasks.push(Task { row: *row, size, burst: row.burst(), bursts, lone, together: false });
         }
         if !options.quick && row.processes == Processes::Two && row.group != Group::FanOut {
@@ -55,7 +56,7 @@ fn round(rows: &[Row], options: &Options, extent: &Extent) -> Vec<Task> {
 }
 
 pub fn run(options: &Options, results: &mut Results) {
-    let extent = if options.quick { QUICK } else { FULL };
+    let repetitions = if options.quick { QUICK } else { FULL };
     let wanted = ROWS.iter().filter(|row| options.wants(row.name));
     let mut rows = Vec::new();
     for row in wanted.filter(|row| row.quick || !options.quick || !options.only.is_empty()) {
@@ -64,18 +65,18 @@ pub fn run(options: &Options, results: &mut Results) {
             None => rows.push(*row),
         }
     }
-    let mut tasks = round(&rows, options, &extent);
-    let rounds = options.rounds.unwrap_or(extent.rounds);
+    let mut tasks = round(&rows, options, &repetitions);
+    let rounds = options.rounds.unwrap_or(repetitions.rounds);
     for round in 1..=rounds {
         for (at, task) in tasks.iter().enumerate() {
-            let what = format!("round {round}/{rounds}, {}/{}", at + 1, tasks.len());
-            let outcome = announced(&what, task, options);
+            let progress = format!("round {round}/{rounds}, {}/{}", at + 1, tasks.len());
+            let outcome = announced(&progress, task, options);
             match outcome {
-                Ok(sample) => results.add(Key::from(task), sample),
+                Ok(sample) => results.add(SampleKey::from(task), sample),
                 Err(error) => {
-                    let Key { row, size, together, .. } = Key::from(task);
-                    let place = if together { ", one process" } else { "" };
-                    results.failures.push(format!("{row}, {size} B{place}: {error}"));
+                    let SampleKey { row, size, together, .. } = SampleKey::from(task);
+                    let placement = if together { ", one process" } else { "" };
+                    results.failures.push(format!("{row}, {size} B{placement}: {error}"));
                 }
             }
         }
@@ -83,15 +84,15 @@ pub fn run(options: &Options, results: &mut Results) {
     }
 }
 
-/// Measures, with a line of progress.
+/// Measures, and prints a line of progress.
 pub fn announced(what: &str, task: &Task, options: &Options) -> Result<Sample, Failure> {
-    let place = if task.together { ", one process" } else { "" };
+    let placement = if task.together { ", one process" } else { "" };
     let start = Instant::now();
     let outcome = measure(task, &broker(options));
     let found = match &outcome {
         Ok(sample) => sample.rates.iter().map(|rate| short(*rate)).collect::<Vec<_>>().join(" "),
         Err(error) => error.to_string(),
     };
-    eprintln!("{what}: {}, {} B{place}: {found} ({:.1?})", task.row.name, task.size, start.elapsed());
+    eprintln!("{what}: {}, {} B{placement}: {found} ({:.1?})", task.row.name, task.size, start.elapsed());
     outcome
 }

@@ -1,7 +1,7 @@
-//! All figures as JSON, with what they depend on.
+//! All figures as JSON, with the versions and the machine they depend on.
 
 use crate::measure::Sample;
-use crate::results::{Key, Results};
+use crate::results::{Results, SampleKey};
 use crate::rows::{FAN_OUT, Group, ROWS, ServerKind};
 use crate::targets::{Target, Verdict};
 use serde_json::{Value, json};
@@ -43,7 +43,7 @@ pub fn json(results: &Results, targets: &[Target], quick: bool) -> Value {
     })
 }
 
-/// How many receivers each message of a row goes to.
+/// Returns how many receivers each message of a row goes to.
 fn receivers(row: &str) -> usize {
     let fan_out = ROWS.iter().any(|of| of.name == row && of.group == Group::FanOut);
     if fan_out { FAN_OUT } else { 1 }
@@ -60,7 +60,7 @@ fn versions() -> Value {
     versions.into()
 }
 
-/// Of the machine, what may explain a figure.
+/// Returns the properties of the machine that may explain a figure.
 pub fn machine() -> Value {
     let field = |file: &str, field: &str| {
         let text = fs::read_to_string(file).unwrap_or_default();
@@ -81,7 +81,7 @@ fn output(program: &str, words: &[&str]) -> String {
     said.map_or("unknown".to_owned(), |said| String::from_utf8_lossy(&said.stdout).trim().to_owned())
 }
 
-/// The rates of an earlier run, from the file it wrote.
+/// Reads the rates of an earlier run from the file it wrote.
 pub fn read_rates(file: &Path) -> Result<Results, Failure> {
     let value: Value = serde_json::from_str(&fs::read_to_string(file)?)?;
     let mut results = Results::default();
@@ -89,7 +89,7 @@ pub fn read_rates(file: &Path) -> Result<Results, Failure> {
         let Some(row) = ROWS.iter().find(|row| found["row"] == row.name) else { continue };
         let number = |field: &str| found[field].as_u64().unwrap_or_default();
         let together = found["one_process"] == true;
-        let key = Key { row: row.name, size: number("bytes") as usize, burst: number("burst"), together };
+        let key = SampleKey { row: row.name, size: number("bytes") as usize, burst: number("burst"), together };
         let rates = found["rates"].as_array().into_iter().flatten().filter_map(Value::as_f64).collect();
         results.add(key, Sample { rates, ..Sample::default() });
     }

@@ -1,24 +1,24 @@
-//! What was measured so far, by row, size and placement, and the statistics over it.
+//! Samples by row, size, burst and placement, and the statistics over them.
 
 use crate::measure::{Sample, Task};
 use std::collections::BTreeMap;
 
-/// What a sample belongs to.
+/// Identifies what was measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Key {
+pub struct SampleKey {
     pub row: &'static str,
     pub size: usize,
     pub burst: u64,
     pub together: bool,
 }
 
-impl From<&Task> for Key {
-    fn from(task: &Task) -> Key {
-        Key { row: task.row.name, size: task.size, burst: task.burst, together: task.together }
+impl From<&Task> for SampleKey {
+    fn from(task: &Task) -> SampleKey {
+        SampleKey { row: task.row.name, size: task.size, burst: task.burst, together: task.together }
     }
 }
 
-/// A figure that is no rate of a row: what the growth scenarios find.
+/// A figure of a growth scenario.
 #[derive(Debug, Clone)]
 pub struct Fact {
     pub name: &'static str,
@@ -29,15 +29,15 @@ pub struct Fact {
 
 #[derive(Debug, Default)]
 pub struct Results {
-    pub samples: BTreeMap<Key, Sample>,
+    pub samples: BTreeMap<SampleKey, Sample>,
     /// Rows that cannot run, and why.
     pub missing: BTreeMap<&'static str, String>,
-    /// Measurements in which something was lost, repeated or changed, or which broke off.
+    /// Measurements in which a message was lost, repeated or changed, or which did not finish.
     pub failures: Vec<String>,
     pub facts: Vec<Fact>,
 }
 
-/// Of some figures: the middle one, and the range of the middle half.
+/// The median of some figures, and their first and third quartiles.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Summary {
     pub median: f64,
@@ -45,11 +45,11 @@ pub struct Summary {
     pub high: f64,
 }
 
-/// The value that `share` of the sorted values, of which there is one at least, are below: between two, in proportion.
+/// Returns a quantile of sorted values, interpolated between neighbours. There must be at least one value.
 fn quantile(sorted: &[f64], share: f64) -> f64 {
-    let place = (sorted.len() - 1) as f64 * share;
-    let (below, above) = (sorted[place.floor() as usize], sorted[place.ceil() as usize]);
-    below + (above - below) * place.fract()
+    let position = (sorted.len() - 1) as f64 * share;
+    let (below, above) = (sorted[position.floor() as usize], sorted[position.ceil() as usize]);
+    below + (above - below) * position.fract()
 }
 
 fn sorted(values: impl IntoIterator<Item = f64>) -> Vec<f64> {
@@ -67,24 +67,24 @@ impl Summary {
 }
 
 impl Results {
-    pub fn add(&mut self, key: Key, sample: Sample) {
+    pub fn add(&mut self, key: SampleKey, sample: Sample) {
         self.samples.entry(key).or_default().add(sample);
     }
 
-    /// Messages a second.
-    pub fn rate(&self, key: &Key) -> Option<Summary> {
+    /// Returns the rate in messages per second.
+    pub fn rate(&self, key: &SampleKey) -> Option<Summary> {
         Summary::of(&self.samples.get(key)?.rates)
     }
 
-    /// Microseconds of a lone message: median and 99th percentile.
-    pub fn latency(&self, key: &Key) -> Option<(f64, f64)> {
+    /// Returns the latency of a lone message in microseconds: median and 99th percentile.
+    pub fn latency(&self, key: &SampleKey) -> Option<(f64, f64)> {
         let latencies = &self.samples.get(key)?.latencies;
         let sorted = sorted(latencies.iter().map(|nanoseconds| *nanoseconds as f64 / 1e3));
         (!sorted.is_empty()).then(|| (quantile(&sorted, 0.5), quantile(&sorted, 0.99)))
     }
 
-    /// The most memory a process took, in MiB.
-    pub fn peak(&self, key: &Key) -> Option<f64> {
+    /// Returns the peak memory of the largest process, in MiB.
+    pub fn peak(&self, key: &SampleKey) -> Option<f64> {
         Some(self.samples.get(key)?.peak as f64 / 1024.0)
     }
 

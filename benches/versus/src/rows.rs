@@ -1,4 +1,4 @@
-//! The rows of the table: what is measured, and what each promises.
+//! The rows of the table.
 
 /// The sizes of the payloads, in bytes.
 pub const SIZES: [usize; 2] = [100, 1024];
@@ -9,16 +9,16 @@ pub const FAN_OUT: usize = 100;
 /// The messages of a burst to [`FAN_OUT`] receivers: as many deliveries as in a burst to one.
 const FAN_OUT_BURST: u64 = BURST / FAN_OUT as u64;
 
-/// The rows that are compared with each other.
+/// Groups of rows that are compared with each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Group {
-    /// Nothing survives the death of a process.
+    /// Messages do not survive the death of a process.
     Memory,
-    /// The same, and each message goes to each of [`FAN_OUT`] receivers.
+    /// As in memory, and each message goes to each of [`FAN_OUT`] receivers.
     FanOut,
-    /// A message is stored before its sender is told so; the burst ends when it is handled and not kept any more.
+    /// A message is stored before it is accepted. The burst ends when all messages are handled and removed.
     Stored,
-    /// No messaging at all: what the machine allows.
+    /// The limits of the machine, without messaging.
     Limit,
 }
 
@@ -36,8 +36,9 @@ impl Group {
 /// The program that plays a row's roles.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Program {
+    /// This program.
     Own,
-    /// In a package of its own, because its SQLite and ours cannot be linked together.
+    /// The program of another package, because its SQLite and ours cannot be linked together.
     Broker,
 }
 
@@ -52,7 +53,7 @@ pub enum Processes {
     SenderOnly,
 }
 
-/// A server that a row needs, started afresh for each measurement.
+/// A server that a row needs. Each measurement starts a new one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ServerKind {
     Nats,
@@ -71,7 +72,7 @@ pub struct Row {
     pub program: Program,
     pub server: Option<ServerKind>,
     pub processes: Processes,
-    /// Whether lone messages are timed, too.
+    /// Whether lone messages are timed as well.
     pub latency: bool,
     /// Whether it is part of `--quick`.
     pub quick: bool,

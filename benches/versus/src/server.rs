@@ -1,4 +1,5 @@
-//! Servers that contenders need: found in the path, started on a free port with an empty directory, killed when dropped.
+//! The servers that contenders need. Each is found in the path, started on a free port with an empty directory, and killed
+//! when dropped.
 
 use crate::rows::ServerKind;
 use liner_test_servers::postgres;
@@ -10,16 +11,16 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 use versus_work::{Failure, free_port};
 
-/// How long a server may take until it listens.
+/// How long a server may take to start listening.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 pub struct Server {
-    running: Running,
-    /// The address; a URL where there is more to say.
+    running: ServerProcess,
+    /// Host and port, or the URL of a database.
     pub addr: String,
 }
 
-enum Running {
+enum ServerProcess {
     Process(Child),
     /// Ends when dropped.
     Postgres {
@@ -28,7 +29,7 @@ enum Running {
 }
 
 impl ServerKind {
-    /// What the server says it is.
+    /// Returns the version that the server's program prints.
     pub fn version(self) -> Result<String, Failure> {
         let binary = match self {
             ServerKind::Nats => "nats-server",
@@ -45,14 +46,14 @@ impl ServerKind {
         let mut command;
         match self {
             ServerKind::Postgres => {
-                // As it comes, but for `initdb`: a commit is synced before it is answered.
+                // The settings of `initdb`, and each commit is synced before it returns.
                 let server = postgres::Server::start(&["fsync=on"]);
                 let addr = server.database("mesh");
-                return Ok(Server { running: Running::Postgres { _server: server }, addr });
+                return Ok(Server { running: ServerProcess::Postgres { _server: server }, addr });
             }
             ServerKind::Nats => {
                 command = Command::new("nats-server");
-                // Without a limit of its own, the server cuts off a subscriber that is 64 MiB behind.
+                // With the default, the server disconnects a subscriber that has 64 MiB pending.
                 let config = dir.join("nats.conf");
                 fs::write(&config, "max_pending: 4GB\n")?;
                 let port = port.to_string();
@@ -60,14 +61,14 @@ impl ServerKind {
             }
             ServerKind::Redis => {
                 command = Command::new("redis-server");
-                // Every command is in the file before it is answered; the file is synced each second.
+                // Every command is in the file before its reply; the file is synced each second.
                 let (bind, port) = (["--bind", "127.0.0.1"], ["--port", &port.to_string()]);
                 command.args(bind).args(port).args(["--appendonly", "yes", "--appendfsync", "everysec"]);
                 command.args(["--save", "", "--dir"]).arg(dir);
             }
         }
         let process = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
-        let mut server = Server { running: Running::Process(process), addr: format!("127.0.0.1:{port}") };
+        let mut server = Server { running: ServerProcess::Process(process), addr: format!("127.0.0.1:{port}") };
         server.await_listening()?;
         Ok(server)
     }
@@ -77,7 +78,7 @@ impl Server {
     fn await_listening(&mut self) -> Result<(), Failure> {
         let start = Instant::now();
         while TcpStream::connect(&self.addr).is_err() {
-            if let Running::Process(process) = &mut self.running
+            if let ServerProcess::Process(process) = &mut self.running
                 && let Some(status) = process.try_wait()?
             {
                 return Err(format!("the server ended: {status}").into());
@@ -93,7 +94,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        if let Running::Process(process) = &mut self.running {
+        if let ServerProcess::Process(process) = &mut self.running {
             let _ = process.kill();
             let _ = process.wait();
         }

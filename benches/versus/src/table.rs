@@ -1,10 +1,10 @@
 //! The table on standard output.
 
-use crate::results::{Fact, Key, Results, Summary};
+use crate::results::{Fact, Results, SampleKey, Summary};
 use crate::rows::{Group, ROWS, Row, SIZES};
 use crate::targets::{Target, Verdict};
 
-/// Three digits and a unit: `1.19 M`, `704 k`.
+/// Formats a number with three digits and a unit: `1.19 M`, `704 k`.
 pub fn short(number: f64) -> String {
     let (scaled, unit) = match number {
         n if n >= 1e6 => (n / 1e6, " M"),
@@ -27,7 +27,7 @@ fn cell(summary: Option<Summary>) -> String {
 }
 
 fn line(row: &Row, results: &Results) -> Vec<String> {
-    let key = |size, together| Key { row: row.name, size, burst: row.burst(), together };
+    let key = |size, together| SampleKey { row: row.name, size, burst: row.burst(), together };
     let mut cells = vec![row.name.to_owned()];
     if let Some(reason) = results.missing.get(row.name) {
         cells.push(format!("not available: {reason}"));
@@ -46,12 +46,12 @@ fn known(row: &Row, results: &Results) -> bool {
     results.missing.contains_key(row.name) || results.samples.keys().any(|key| key.row == row.name)
 }
 
-/// Rates are medians and, in parentheses, the middle half of all bursts.
+/// Prints the rows. Rates are medians, with the first and third quartiles of all bursts in parentheses.
 pub fn print(results: &Results) {
     if results.samples.is_empty() && results.missing.is_empty() {
         return;
     }
-    let heads = ["messages a second", "100 B", "1 KiB", "100 B, one process", "lone: median / p99", "peak memory"];
+    let heads = ["messages per second", "100 B", "1 KiB", "100 B, one process", "lone: median / p99", "peak memory"];
     let widths = [24, 27, 27, 27, 18, 11];
     let write = |cells: &[String]| {
         let padded = cells.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}"));

@@ -1,15 +1,15 @@
-//! What liner wants to be, as ratios of figures of the same run. A target that is missed stays here.
+//! The targets: ratios of figures of the same run. A missed target stays.
 
-use crate::results::{Key, Results};
+use crate::results::{Results, SampleKey};
 use crate::rows::{ROWS, Row, SIZES};
 
 #[derive(Debug, Clone)]
 pub struct Target {
     pub text: String,
-    /// None when a figure is not there.
+    /// None when a figure was not measured.
     pub ratio: Option<f64>,
     pub goal: f64,
-    /// Whether the ratio may be at most the goal; otherwise, it must be at least that.
+    /// Whether the goal is an upper bound; otherwise it is a lower bound.
     pub at_most: bool,
 }
 
@@ -33,16 +33,16 @@ impl Target {
 struct Figures<'a>(&'a Results);
 
 impl Figures<'_> {
-    fn key(row: &'static str, size: usize) -> Key {
+    fn key(row: &'static str, size: usize) -> SampleKey {
         let burst = ROWS.iter().find(|of| of.name == row).map_or(0, Row::burst);
-        Key { row, size, burst, together: false }
+        SampleKey { row, size, burst, together: false }
     }
 
     fn rate(&self, row: &'static str, size: usize) -> Option<f64> {
         Some(self.0.rate(&Self::key(row, size))?.median)
     }
 
-    /// Rate over the best of the others that were measured.
+    /// Returns the target for the rate of `row`, divided by the best rate measured of `others`.
     fn at_least(&self, row: &'static str, others: &[&'static str], size: usize, goal: f64) -> Target {
         let best = others.iter().filter_map(|other| self.rate(other, size)).reduce(f64::max);
         let ratio = self.rate(row, size).zip(best).map(|(rate, best)| rate / best);
@@ -92,7 +92,7 @@ pub fn all(results: &Results) -> Vec<Target> {
         targets.push(figures.at_least("liner-wb-send", &["actix-send"], size, 1.0));
     }
     for size in SIZES {
-        // One target each, so that none counts as met where the other system is missing.
+        // A target for each system: if one was not measured, its target is not met by the other.
         targets.push(figures.at_least("liner-amo-fanout", &["libzmq-fanout"], size, 1.0));
         targets.push(figures.at_least("liner-amo-fanout", &["nats-fanout"], size, 1.0));
     }

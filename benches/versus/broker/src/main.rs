@@ -4,7 +4,7 @@ mod broker;
 
 use std::env::args;
 use std::process::ExitCode;
-use versus_work::{Place, role};
+use versus_work::{Environment, role};
 
 fn main() -> ExitCode {
     let words: Vec<String> = args().skip(1).collect();
@@ -12,7 +12,7 @@ fn main() -> ExitCode {
         eprintln!("liner-versus-broker: started by liner-versus only");
         return ExitCode::FAILURE;
     };
-    let place = Place { dir: dir.into(), server: None };
-    role::play(|| Box::new(broker::Broker { stored: row == "broker-stored" }), roles, &place);
+    let environment = Environment { dir: dir.into(), server: None };
+    role::play(|| Box::new(broker::Broker { stored: row == "broker-stored" }), roles, &environment);
     ExitCode::SUCCESS
 }

@@ -6,9 +6,10 @@
 //!          ◀─ receipt ─       ◀─ reply per message ─
 //! ```
 //!
-//! A message of liner passes two mailboxes, that of `LinerSystem` and that of the subscriber, and the subscriber replies to
-//! each. Here it is the same: the relay accepts a message, which is the receipt of `send`, passes it on, and receives the
-//! worker's reply.
+//! A message that liner sends with `SendTo` passes two mailboxes, that of `LinerSystem` and that of the subscriber, and the
+//! subscriber replies to each message. It is the same here: the relay accepts a message, which is the receipt of `send`,
+//! passes it on, and receives the worker's reply. Mailboxes have their default capacity: with 1,024 or 16,384 messages they
+//! are not clearly faster here.
 
 use super::arbiter;
 use actix::prelude::*;
@@ -16,9 +17,9 @@ use futures::StreamExt;
 use futures::executor::block_on;
 use futures::stream::iter;
 use std::sync::{Arc, Mutex, PoisonError};
-use versus_work::{Contender, Failure, Inbox, Load, Place, Window};
+use versus_work::{Contender, Environment, Failure, Inbox, Load, Window};
 
-/// The worker of this process: the roles of one process meet here, not through an address.
+/// The worker of this process. Both roles are in one process, and the sender finds the worker here.
 static WORKER: Mutex<Option<Recipient<Work>>> = Mutex::new(None);
 
 /// How the producer sends to the relay.
@@ -31,17 +32,17 @@ pub enum Actix {
 }
 
 impl Contender for Actix {
-    fn receive(&self, _: &Place, inbox: Arc<Inbox>) -> Result<Box<dyn versus_work::Receiver>, Failure> {
+    fn receive(&self, _: &Environment, inbox: Arc<Inbox>) -> Result<Box<dyn versus_work::Receiver>, Failure> {
         let worker = arbiter::start(Worker { inbox })?;
         *WORKER.lock().unwrap_or_else(PoisonError::into_inner) = Some(worker.recipient());
         Ok(Box::new(ActixReceiver))
     }
 
-    fn send(&self, _: &Place, _: &str) -> Result<Box<dyn versus_work::Sender>, Failure> {
+    fn send(&self, _: &Environment, _: &str) -> Result<Box<dyn versus_work::Sender>, Failure> {
         let worker = WORKER.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let worker = worker.ok_or("the worker is not in this process")?;
         let relay = arbiter::start(Relay { worker })?;
-        Ok(Box::new(ActixSender { producer: arbiter::start(Producer { relay, by: *self })? }))
+        Ok(Box::new(ActixSender { producer: arbiter::start(Producer { relay, api: *self })? }))
     }
 }
 
@@ -75,7 +76,7 @@ struct Produce(Load);
 
 struct Producer {
     relay: Addr<Relay>,
-    by: Actix,
+    api: Actix,
 }
 
 impl Actor for Producer {
@@ -86,9 +87,9 @@ impl Handler<Produce> for Producer {
     type Result = ResponseFuture<Result<(), Failure>>;
 
     fn handle(&mut self, Produce(load): Produce, _: &mut Self::Context) -> Self::Result {
-        let (relay, by) = (self.relay.clone(), self.by);
+        let (relay, api) = (self.relay.clone(), self.api);
         Box::pin(async move {
-            match by {
+            match api {
                 Actix::DoSend => load.messages().for_each(|message| relay.do_send(Work(message))),
                 Actix::Send => {
                     let sends = iter(load.messages()).map(|message| relay.send(Work(message)));

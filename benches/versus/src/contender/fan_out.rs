@@ -8,7 +8,7 @@ use futures::stream::iter;
 use liner::{Config, Durability, LinerSystem, Mode, SendAll, Topic};
 use std::sync::Arc;
 use tokio::runtime::Runtime;
-use versus_work::{Contender, Failure, Inbox, Load, Place, Receiver, Sender, Window};
+use versus_work::{Contender, Environment, Failure, Inbox, Load, Receiver, Sender, Window};
 
 const TOPIC: &str = "work";
 
@@ -21,8 +21,8 @@ impl FanOut {
     pub const AT_MOST_ONCE: FanOut = FanOut { mode: Mode::AtMostOnce };
     pub const WRITE_BEHIND: FanOut = FanOut { mode: Mode::AtLeastOnce(Durability::WriteBehind) };
 
-    fn config(&self, place: &Place, name: &str, topic: &str) -> Config {
-        let config = Config::sqlite(name, topic, place.dir.join(name).with_extension("sqlite"));
+    fn config(&self, environment: &Environment, name: &str, topic: &str) -> Config {
+        let config = Config::sqlite(name, topic, environment.dir.join(name).with_extension("sqlite"));
         match self.mode {
             Mode::AtMostOnce => config.at_most_once(),
             Mode::AtLeastOnce(durability) => config.durability(durability),
@@ -35,14 +35,14 @@ impl Contender for FanOut {
         FAN_OUT
     }
 
-    fn receive(&self, place: &Place, inbox: Arc<Inbox>) -> Result<Box<dyn Receiver>, Failure> {
-        let config = |at| self.config(place, &nodes::name(at), TOPIC);
+    fn receive(&self, environment: &Environment, inbox: Arc<Inbox>) -> Result<Box<dyn Receiver>, Failure> {
+        let config = |at| self.config(environment, &nodes::name(at), TOPIC);
         Ok(Box::new(Nodes::start((0..FAN_OUT).map(config), move |at, message| inbox.take_at(at, message))?))
     }
 
-    fn send(&self, place: &Place, peers: &str) -> Result<Box<dyn Sender>, Failure> {
+    fn send(&self, environment: &Environment, peers: &str) -> Result<Box<dyn Sender>, Failure> {
         let runtime = Runtime::new()?;
-        let config = nodes::seed(self.config(place, "sender", "source"), peers, |_| TOPIC.to_owned());
+        let config = nodes::seed(self.config(environment, "sender", "source"), peers, |_| TOPIC.to_owned());
         let system = runtime.block_on(LinerSystem::spawn(config))?;
         Ok(Box::new(FanOutSender { runtime, system, topic: Topic::new(TOPIC)? }))
     }

@@ -1,4 +1,4 @@
-//! liner with a thousand links that hardly do anything.
+//! liner with a thousand idle links.
 
 use super::nodes::{self, Nodes};
 use actix::Addr;
@@ -7,23 +7,23 @@ use liner::stores::memory::MemoryStore;
 use liner::{Config, Durability, LinerSystem, SendTo};
 use std::sync::Arc;
 use tokio::runtime::Runtime;
-use versus_work::{Contender, Failure, Inbox, Load, Place, Receiver, Sender};
+use versus_work::{Contender, Environment, Failure, Inbox, Load, Receiver, Sender};
 
 const NODES: usize = 1_000;
 
-/// A thousand nodes on one store in memory, with a topic each. A message opens a link, and nothing follows.
+/// A thousand nodes on one store in memory, with a topic each. The one message to each opens a link.
 pub struct Idle;
 
 impl Contender for Idle {
-    fn receive(&self, _: &Place, inbox: Arc<Inbox>) -> Result<Box<dyn Receiver>, Failure> {
+    fn receive(&self, _: &Environment, inbox: Arc<Inbox>) -> Result<Box<dyn Receiver>, Failure> {
         let store = MemoryStore::default();
         let config = move |at| Config::memory(nodes::name(at), nodes::name(at), &store);
         Ok(Box::new(Nodes::start((0..NODES).map(config), move |_, message| inbox.take(message))?))
     }
 
-    fn send(&self, place: &Place, peers: &str) -> Result<Box<dyn Sender>, Failure> {
+    fn send(&self, environment: &Environment, peers: &str) -> Result<Box<dyn Sender>, Failure> {
         let runtime = Runtime::new()?;
-        let config = Config::sqlite("sender", "source", place.dir.join("sender.sqlite"));
+        let config = Config::sqlite("sender", "source", environment.dir.join("sender.sqlite"));
         let config = nodes::seed(config.durability(Durability::WriteBehind), peers, nodes::name);
         let system = runtime.block_on(LinerSystem::spawn(config))?;
         Ok(Box::new(IdleSender { runtime, system }))
@@ -36,7 +36,7 @@ struct IdleSender {
 }
 
 impl Sender for IdleSender {
-    /// One message to each node.
+    /// Sends one message to each node.
     fn send(&mut self, load: &Load) -> Result<(), Failure> {
         let messages = load.numbers.clone().zip(load.messages());
         let sends =

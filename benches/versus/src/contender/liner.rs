@@ -1,4 +1,4 @@
-//! liner, with what an application would use: defaults everywhere, and a mode per row.
+//! liner with default settings, and the mode of the row.
 
 use super::arbiter;
 use actix::prelude::*;
@@ -12,41 +12,41 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Runtime;
 use tokio::time::sleep;
-use versus_work::{Contender, Failure, Inbox, Load, Place, Window};
+use versus_work::{Contender, Environment, Failure, Inbox, Load, Window};
 
 const TOPIC: &str = "work";
 const RECEIVER: &str = "receiver";
-/// Messages of one [`SendBatch`].
+/// Messages per [`SendBatch`].
 const BATCH: u64 = 512;
 
 const MEMORY: Mode = Mode::AtLeastOnce(Durability::WriteBehind);
 const COMMITTED: Mode = Mode::AtLeastOnce(Durability::Committed);
 const SYNCED: Mode = Mode::AtLeastOnce(Durability::Synced);
 
-/// What the application sends with.
+/// How the application sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum By {
+enum SendApi {
     Publisher,
     /// `SendTo`, without waiting for the receipt.
     DoSend,
-    /// `SendTo`, with a window of receipts that are waited for.
+    /// `SendTo`, with a window of receipts that it waits for.
     Send,
     Batch,
 }
 
-/// What it receives with.
+/// How the application receives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum To {
+enum SubscriberKind {
     Callback,
     Actor,
 }
 
-/// Where the nodes keep what they must not forget.
+/// Where the two nodes have their stores.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum On {
-    /// A file each.
+enum StoreLayout {
+    /// One file per node.
     Files,
-    /// One file.
+    /// One file that both nodes share.
     File,
     Postgres,
     Redis,
@@ -55,53 +55,55 @@ enum On {
 #[derive(Debug, Clone, Copy)]
 pub struct Liner {
     mode: Mode,
-    by: By,
-    to: To,
-    on: On,
-    /// Whether the receiver comes after the burst.
+    api: SendApi,
+    subscriber: SubscriberKind,
+    layout: StoreLayout,
+    /// Whether the receiver starts after the burst.
     absent: bool,
-    /// Further topics that the sender knows.
+    /// Number of further topics that the sender knows.
     topics: u32,
 }
 
 impl Liner {
     pub fn find(row: &str) -> Option<Liner> {
-        let (mode, by, to, on) = match row {
-            "liner-amo" => (Mode::AtMostOnce, By::Publisher, To::Callback, On::Files),
-            "liner-wb" => (MEMORY, By::Publisher, To::Callback, On::Files),
-            "liner-wb-postgres" => (MEMORY, By::Publisher, To::Callback, On::Postgres),
-            "liner-wb-redis" => (MEMORY, By::Publisher, To::Callback, On::Redis),
-            "liner-wb-dosend" => (MEMORY, By::DoSend, To::Actor, On::Files),
-            "liner-wb-send" => (MEMORY, By::Send, To::Actor, On::Files),
-            "liner-committed" => (COMMITTED, By::Publisher, To::Callback, On::Files),
-            "liner-committed-shared" => (COMMITTED, By::Publisher, To::Callback, On::File),
-            "liner-committed-postgres" => (COMMITTED, By::Publisher, To::Callback, On::Postgres),
-            "liner-committed-redis" => (COMMITTED, By::Publisher, To::Callback, On::Redis),
-            "liner-committed-batch" => (COMMITTED, By::Batch, To::Callback, On::Files),
-            "liner-synced" => (SYNCED, By::Publisher, To::Callback, On::Files),
-            "liner-synced-shared" => (SYNCED, By::Publisher, To::Callback, On::File),
+        let (mode, api, subscriber, layout) = match row {
+            "liner-amo" => (Mode::AtMostOnce, SendApi::Publisher, SubscriberKind::Callback, StoreLayout::Files),
+            "liner-wb" => (MEMORY, SendApi::Publisher, SubscriberKind::Callback, StoreLayout::Files),
+            "liner-wb-postgres" => (MEMORY, SendApi::Publisher, SubscriberKind::Callback, StoreLayout::Postgres),
+            "liner-wb-redis" => (MEMORY, SendApi::Publisher, SubscriberKind::Callback, StoreLayout::Redis),
+            "liner-wb-dosend" => (MEMORY, SendApi::DoSend, SubscriberKind::Actor, StoreLayout::Files),
+            "liner-wb-send" => (MEMORY, SendApi::Send, SubscriberKind::Actor, StoreLayout::Files),
+            "liner-committed" => (COMMITTED, SendApi::Publisher, SubscriberKind::Callback, StoreLayout::Files),
+            "liner-committed-shared" => (COMMITTED, SendApi::Publisher, SubscriberKind::Callback, StoreLayout::File),
+            "liner-committed-postgres" => {
+                (COMMITTED, SendApi::Publisher, SubscriberKind::Callback, StoreLayout::Postgres)
+            }
+            "liner-committed-redis" => (COMMITTED, SendApi::Publisher, SubscriberKind::Callback, StoreLayout::Redis),
+            "liner-committed-batch" => (COMMITTED, SendApi::Batch, SubscriberKind::Callback, StoreLayout::Files),
+            "liner-synced" => (SYNCED, SendApi::Publisher, SubscriberKind::Callback, StoreLayout::Files),
+            "liner-synced-shared" => (SYNCED, SendApi::Publisher, SubscriberKind::Callback, StoreLayout::File),
             // For the growth scenarios.
-            "liner-absent" => (COMMITTED, By::Publisher, To::Callback, On::File),
-            "liner-topics" => (MEMORY, By::Publisher, To::Callback, On::Files),
+            "liner-absent" => (COMMITTED, SendApi::Publisher, SubscriberKind::Callback, StoreLayout::File),
+            "liner-topics" => (MEMORY, SendApi::Publisher, SubscriberKind::Callback, StoreLayout::Files),
             _ => return None,
         };
         let topics = if row == "liner-topics" { 100_000 } else { 0 };
-        Some(Liner { mode, by, to, on, absent: row == "liner-absent", topics })
+        Some(Liner { mode, api, subscriber, layout, absent: row == "liner-absent", topics })
     }
 
-    /// Whether a receipt takes a commit.
+    /// Returns whether a receipt waits for a commit.
     fn waits(&self) -> bool {
         !matches!(self.mode, Mode::AtMostOnce | MEMORY)
     }
 
-    fn config(&self, place: &Place, name: &str, topic: &str) -> Config {
-        let file = |file: &str| place.dir.join(file).with_extension("sqlite");
-        let server = place.server.as_deref().unwrap_or_default();
-        let config = match self.on {
-            On::Files => Config::sqlite(name, topic, file(name)),
-            On::File => Config::sqlite(name, topic, file("mesh")),
-            On::Postgres => Config::postgres(name, topic, server),
-            On::Redis => Config::redis(name, topic, format!("redis://{server}/")),
+    fn config(&self, environment: &Environment, name: &str, topic: &str) -> Config {
+        let file = |file: &str| environment.dir.join(file).with_extension("sqlite");
+        let server = environment.server.as_deref().unwrap_or_default();
+        let config = match self.layout {
+            StoreLayout::Files => Config::sqlite(name, topic, file(name)),
+            StoreLayout::File => Config::sqlite(name, topic, file("mesh")),
+            StoreLayout::Postgres => Config::postgres(name, topic, server),
+            StoreLayout::Redis => Config::redis(name, topic, format!("redis://{server}/")),
         };
         match self.mode {
             Mode::AtMostOnce => config.at_most_once(),
@@ -111,31 +113,31 @@ impl Liner {
 }
 
 impl Contender for Liner {
-    fn receive(&self, place: &Place, inbox: Arc<Inbox>) -> Result<Box<dyn versus_work::Receiver>, Failure> {
+    fn receive(&self, environment: &Environment, inbox: Arc<Inbox>) -> Result<Box<dyn versus_work::Receiver>, Failure> {
         let runtime = Runtime::new()?;
         let (system, addr) = runtime.block_on(async {
-            let system = LinerSystem::spawn(self.config(place, RECEIVER, TOPIC)).await?;
+            let system = LinerSystem::spawn(self.config(environment, RECEIVER, TOPIC)).await?;
             let addr = system.send(liner::Stats).await??.published;
-            let receive = match self.to {
-                To::Callback => Receive::callback(move |delivery| {
+            let receive = match self.subscriber {
+                SubscriberKind::Callback => Receive::callback(move |delivery| {
                     inbox.take(&delivery.payload);
                     Ok(())
                 }),
-                To::Actor => Receive::new(arbiter::start(Worker { inbox })?.recipient()),
+                SubscriberKind::Actor => Receive::new(arbiter::start(Subscriber { inbox })?.recipient()),
             };
             system.send(receive).await??.detach();
             Ok::<_, Failure>((system, addr))
         })?;
-        Ok(Box::new(Receiving { addr, _system: system, _runtime: runtime }))
+        Ok(Box::new(LinerReceiver { addr, _system: system, _runtime: runtime }))
     }
 
-    fn send(&self, place: &Place, peer: &str) -> Result<Box<dyn versus_work::Sender>, Failure> {
+    fn send(&self, environment: &Environment, peer: &str) -> Result<Box<dyn versus_work::Sender>, Failure> {
         let runtime = Runtime::new()?;
-        let mut config = self.config(place, "sender", "source");
+        let mut config = self.config(environment, "sender", "source");
         if self.absent {
-            // An operator has announced it.
+            // The receiver is announced by a seed; nothing listens there yet.
             config = config.seed(TOPIC, RECEIVER, "127.0.0.1:1");
-        } else if self.on == On::Files {
+        } else if self.layout == StoreLayout::Files {
             config = config.seed(TOPIC, RECEIVER, peer);
         }
         for topic in 0..self.topics {
@@ -150,33 +152,33 @@ impl Contender for Liner {
             let publisher = system.send(GetPublisher::new(&topic)).await??;
             Ok::<_, Failure>((system, publisher))
         })?;
-        Ok(Box::new(Sending { row: *self, runtime, system, publisher, topic }))
+        Ok(Box::new(LinerSender { row: *self, runtime, system, publisher, topic }))
     }
 }
 
 // ---- receiving ----
 
-struct Receiving {
+struct LinerReceiver {
     addr: String,
     _system: Addr<LinerSystem>,
     _runtime: Runtime,
 }
 
-impl versus_work::Receiver for Receiving {
+impl versus_work::Receiver for LinerReceiver {
     fn address(&self) -> String {
         self.addr.clone()
     }
 }
 
-struct Worker {
+struct Subscriber {
     inbox: Arc<Inbox>,
 }
 
-impl Actor for Worker {
+impl Actor for Subscriber {
     type Context = Context<Self>;
 }
 
-impl Handler<Delivery> for Worker {
+impl Handler<Delivery> for Subscriber {
     type Result = Result<(), Nack>;
 
     fn handle(&mut self, delivery: Delivery, _: &mut Self::Context) -> Self::Result {
@@ -187,7 +189,7 @@ impl Handler<Delivery> for Worker {
 
 // ---- sending ----
 
-struct Sending {
+struct LinerSender {
     row: Liner,
     runtime: Runtime,
     system: Addr<LinerSystem>,
@@ -195,17 +197,17 @@ struct Sending {
     topic: Topic,
 }
 
-impl versus_work::Sender for Sending {
+impl versus_work::Sender for LinerSender {
     fn send(&mut self, load: &Load) -> Result<(), Failure> {
-        match self.row.by {
-            By::Publisher if self.row.waits() => self.runtime.block_on(publish_ahead(&self.publisher, load)),
-            By::Publisher => self.runtime.block_on(publish(&self.publisher, load)),
-            By::DoSend => {
+        match self.row.api {
+            SendApi::Publisher if self.row.waits() => self.runtime.block_on(publish_ahead(&self.publisher, load)),
+            SendApi::Publisher => self.runtime.block_on(publish(&self.publisher, load)),
+            SendApi::DoSend => {
                 load.messages().for_each(|message| self.system.do_send(SendTo::new(&self.topic, message)));
                 Ok(())
             }
-            By::Send => self.runtime.block_on(send(&self.system, &self.topic, load)),
-            By::Batch => self.runtime.block_on(send_batches(&self.system, &self.topic, load)),
+            SendApi::Send => self.runtime.block_on(send(&self.system, &self.topic, load)),
+            SendApi::Batch => self.runtime.block_on(send_batches(&self.system, &self.topic, load)),
         }
     }
 
@@ -222,7 +224,7 @@ impl versus_work::Sender for Sending {
     }
 }
 
-/// Each receipt is there when the message is in memory, which is at once.
+/// Sends one message at a time. A receipt exists as soon as the message is in memory.
 async fn publish(publisher: &Publisher, load: &Load) -> Result<(), Failure> {
     let mut message = load.blank();
     for number in load.numbers.clone() {
@@ -232,7 +234,7 @@ async fn publish(publisher: &Publisher, load: &Load) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Receipts come with a commit: others are sent meanwhile.
+/// Sends a window of messages ahead of their receipts, which wait for a commit.
 async fn publish_ahead(publisher: &Publisher, load: &Load) -> Result<(), Failure> {
     let mut message = load.blank();
     let mut window = Window::default();
@@ -257,7 +259,7 @@ async fn send(system: &Addr<LinerSystem>, topic: &Topic, load: &Load) -> Result<
     Ok(())
 }
 
-/// Two batches at a time: one is being committed while the next is made.
+/// Sends two batches at a time: one is committed while the next is made.
 async fn send_batches(system: &Addr<LinerSystem>, topic: &Topic, load: &Load) -> Result<(), Failure> {
     let batch = |first: u64| {
         let load = Load { numbers: first..load.numbers.end.min(first + BATCH), ..load.clone() };

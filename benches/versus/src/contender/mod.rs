@@ -1,4 +1,4 @@
-//! The contenders, one file each. What cannot be built here is left out by a feature of its name.
+//! The contenders. One that cannot be built here is left out by the feature of its name.
 
 mod actix;
 mod arbiter;
@@ -20,7 +20,7 @@ mod zmq;
 
 use versus_work::Contender;
 
-/// The contender of a row.
+/// Returns the contender of a row.
 pub fn find(row: &str) -> Option<Box<dyn Contender>> {
     Some(match row {
         "liner-amo-fanout" => Box::new(fan_out::FanOut::AT_MOST_ONCE),
@@ -51,7 +51,7 @@ pub fn find(row: &str) -> Option<Box<dyn Contender>> {
     })
 }
 
-/// The versions of what is linked here and in the other program, from the lock files.
+/// Returns the versions of the systems compared, from the lock files of this program and of the other.
 pub fn versions() -> Vec<(&'static str, String)> {
     let locked = [include_str!("../../Cargo.lock"), include_str!("../../broker/Cargo.lock")];
     let version = |name: &str| {

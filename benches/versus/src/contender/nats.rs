@@ -1,4 +1,4 @@
-//! NATS: through a server, at most once, to one subscriber or to many; and JetStream with files, a work queue with explicit
+//! NATS. Core NATS is at most once, to one subscriber or to many. JetStream is a work queue in files with explicit
 //! acknowledgements.
 
 use crate::rows::FAN_OUT;
@@ -11,23 +11,23 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Runtime;
 use tokio::time::sleep;
-use versus_work::{Contender, Failure, Inbox, Load, Place, Receiver, Sender, Window};
+use versus_work::{Contender, Environment, Failure, Inbox, Load, Receiver, Sender, Window};
 
 const SUBJECT: &str = "work";
 const STREAM: &str = "queue";
-/// Messages the client keeps for a subscriber before it drops them: there is no back-pressure in core NATS.
+/// Messages the client keeps for a subscriber before it drops them. Core NATS has no back-pressure.
 const KEPT: usize = 4_000_000;
-/// Messages of one pull, and those that may be unacknowledged.
+/// Messages per pull. Twice as many may be unacknowledged.
 const PULL: usize = 4_096;
 
-async fn connect(place: &Place) -> Result<Client, Failure> {
-    let server = place.server.as_deref().ok_or("there is no server")?;
+async fn connect(environment: &Environment) -> Result<Client, Failure> {
+    let server = environment.server.as_deref().ok_or("there is no server")?;
     Ok(ConnectOptions::new().subscription_capacity(KEPT).connect(server).await?)
 }
 
-struct Running(#[expect(dead_code, reason = "it drives the tasks")] Runtime);
+struct NatsReceiver(#[expect(dead_code, reason = "it drives the tasks")] Runtime);
 
-impl Receiver for Running {
+impl Receiver for NatsReceiver {
     fn address(&self) -> String {
         "-".to_owned()
     }
@@ -43,11 +43,11 @@ impl Core {
     pub const FAN_OUT: Core = Core { subscribers: FAN_OUT };
 }
 
-/// Subscribes over a connection of its own. The server has the subscription when this returns.
-async fn subscribe(place: &Place, inbox: Arc<Inbox>, receiver: usize) -> Result<(), Failure> {
-    let client = connect(place).await?;
+/// Subscribes over a new connection. The server has the subscription when this returns.
+async fn subscribe(environment: &Environment, inbox: Arc<Inbox>, receiver: usize) -> Result<(), Failure> {
+    let client = connect(environment).await?;
     let mut messages = client.subscribe(SUBJECT).await?;
-    // The server handles what a client sends in order: once the echo is here, it has the subscription.
+    // The server handles what a client sends in order. When the echo arrives, it has the subscription.
     let echo = client.new_inbox();
     let mut echoes = client.subscribe(echo.clone()).await?;
     client.publish(echo, "".into()).await?;
@@ -66,30 +66,30 @@ impl Contender for Core {
         self.subscribers
     }
 
-    fn receive(&self, place: &Place, inbox: Arc<Inbox>) -> Result<Box<dyn Receiver>, Failure> {
+    fn receive(&self, environment: &Environment, inbox: Arc<Inbox>) -> Result<Box<dyn Receiver>, Failure> {
         let runtime = Runtime::new()?;
         runtime.block_on(async {
             for receiver in 0..self.subscribers {
-                subscribe(place, inbox.clone(), receiver).await?;
+                subscribe(environment, inbox.clone(), receiver).await?;
             }
             Ok::<_, Failure>(())
         })?;
-        Ok(Box::new(Running(runtime)))
+        Ok(Box::new(NatsReceiver(runtime)))
     }
 
-    fn send(&self, place: &Place, _: &str) -> Result<Box<dyn Sender>, Failure> {
+    fn send(&self, environment: &Environment, _: &str) -> Result<Box<dyn Sender>, Failure> {
         let runtime = Runtime::new()?;
-        let client = runtime.block_on(connect(place))?;
-        Ok(Box::new(Publishing { runtime, client }))
+        let client = runtime.block_on(connect(environment))?;
+        Ok(Box::new(NatsSender { runtime, client }))
     }
 }
 
-struct Publishing {
+struct NatsSender {
     runtime: Runtime,
     client: Client,
 }
 
-impl Sender for Publishing {
+impl Sender for NatsSender {
     fn send(&mut self, load: &Load) -> Result<(), Failure> {
         let mut message = load.blank();
         self.runtime.block_on(async {
@@ -105,10 +105,10 @@ impl Sender for Publishing {
 pub struct JetStream;
 
 impl Contender for JetStream {
-    fn receive(&self, place: &Place, inbox: Arc<Inbox>) -> Result<Box<dyn Receiver>, Failure> {
+    fn receive(&self, environment: &Environment, inbox: Arc<Inbox>) -> Result<Box<dyn Receiver>, Failure> {
         let runtime = Runtime::new()?;
         runtime.block_on(async {
-            let context = jetstream::new(connect(place).await?);
+            let context = jetstream::new(connect(environment).await?);
             let stream = stream::Config {
                 name: STREAM.to_owned(),
                 subjects: vec![SUBJECT.to_owned()],
@@ -135,25 +135,25 @@ impl Contender for JetStream {
             });
             Ok::<_, Failure>(())
         })?;
-        Ok(Box::new(Running(runtime)))
+        Ok(Box::new(NatsReceiver(runtime)))
     }
 
-    fn send(&self, place: &Place, _: &str) -> Result<Box<dyn Sender>, Failure> {
+    fn send(&self, environment: &Environment, _: &str) -> Result<Box<dyn Sender>, Failure> {
         let runtime = Runtime::new()?;
         let context = runtime.block_on(async {
-            let client = connect(place).await?;
+            let client = connect(environment).await?;
             Ok::<_, Failure>(jetstream::new(client))
         })?;
-        Ok(Box::new(Queueing { runtime, context }))
+        Ok(Box::new(JetStreamSender { runtime, context }))
     }
 }
 
-struct Queueing {
+struct JetStreamSender {
     runtime: Runtime,
     context: Context,
 }
 
-impl Sender for Queueing {
+impl Sender for JetStreamSender {
     fn send(&mut self, load: &Load) -> Result<(), Failure> {
         let mut message = load.blank();
         self.runtime.block_on(async {

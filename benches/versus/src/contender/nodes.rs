@@ -13,7 +13,7 @@ pub struct Nodes {
 }
 
 impl Nodes {
-    /// Starts a node for each configuration. `take` gets the node's place among them, and the message.
+    /// Starts a node for each configuration. `take` is called with the node's index and the message.
     pub fn start<F>(configs: impl Iterator<Item = Config>, take: F) -> Result<Nodes, Failure>
     where
         F: Fn(usize, &[u8]) + Clone + Send + Sync + 'static,
@@ -40,18 +40,18 @@ impl Nodes {
 }
 
 impl Receiver for Nodes {
-    /// The addresses of all, separated by commas.
+    /// Returns the addresses of all nodes, separated by commas.
     fn address(&self) -> String {
         self.addrs.join(",")
     }
 }
 
-/// Returns the name of the node at this place.
+/// Returns the name of the node with this index.
 pub fn name(at: usize) -> String {
     format!("receiver-{at}")
 }
 
-/// Adds the nodes at `addrs`, which [`Nodes::address`] returned, as seeds of the topic that `topic` returns for each.
+/// Adds a seed for each of `addrs`, the addresses that [`Nodes`] returned. `topic` maps an index to the node's topic.
 pub fn seed(config: Config, addrs: &str, topic: impl Fn(usize) -> String) -> Config {
     let each = |config: Config, (at, addr): (usize, &str)| config.seed(topic(at), name(at), addr);
     addrs.split(',').enumerate().fold(config, each)

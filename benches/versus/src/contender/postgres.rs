@@ -1,4 +1,4 @@
-//! The limit of a store on PostgreSQL: rows copied into one table, with nothing around them and nobody who reads.
+//! The limit of a store on PostgreSQL: rows copied into one table, without messaging and without a reader.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -6,37 +6,37 @@ use tokio::runtime::Runtime;
 use tokio_postgres::binary_copy::BinaryCopyInWriter;
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, NoTls};
-use versus_work::{Contender, Failure, Inbox, Load, Place, Receiver, Sender};
+use versus_work::{Contender, Environment, Failure, Inbox, Load, Receiver, Sender};
 
-/// Rows of one COPY, which is a transaction.
+/// Rows per COPY, which is a transaction.
 const ROWS: u64 = 8192;
 
 pub struct Copy;
 
 impl Contender for Copy {
-    fn receive(&self, _: &Place, _: Arc<Inbox>) -> Result<Box<dyn Receiver>, Failure> {
-        Err("nobody receives here".into())
+    fn receive(&self, _: &Environment, _: Arc<Inbox>) -> Result<Box<dyn Receiver>, Failure> {
+        Err("this row has no receiver".into())
     }
 
-    fn send(&self, place: &Place, _: &str) -> Result<Box<dyn Sender>, Failure> {
+    fn send(&self, environment: &Environment, _: &str) -> Result<Box<dyn Sender>, Failure> {
         let runtime = Runtime::new()?;
         let client = runtime.block_on(async {
-            let server = place.server.as_deref().ok_or("there is no server")?;
+            let server = environment.server.as_deref().ok_or("there is no server")?;
             let (client, connection) = tokio_postgres::connect(server, NoTls).await?;
             tokio::spawn(connection);
             client.batch_execute("CREATE TABLE messages (number BIGINT PRIMARY KEY, payload BYTEA NOT NULL)").await?;
             Ok::<_, Failure>(client)
         })?;
-        Ok(Box::new(Table { runtime, client }))
+        Ok(Box::new(CopySender { runtime, client }))
     }
 }
 
-struct Table {
+struct CopySender {
     runtime: Runtime,
     client: Client,
 }
 
-impl Sender for Table {
+impl Sender for CopySender {
     fn send(&mut self, load: &Load) -> Result<(), Failure> {
         let copied = self.runtime.block_on(copy(&self.client, load))?;
         if copied == load.count() { Ok(()) } else { Err(format!("{copied} rows were copied").into()) }

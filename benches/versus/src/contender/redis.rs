@@ -1,41 +1,41 @@
-//! Redis Streams as a queue: XADD, a consumer group that reads and acknowledges, and entries deleted once they are. And the
-//! limit of a store on Redis: a list that grows, with nothing around it and nobody who reads.
+//! Redis Streams as a queue: XADD, and a consumer group that reads, acknowledges and deletes. Also the limit of a store on
+//! Redis: a list that grows, without messaging and without a reader.
 
 use redis::streams::StreamReadReply;
 use redis::{Client, Commands, Connection, Value, cmd, pipe};
 use std::sync::Arc;
 use std::thread::{self, sleep};
 use std::time::Duration;
-use versus_work::{Contender, Failure, Inbox, Load, Place, Receiver, Sender, Window};
+use versus_work::{Contender, Environment, Failure, Inbox, Load, Receiver, Sender, Window};
 
 const STREAM: &str = "work";
 const GROUP: &str = "workers";
-/// Entries of one read.
+/// Entries per read.
 const READ: usize = 1024;
 
 pub struct Streams;
 
-fn connect(place: &Place) -> Result<Connection, Failure> {
-    let server = place.server.as_deref().ok_or("there is no server")?;
+fn connect(environment: &Environment) -> Result<Connection, Failure> {
+    let server = environment.server.as_deref().ok_or("there is no server")?;
     Ok(Client::open(format!("redis://{server}/"))?.get_connection()?)
 }
 
 impl Contender for Streams {
-    fn receive(&self, place: &Place, inbox: Arc<Inbox>) -> Result<Box<dyn Receiver>, Failure> {
-        let mut redis = connect(place)?;
+    fn receive(&self, environment: &Environment, inbox: Arc<Inbox>) -> Result<Box<dyn Receiver>, Failure> {
+        let mut redis = connect(environment)?;
         let () = cmd("XGROUP").arg(&["CREATE", STREAM, GROUP, "0", "MKSTREAM"]).query(&mut redis)?;
         thread::spawn(move || read(&mut redis, &inbox));
-        Ok(Box::new(Reading))
+        Ok(Box::new(StreamReceiver))
     }
 
-    fn send(&self, place: &Place, _: &str) -> Result<Box<dyn Sender>, Failure> {
-        Ok(Box::new(Adding(connect(place)?)))
+    fn send(&self, environment: &Environment, _: &str) -> Result<Box<dyn Sender>, Failure> {
+        Ok(Box::new(StreamSender(connect(environment)?)))
     }
 }
 
-struct Reading;
+struct StreamReceiver;
 
-impl Receiver for Reading {
+impl Receiver for StreamReceiver {
     fn address(&self) -> String {
         "-".to_owned()
     }
@@ -58,9 +58,9 @@ fn read(redis: &mut Connection, inbox: &Inbox) -> redis::RedisResult<()> {
     }
 }
 
-struct Adding(Connection);
+struct StreamSender(Connection);
 
-/// Has a command for each message, as many in a pipeline as may wait for their acceptance.
+/// Sends one command per message, a window of messages per pipeline.
 fn pipelined(redis: &mut Connection, load: &Load, command: &[&str]) -> Result<(), Failure> {
     let mut message = load.blank();
     let mut number = load.numbers.start;
@@ -77,7 +77,7 @@ fn pipelined(redis: &mut Connection, load: &Load, command: &[&str]) -> Result<()
     Ok(())
 }
 
-impl Sender for Adding {
+impl Sender for StreamSender {
     fn send(&mut self, load: &Load) -> Result<(), Failure> {
         pipelined(&mut self.0, load, &["XADD", STREAM, "*", "m"])
     }
@@ -93,18 +93,18 @@ impl Sender for Adding {
 pub struct Lists;
 
 impl Contender for Lists {
-    fn receive(&self, _: &Place, _: Arc<Inbox>) -> Result<Box<dyn Receiver>, Failure> {
-        Err("nobody receives here".into())
+    fn receive(&self, _: &Environment, _: Arc<Inbox>) -> Result<Box<dyn Receiver>, Failure> {
+        Err("this row has no receiver".into())
     }
 
-    fn send(&self, place: &Place, _: &str) -> Result<Box<dyn Sender>, Failure> {
-        Ok(Box::new(Pushing(connect(place)?)))
+    fn send(&self, environment: &Environment, _: &str) -> Result<Box<dyn Sender>, Failure> {
+        Ok(Box::new(ListSender(connect(environment)?)))
     }
 }
 
-struct Pushing(Connection);
+struct ListSender(Connection);
 
-impl Sender for Pushing {
+impl Sender for ListSender {
     fn send(&mut self, load: &Load) -> Result<(), Failure> {
         let before: u64 = self.0.llen(STREAM)?;
         pipelined(&mut self.0, load, &["RPUSH", STREAM])?;

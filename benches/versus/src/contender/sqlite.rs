@@ -1,37 +1,37 @@
-//! The limit of a store on SQLite: plain inserts, with nothing around them and nobody who reads.
+//! The limit of a store on SQLite: plain inserts, without messaging and without a reader.
 
 use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
 use std::ops::Range;
 use std::sync::Arc;
-use versus_work::{Contender, Failure, Inbox, Load, Place, Receiver, Sender};
+use versus_work::{Contender, Environment, Failure, Inbox, Load, Receiver, Sender};
 
-/// Rows of a transaction.
+/// Rows per transaction.
 const TRANSACTION: u64 = 512;
-/// Rows of a statement: faster than one by one, and hardly slower than any larger number.
+/// Rows per statement. Faster than one row at a time; more rows are hardly faster.
 const ROWS: u64 = 32;
 
 /// Rows in one table, in the order of its key.
 pub struct Inserts;
 
 impl Contender for Inserts {
-    fn receive(&self, _: &Place, _: Arc<Inbox>) -> Result<Box<dyn Receiver>, Failure> {
-        Err("nobody receives here".into())
+    fn receive(&self, _: &Environment, _: Arc<Inbox>) -> Result<Box<dyn Receiver>, Failure> {
+        Err("this row has no receiver".into())
     }
 
-    fn send(&self, place: &Place, _: &str) -> Result<Box<dyn Sender>, Failure> {
-        let db = Connection::open(place.dir.join("limit.sqlite"))?;
+    fn send(&self, environment: &Environment, _: &str) -> Result<Box<dyn Sender>, Failure> {
+        let db = Connection::open(environment.dir.join("limit.sqlite"))?;
         db.execute_batch(
             "PRAGMA journal_mode = wal; PRAGMA synchronous = normal; PRAGMA wal_autocheckpoint = 4096;
             CREATE TABLE messages (number INTEGER PRIMARY KEY, payload BLOB NOT NULL);",
         )?;
-        Ok(Box::new(Table(db)))
+        Ok(Box::new(InsertSender(db)))
     }
 }
 
-struct Table(Connection);
+struct InsertSender(Connection);
 
-impl Sender for Table {
+impl Sender for InsertSender {
     fn send(&mut self, load: &Load) -> Result<(), Failure> {
         let mut inserted = 0;
         for first in load.numbers.clone().step_by(TRANSACTION as usize) {
@@ -45,7 +45,7 @@ impl Sender for Table {
     }
 }
 
-/// One statement. The rows of a message are made here, as those of the others are made in their senders.
+/// Inserts rows with one statement. Makes the messages here, as the senders of other contenders do.
 fn insert(db: &Connection, load: &Load, numbers: Range<u64>) -> Result<u64, Failure> {
     let values = vec!["(?, ?)"; (numbers.end - numbers.start) as usize].join(", ");
     let mut statement = db.prepare_cached(&format!("INSERT INTO messages VALUES {values}"))?;

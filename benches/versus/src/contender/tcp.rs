@@ -1,33 +1,33 @@
-//! The limit of any transport: frames of known length through a socket, with buffers at both ends.
+//! The limit of any transport: length-prefixed frames through a TCP socket, buffered at both ends.
 
 use std::io::{BufReader, BufWriter, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::thread;
-use versus_work::{Contender, Failure, Inbox, Load, Place, Receiver, Sender};
+use versus_work::{Contender, Environment, Failure, Inbox, Load, Receiver, Sender};
 
 const BUFFER: usize = 256 * 1024;
 
 pub struct Tcp;
 
 impl Contender for Tcp {
-    fn receive(&self, _: &Place, inbox: Arc<Inbox>) -> Result<Box<dyn Receiver>, Failure> {
+    fn receive(&self, _: &Environment, inbox: Arc<Inbox>) -> Result<Box<dyn Receiver>, Failure> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let bound = listener.local_addr()?;
         thread::spawn(move || listener.accept().and_then(|(socket, _)| read(socket, &inbox)));
-        Ok(Box::new(Listening(bound)))
+        Ok(Box::new(TcpReceiver(bound)))
     }
 
-    fn send(&self, _: &Place, peer: &str) -> Result<Box<dyn Sender>, Failure> {
+    fn send(&self, _: &Environment, peer: &str) -> Result<Box<dyn Sender>, Failure> {
         let socket = TcpStream::connect(peer)?;
         socket.set_nodelay(true)?;
-        Ok(Box::new(Writing(BufWriter::with_capacity(BUFFER, socket))))
+        Ok(Box::new(TcpSender(BufWriter::with_capacity(BUFFER, socket))))
     }
 }
 
-struct Listening(SocketAddr);
+struct TcpReceiver(SocketAddr);
 
-impl Receiver for Listening {
+impl Receiver for TcpReceiver {
     fn address(&self) -> String {
         self.0.to_string()
     }
@@ -44,9 +44,9 @@ fn read(socket: TcpStream, inbox: &Inbox) -> std::io::Result<()> {
     }
 }
 
-struct Writing(BufWriter<TcpStream>);
+struct TcpSender(BufWriter<TcpStream>);
 
-impl Sender for Writing {
+impl Sender for TcpSender {
     fn send(&mut self, load: &Load) -> Result<(), Failure> {
         let mut message = load.blank();
         for number in load.numbers.clone() {

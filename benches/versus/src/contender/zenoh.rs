@@ -1,17 +1,17 @@
-//! zenoh: two peers, one TCP link, nothing discovered; reliable, and blocked rather than dropped. `express` is left off: it
-//! is no faster for a lone message here, and far slower for a burst.
+//! zenoh: two peers and one TCP link without discovery, reliable, blocking when congested. `express` is off: it is no faster
+//! for a lone message here, and far slower for a burst.
 
 use std::sync::Arc;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
-use versus_work::{Contender, Failure, Inbox, Load, Place, Receiver, Sender, free_port};
+use versus_work::{Contender, Environment, Failure, Inbox, Load, Receiver, Sender, free_port};
 use zenoh::Wait;
 use zenoh::pubsub::Publisher;
 use zenoh::qos::CongestionControl;
 use zenoh::{Config, Session};
 
 const KEY: &str = "work";
-/// How long the sender looks for its subscriber.
+/// How long the sender waits for a matching subscriber.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 pub struct Zenoh;
@@ -26,15 +26,15 @@ fn open(settings: &[(&str, String)]) -> Result<Session, Failure> {
 }
 
 impl Contender for Zenoh {
-    fn receive(&self, _: &Place, inbox: Arc<Inbox>) -> Result<Box<dyn Receiver>, Failure> {
+    fn receive(&self, _: &Environment, inbox: Arc<Inbox>) -> Result<Box<dyn Receiver>, Failure> {
         let endpoint = format!("tcp/127.0.0.1:{}", free_port()?);
         let session = open(&[("listen/endpoints", format!("[\"{endpoint}\"]"))])?;
         let take = move |sample: zenoh::sample::Sample| inbox.take(&sample.payload().to_bytes());
         session.declare_subscriber(KEY).callback(take).background().wait()?;
-        Ok(Box::new(Subscribed { endpoint, _session: session }))
+        Ok(Box::new(ZenohReceiver { endpoint, _session: session }))
     }
 
-    fn send(&self, _: &Place, peer: &str) -> Result<Box<dyn Sender>, Failure> {
+    fn send(&self, _: &Environment, peer: &str) -> Result<Box<dyn Sender>, Failure> {
         let none = ("listen/endpoints", "[]".to_owned());
         let session = open(&[none, ("connect/endpoints", format!("[\"{peer}\"]"))])?;
         let publisher = session.declare_publisher(KEY).congestion_control(CongestionControl::Block);
@@ -46,27 +46,27 @@ impl Contender for Zenoh {
             }
             sleep(Duration::from_millis(1));
         }
-        Ok(Box::new(Publishing { publisher, _session: session }))
+        Ok(Box::new(ZenohSender { publisher, _session: session }))
     }
 }
 
-struct Subscribed {
+struct ZenohReceiver {
     endpoint: String,
     _session: Session,
 }
 
-impl Receiver for Subscribed {
+impl Receiver for ZenohReceiver {
     fn address(&self) -> String {
         self.endpoint.clone()
     }
 }
 
-struct Publishing {
+struct ZenohSender {
     publisher: Publisher<'static>,
     _session: Session,
 }
 
-impl Sender for Publishing {
+impl Sender for ZenohSender {
     fn send(&mut self, load: &Load) -> Result<(), Failure> {
         let mut message = load.blank();
         for number in load.numbers.clone() {

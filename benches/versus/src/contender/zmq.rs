@@ -1,40 +1,41 @@
 //! libzmq over TCP: PUSH to PULL, and PUB to many SUB.
 //!
-//! PUSH blocks at the high-water mark, which is left at its default of 1,000 messages. With 100,000, or none, it is no faster
-//! here, and slower at 1 KiB. PUB drops there, so it has none: every message reaches every subscriber.
+//! PUSH blocks at its high-water mark, which has the default of 1,000 messages. With 100,000, or none, it is no faster here,
+//! and slower at 1 KiB. PUB drops messages at its high-water mark. It therefore has none, and SUB has none either, so that
+//! every message reaches every subscriber.
 
 use crate::rows::FAN_OUT;
 use std::sync::Arc;
 use std::thread;
-use versus_work::{Contender, Failure, Inbox, Load, Place, Receiver, Sender};
+use versus_work::{Contender, Environment, Failure, Inbox, Load, Receiver, Sender};
 use zmq::{Context, DONTWAIT, Message, POLLIN, Socket, SocketType, poll};
 
 pub struct Zmq;
 
 impl Contender for Zmq {
-    fn receive(&self, _: &Place, inbox: Arc<Inbox>) -> Result<Box<dyn Receiver>, Failure> {
+    fn receive(&self, _: &Environment, inbox: Arc<Inbox>) -> Result<Box<dyn Receiver>, Failure> {
         let context = Context::new();
         let socket = context.socket(SocketType::PULL)?;
         socket.bind("tcp://127.0.0.1:*")?;
         let endpoint = socket.get_last_endpoint()?.map_err(|_| "the endpoint is not text")?;
         thread::spawn(move || pull(&socket, &inbox));
-        Ok(Box::new(Pulling { endpoint, _context: context }))
+        Ok(Box::new(ZmqReceiver { endpoint, _context: context }))
     }
 
-    fn send(&self, _: &Place, peer: &str) -> Result<Box<dyn Sender>, Failure> {
+    fn send(&self, _: &Environment, peer: &str) -> Result<Box<dyn Sender>, Failure> {
         let context = Context::new();
         let socket = context.socket(SocketType::PUSH)?;
         socket.connect(peer)?;
-        Ok(Box::new(Pushing { socket, _context: context }))
+        Ok(Box::new(ZmqSender { socket, _context: context }))
     }
 }
 
-struct Pulling {
+struct ZmqReceiver {
     endpoint: String,
     _context: Context,
 }
 
-impl Receiver for Pulling {
+impl Receiver for ZmqReceiver {
     fn address(&self) -> String {
         self.endpoint.clone()
     }
@@ -48,12 +49,12 @@ fn pull(socket: &Socket, inbox: &Inbox) -> zmq::Result<()> {
     }
 }
 
-struct Pushing {
+struct ZmqSender {
     socket: Socket,
     _context: Context,
 }
 
-impl Sender for Pushing {
+impl Sender for ZmqSender {
     fn send(&mut self, load: &Load) -> Result<(), Failure> {
         let mut message = load.blank();
         for number in load.numbers.clone() {
@@ -64,7 +65,7 @@ impl Sender for Pushing {
     }
 }
 
-/// A publisher, and subscribers that each have a connection of their own.
+/// One publisher, and many subscribers with one connection each.
 pub struct PubSub;
 
 impl Contender for PubSub {
@@ -72,7 +73,7 @@ impl Contender for PubSub {
         FAN_OUT
     }
 
-    fn receive(&self, _: &Place, inbox: Arc<Inbox>) -> Result<Box<dyn Receiver>, Failure> {
+    fn receive(&self, _: &Environment, inbox: Arc<Inbox>) -> Result<Box<dyn Receiver>, Failure> {
         let context = Context::new();
         let (mut sockets, mut endpoints) = (Vec::new(), Vec::new());
         for _ in 0..FAN_OUT {
@@ -84,23 +85,23 @@ impl Contender for PubSub {
             sockets.push(socket);
         }
         thread::spawn(move || take_subscribed(&sockets, &inbox));
-        Ok(Box::new(Pulling { endpoint: endpoints.join(","), _context: context }))
+        Ok(Box::new(ZmqReceiver { endpoint: endpoints.join(","), _context: context }))
     }
 
-    fn send(&self, _: &Place, peers: &str) -> Result<Box<dyn Sender>, Failure> {
+    fn send(&self, _: &Environment, peers: &str) -> Result<Box<dyn Sender>, Failure> {
         let context = Context::new();
-        // An XPUB is a PUB that also receives the subscriptions.
+        // An XPUB is a PUB that also returns the subscriptions to its application.
         let socket = context.socket(SocketType::XPUB)?;
         socket.set_sndhwm(0)?;
         socket.set_xpub_verbose(true)?;
         for peer in peers.split(',') {
             socket.connect(peer)?;
         }
-        // A subscriber gets nothing that was published before its subscription is here.
+        // Messages published before a subscription arrives do not reach the subscriber.
         for _ in 0..FAN_OUT {
             socket.recv_bytes(0)?;
         }
-        Ok(Box::new(Pushing { socket, _context: context }))
+        Ok(Box::new(ZmqSender { socket, _context: context }))
     }
 }
 

@@ -1,4 +1,4 @@
-//! What a contender implements.
+//! The traits that a contender implements.
 
 use crate::{Inbox, Load};
 use std::collections::VecDeque;
@@ -7,19 +7,19 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// Why something cannot go on.
+/// An error of a contender or of the comparison.
 pub type Failure = Box<dyn Error + Send + Sync>;
 
-/// Where a contender runs.
+/// The directory and server of a measurement.
 #[derive(Debug, Clone)]
-pub struct Place {
+pub struct Environment {
     /// A directory that sender and receiver share, empty at the start.
     pub dir: PathBuf,
-    /// The address of the server it asked for.
+    /// The address of the server that the row needs.
     pub server: Option<String>,
 }
 
-/// A way to move messages from one process to another.
+/// A messaging system, as a sender and a receiver.
 pub trait Contender {
     /// Returns how many receivers each message goes to. All are in one process and share the inbox.
     fn receivers(&self) -> usize {
@@ -29,41 +29,40 @@ pub trait Contender {
     /// Starts to receive, in the background.
     ///
     /// # Errors
-    /// When it cannot.
-    fn receive(&self, place: &Place, inbox: Arc<Inbox>) -> Result<Box<dyn Receiver>, Failure>;
+    /// Fails if the receiver cannot start.
+    fn receive(&self, environment: &Environment, inbox: Arc<Inbox>) -> Result<Box<dyn Receiver>, Failure>;
 
     /// Connects to the receiver, whose [`Receiver::address`] is `peer`.
     ///
     /// # Errors
-    /// When it cannot.
-    fn send(&self, place: &Place, peer: &str) -> Result<Box<dyn Sender>, Failure>;
+    /// Fails if there is no connection.
+    fn send(&self, environment: &Environment, peer: &str) -> Result<Box<dyn Sender>, Failure>;
 }
 
 /// A running receiver. Receives until it is dropped, or its process ends.
 pub trait Receiver {
-    /// What the sender needs to know; one word.
+    /// Returns what the sender needs to connect, as one word.
     fn address(&self) -> String;
 }
 
 /// A connected sender.
 pub trait Sender {
-    /// Sends a burst. Returns when every message is accepted at the level this contender promises.
+    /// Sends a burst. Returns when every message is accepted.
     ///
     /// # Errors
-    /// When a message is refused.
+    /// Fails if a message is refused.
     fn send(&mut self, load: &Load) -> Result<(), Failure>;
 
-    /// Waits until nothing of the burst is kept for repetition any more. The burst ends not before this.
+    /// Waits until the sender keeps no message of the burst for repetition. The burst does not end before.
     ///
     /// # Errors
-    /// When that cannot be found out.
+    /// Fails if that cannot be determined.
     fn settle(&mut self) -> Result<(), Failure> {
         Ok(())
     }
 }
 
-/// What was sent and is not accepted yet, oldest first: the same number of messages for every contender that waits for
-/// an acceptance.
+/// Messages that were sent and are not accepted yet, oldest first. Its size is the same for all contenders.
 pub struct Window<T>(VecDeque<T>);
 
 impl<T> Default for Window<T> {
@@ -73,26 +72,26 @@ impl<T> Default for Window<T> {
 }
 
 impl<T> Window<T> {
-    /// Messages that may wait for their acceptance.
+    /// Limit of the messages that wait to be accepted.
     pub const SIZE: usize = 1024;
 
-    /// Puts `item` in; the oldest comes out when there is no room for it otherwise.
+    /// Adds `item`. Returns the oldest item if the window was full.
     pub fn push(&mut self, item: T) -> Option<T> {
         let oldest = if self.0.len() == Self::SIZE { self.0.pop_front() } else { None };
         self.0.push_back(item);
         oldest
     }
 
-    /// All that is left.
+    /// Removes and returns all items.
     pub fn drain(&mut self) -> impl Iterator<Item = T> + '_ {
         self.0.drain(..)
     }
 }
 
-/// A port of the loopback interface that nobody uses now.
+/// Returns a free port of the loopback interface.
 ///
 /// # Errors
-/// When there is none.
+/// Fails if there is none.
 pub fn free_port() -> Result<u16, Failure> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }

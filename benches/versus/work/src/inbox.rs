@@ -14,37 +14,37 @@ pub struct Inbox {
 
 #[derive(Default)]
 struct Check {
-    state: Mutex<State>,
+    burst: Mutex<Burst>,
     changed: Condvar,
 }
 
-/// A burst that arrived whole.
+/// A complete burst.
 #[derive(Debug)]
-pub struct Taken {
-    /// When the first message came.
+pub struct Received {
+    /// When the first message arrived.
     pub first: u64,
     /// When the last message was checked.
     pub last: u64,
-    /// Of stamped messages: nanoseconds from send to here.
+    /// Nanoseconds from send to check, of stamped messages.
     pub latencies: Vec<u64>,
 }
 
 #[derive(Default)]
-struct State {
+struct Burst {
     first: u64,
-    /// A bit for each message of the burst.
+    /// One bit per message of the burst.
     seen: Vec<u64>,
     missing: u64,
     fill: Vec<u8>,
     latencies: Vec<u64>,
-    /// When the first and the last message came; 0 before that.
-    came: [u64; 2],
-    /// The first thing that was wrong, ever.
+    /// When the first and the last message arrived; 0 before that.
+    times: [u64; 2],
+    /// The first fault, of any burst.
     fault: Option<String>,
 }
 
 impl Inbox {
-    /// Creates the inbox of that many receivers.
+    /// Creates an inbox for this number of receivers.
     pub fn new(receivers: usize) -> Inbox {
         Inbox { receivers: (0..receivers).map(|_| Check::default()).collect() }
     }
@@ -67,10 +67,10 @@ impl Inbox {
     /// Waits until the burst is complete at every receiver.
     ///
     /// # Errors
-    /// What is wrong with a message, or how many are missing when `patience` is over.
-    pub fn wait(&self, patience: Duration) -> Result<Taken, String> {
+    /// Returns what is wrong with a message, or how many are missing after `patience`.
+    pub fn wait(&self, patience: Duration) -> Result<Received, String> {
         let deadline = Instant::now() + patience;
-        let mut all = Taken { first: u64::MAX, last: 0, latencies: Vec::new() };
+        let mut all = Received { first: u64::MAX, last: 0, latencies: Vec::new() };
         for (at, check) in self.receivers.iter().enumerate() {
             let taken = check.wait(deadline.saturating_duration_since(Instant::now()));
             let taken = taken.map_err(|fault| match self.receivers.len() {
@@ -87,45 +87,45 @@ impl Inbox {
 
 impl Check {
     fn expect(&self, load: &Load) {
-        let mut state = self.lock();
-        state.first = load.numbers.start;
-        state.missing = load.count();
-        state.came = [0, 0];
-        state.seen = vec![0; load.count().div_ceil(64) as usize];
-        state.fill = load::fill(load.size);
-        state.latencies = Vec::with_capacity(if load.stamped { load.count() as usize } else { 0 });
+        let mut burst = self.lock();
+        burst.first = load.numbers.start;
+        burst.missing = load.count();
+        burst.times = [0, 0];
+        burst.seen = vec![0; load.count().div_ceil(64) as usize];
+        burst.fill = load::fill(load.size);
+        burst.latencies = Vec::with_capacity(if load.stamped { load.count() as usize } else { 0 });
     }
 
     fn take(&self, message: &[u8]) {
-        let mut state = self.lock();
-        match state.take(message) {
-            Ok(()) if state.missing > 0 => return,
-            Ok(()) => state.came[1] = now(),
-            Err(fault) => drop(state.fault.get_or_insert(fault)),
+        let mut burst = self.lock();
+        match burst.take(message) {
+            Ok(()) if burst.missing > 0 => return,
+            Ok(()) => burst.times[1] = now(),
+            Err(fault) => drop(burst.fault.get_or_insert(fault)),
         }
         self.changed.notify_all();
     }
 
-    fn wait(&self, patience: Duration) -> Result<Taken, String> {
-        let busy = |state: &mut State| state.missing > 0 && state.fault.is_none();
+    fn wait(&self, patience: Duration) -> Result<Received, String> {
+        let busy = |burst: &mut Burst| burst.missing > 0 && burst.fault.is_none();
         let waited = self.changed.wait_timeout_while(self.lock(), patience, busy);
-        let (mut state, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
-        match &state.fault {
+        let (mut burst, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+        match &burst.fault {
             Some(fault) => Err(fault.clone()),
-            None if timeout.timed_out() => Err(format!("{} messages are missing", state.missing)),
+            None if timeout.timed_out() => Err(format!("{} messages are missing", burst.missing)),
             None => {
-                let latencies = std::mem::take(&mut state.latencies);
-                Ok(Taken { first: state.came[0], last: state.came[1], latencies })
+                let latencies = std::mem::take(&mut burst.latencies);
+                Ok(Received { first: burst.times[0], last: burst.times[1], latencies })
             }
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Burst> {
+        self.burst.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
+impl Burst {
     fn take(&mut self, message: &[u8]) -> Result<(), String> {
         let (number, stamp, fill) = load::parse(message).ok_or("a message is too short")?;
         if fill != self.fill {
@@ -135,10 +135,10 @@ impl State {
         let bit = 1u64 << (at % 64);
         let word = self.seen.get_mut(at / 64).ok_or_else(|| format!("message {number} is not of this burst"))?;
         if *word & bit != 0 {
-            return Err(format!("message {number} came twice"));
+            return Err(format!("message {number} times twice"));
         }
-        if self.came[0] == 0 {
-            self.came[0] = now();
+        if self.times[0] == 0 {
+            self.times[0] = now();
         }
         *word |= bit;
         self.missing -= 1;
@@ -192,7 +192,7 @@ mod tests {
     fn a_loss_a_duplicate_a_change_and_a_stranger_are_faults() {
         for (numbers, flip, expected) in [
             (vec![10, 11], None, "1 messages are missing"),
-            (vec![10, 11, 11], None, "message 11 came twice"),
+            (vec![10, 11, 11], None, "message 11 times twice"),
             (vec![10, 11, 12], Some(99), "was changed"),
             (vec![10, 11, 100], None, "not of this burst"),
         ] {

@@ -1,17 +1,17 @@
-//! What every contender is given: the messages, the receiver's check, and the life of the process it runs in.
+//! Shared by all contenders: the messages, the check of what arrives, and the main loop of their processes.
 //!
-//! A contender is two roles, a sender and a receiver. It knows nothing of rounds, tables or targets; the parent process
-//! knows nothing of any contender. Between them are the lines of [`role`].
+//! A contender has two roles, sender and receiver. It does not know rounds, tables or targets, and the parent process does
+//! not know contenders. They exchange the lines that [`role`] describes.
 
 mod clock;
 mod contender;
 mod inbox;
 mod load;
-mod memory;
 pub mod role;
+mod usage;
 
 pub use clock::now;
-pub use contender::{Contender, Failure, Place, Receiver, Sender, Window, free_port};
-pub use inbox::{Inbox, Taken};
+pub use contender::{Contender, Environment, Failure, Receiver, Sender, Window, free_port};
+pub use inbox::{Inbox, Received};
 pub use load::Load;
-pub use memory::{cpu_time, peak_rss, rss};
+pub use usage::{cpu_time, peak_rss, rss};

@@ -1,4 +1,4 @@
-//! The life of a child process, which plays the sender, the receiver, or both at once on a thread each.
+//! The main loop of a child process, which plays the sender, the receiver, or both on a thread each.
 //!
 //! Each line on standard input and output starts with the role it concerns, `s` or `r`:
 //!
@@ -13,37 +13,39 @@
 //!    │ ◀──────────────────────── peak KIB ───│                 │ ── end ───────────────────────────▶ │
 //! ```
 //!
-//! `start` may carry the numbers of `expect`: then messages are expected before the receiver is there. `usage` may be asked of
-//! both. Times are nanoseconds of the clock, processor time is in milliseconds; a gap above 0 makes the messages lone ones.
-//! Instead of any answer there may be `failed TEXT`. A process whose standard input ends, ends.
+//! `start` may carry the arguments of `expect`; messages are then expected before the receiver is ready. Both roles reply to
+//! `usage`. Times are in nanoseconds of the clock, processor time is in milliseconds. A gap above 0 means lone messages. Any
+//! reply may be `failed TEXT` instead. A process ends when its standard input ends.
 
-use crate::{Contender, Failure, Inbox, Load, Place, cpu_time, now, peak_rss, rss};
+use crate::{Contender, Environment, Failure, Inbox, Load, cpu_time, now, peak_rss, rss};
 use std::io::{BufRead, Write, stdin, stdout};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::Duration;
 
-/// How long a burst may take to arrive.
+/// Limit of the time in which a burst must arrive.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 const SENDER: char = 's';
 const RECEIVER: char = 'r';
 
 /// Plays the roles named in `roles`, any of `s` and `r`, until the parent ends them.
-pub fn play<C: Contender + ?Sized>(make: impl Fn() -> Box<C> + Sync, roles: &str, place: &Place) {
+pub fn play<C: Contender + ?Sized>(make: impl Fn() -> Box<C> + Sync, roles: &str, environment: &Environment) {
     let (to_sender, sender) = channel();
     let (to_receiver, receiver) = channel();
     thread::spawn(|| distribute(to_sender, to_receiver));
     thread::scope(|scope| {
         if roles.contains(RECEIVER) {
-            scope.spawn(|| Lines { role: RECEIVER, from: receiver }.run(|lines| receive(&*make(), place, lines)));
+            scope.spawn(|| {
+                Conversation { role: RECEIVER, from: receiver }.run(|lines| receive(&*make(), environment, lines))
+            });
         }
         if roles.contains(SENDER) {
-            scope.spawn(|| Lines { role: SENDER, from: sender }.run(|lines| send(&*make(), place, lines)));
+            scope.spawn(|| Conversation { role: SENDER, from: sender }.run(|lines| send(&*make(), environment, lines)));
         }
     });
-    // Contenders may have threads that know no end.
+    // Contenders may have threads that do not end.
     std::process::exit(0);
 }
 
@@ -55,26 +57,26 @@ fn distribute(to_sender: Sender<String>, to_receiver: Sender<String>) {
     std::process::exit(1);
 }
 
-/// A role's end of the conversation.
-struct Lines {
+/// A role's side of the conversation with the parent.
+struct Conversation {
     role: char,
     from: Receiver<String>,
 }
 
-impl Lines {
-    fn run(self, life: impl FnOnce(&Lines) -> Result<(), Failure>) {
+impl Conversation {
+    fn run(self, life: impl FnOnce(&Conversation) -> Result<(), Failure>) {
         if let Err(failure) = life(&self) {
-            self.say(&format!("failed {}", failure.to_string().replace('\n', " ")));
+            self.write(&format!("failed {}", failure.to_string().replace('\n', " ")));
         }
     }
 
-    fn say(&self, line: &str) {
+    fn write(&self, line: &str) {
         let mut out = stdout().lock();
-        // A parent that is gone ends this process by the end of its standard input.
+        // If the parent has ended, so does standard input, which ends this process.
         let _ = writeln!(out, "{} {line}", self.role).and_then(|()| out.flush());
     }
 
-    fn hear(&self) -> Result<(String, Vec<String>), Failure> {
+    fn read(&self) -> Result<(String, Vec<String>), Failure> {
         let line = self.from.recv()?;
         let mut words = line.split_whitespace().map(str::to_owned);
         Ok((words.next().unwrap_or_default(), words.collect()))
@@ -93,50 +95,54 @@ fn load(words: &[String]) -> Result<Load, Failure> {
     })
 }
 
-/// What both roles answer alike; otherwise, whether the role is to go on.
-enum Common {
+/// The outcome of the commands that both roles have.
+enum Outcome {
     Other,
-    Answered,
+    Done,
     End,
 }
 
-fn answer_common(lines: &Lines, word: &str) -> Common {
+fn run_common(lines: &Conversation, word: &str) -> Outcome {
     match word {
         "usage" => {
-            lines.say(&format!("usage {} {}", rss(), cpu_time().as_millis()));
-            Common::Answered
+            lines.write(&format!("usage {} {}", rss(), cpu_time().as_millis()));
+            Outcome::Done
         }
-        "end" => Common::End,
-        _ => Common::Other,
+        "end" => Outcome::End,
+        _ => Outcome::Other,
     }
 }
 
-fn end(lines: &Lines) {
-    lines.say(&format!("peak {}", peak_rss()));
+fn end(lines: &Conversation) {
+    lines.write(&format!("peak {}", peak_rss()));
 }
 
-fn receive<C: Contender + ?Sized>(contender: &C, place: &Place, lines: &Lines) -> Result<(), Failure> {
+fn receive<C: Contender + ?Sized>(
+    contender: &C,
+    environment: &Environment,
+    lines: &Conversation,
+) -> Result<(), Failure> {
     let inbox = Arc::new(Inbox::new(contender.receivers()));
-    let (_, early) = lines.hear()?;
+    let (_, early) = lines.read()?;
     if !early.is_empty() {
         inbox.expect(&load(&early)?);
     }
-    let receiver = contender.receive(place, inbox.clone())?;
-    lines.say(&format!("ready {}", receiver.address()));
+    let receiver = contender.receive(environment, inbox.clone())?;
+    lines.write(&format!("ready {}", receiver.address()));
     if !early.is_empty() {
         await_burst(&inbox, lines)?;
     }
     loop {
-        let (word, words) = lines.hear()?;
-        match answer_common(lines, &word) {
-            Common::Answered => continue,
-            Common::Other => {
+        let (word, words) = lines.read()?;
+        match run_common(lines, &word) {
+            Outcome::Done => continue,
+            Outcome::Other => {
                 inbox.expect(&load(&words)?);
-                lines.say("expecting");
+                lines.write("expecting");
                 await_burst(&inbox, lines)?;
             }
-            Common::End => {
-                // What came after the last burst was complete, came twice.
+            Outcome::End => {
+                // A message that came after the last burst was complete is a duplicate.
                 inbox.wait(Duration::ZERO)?;
                 end(lines);
                 return Ok(());
@@ -145,27 +151,27 @@ fn receive<C: Contender + ?Sized>(contender: &C, place: &Place, lines: &Lines) -
     }
 }
 
-fn await_burst(inbox: &Inbox, lines: &Lines) -> Result<(), Failure> {
+fn await_burst(inbox: &Inbox, lines: &Conversation) -> Result<(), Failure> {
     let taken = inbox.wait(PATIENCE)?;
     let latencies: String = taken.latencies.iter().map(|latency| format!(" {latency}")).collect();
-    lines.say(&format!("received {} {}{latencies}", taken.first, taken.last));
+    lines.write(&format!("received {} {}{latencies}", taken.first, taken.last));
     Ok(())
 }
 
-fn send<C: Contender + ?Sized>(contender: &C, place: &Place, lines: &Lines) -> Result<(), Failure> {
-    let (_, peer) = lines.hear()?;
-    let mut sender = contender.send(place, peer.first().map_or("", String::as_str))?;
-    lines.say("ready -");
+fn send<C: Contender + ?Sized>(contender: &C, environment: &Environment, lines: &Conversation) -> Result<(), Failure> {
+    let (_, peer) = lines.read()?;
+    let mut sender = contender.send(environment, peer.first().map_or("", String::as_str))?;
+    lines.write("ready -");
     loop {
-        let (word, words) = lines.hear()?;
-        match answer_common(lines, &word) {
-            Common::Answered => continue,
-            Common::Other => {
+        let (word, words) = lines.read()?;
+        match run_common(lines, &word) {
+            Outcome::Done => continue,
+            Outcome::Other => {
                 let start = now();
                 send_load(sender.as_mut(), &load(&words)?, Duration::from_micros(number(&words, 3)?))?;
-                lines.say(&format!("sent {start} {}", now()));
+                lines.write(&format!("sent {start} {}", now()));
             }
-            Common::End => {
+            Outcome::End => {
                 end(lines);
                 return Ok(());
             }
