@@ -45,7 +45,8 @@ async fn run(kind: &str, messages: u64) {
             Ok(())
         })
     } else {
-        Receive::new(Counter::start_in_arbiter(&Arbiter::new().handle(), |_| Counter(counter)).recipient())
+        let arbiter = Arbiter::new().handle();
+        Receive::new(Counter::start_in_arbiter(&arbiter, |_| Counter(counter)).recipient()).on(&arbiter)
     };
     receiver.send(receive).await.expect("alive").expect("receives").detach();
     let sender = Config::sqlite("sender", "source", dir.path().join("sender.sqlite")).seed("work", "receiver", &addr);

@@ -109,9 +109,9 @@ async fn from_publisher_to_callback() -> f64 {
 }
 
 async fn from_do_send_to_actor() -> f64 {
-    let thread = Arbiter::new();
-    let counter = |handled| Counter::start_in_arbiter(&thread.handle(), |_| Counter(handled));
-    let pair = Pair::start(|handled| Receive::new(counter(handled).recipient())).await;
+    let thread = Arbiter::new().handle();
+    let counter = |handled| Counter::start_in_arbiter(&thread, |_| Counter(handled));
+    let pair = Pair::start(|handled| Receive::new(counter(handled).recipient()).on(&thread)).await;
     let payload = bytes::Bytes::from_static(&[7; 100]);
     let burst = async || {
         for _ in 0..BURST {

@@ -13,3 +13,5 @@ mod interface;
 mod liveness;
 #[path = "guarantees/safety.rs"]
 mod safety;
+#[path = "guarantees/threads.rs"]
+mod threads;

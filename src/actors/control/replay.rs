@@ -2,7 +2,7 @@
 
 use crate::actors::messages::{Delivery, Replayed, Sink};
 use crate::actors::node::Node;
-use crate::actors::receiving::subscriber::call::deliver_once;
+use crate::actors::receiving::subscriber::outlet::deliver_once;
 use crate::actors::sending::link::Link;
 use crate::actors::sending::queue::{LaneOpened, open_lane};
 use crate::actors::sending::sender::stored;
@@ -84,7 +84,7 @@ impl Replay {
             headers: letter.message.headers,
             payload: letter.message.payload,
         };
-        if !deliver_once(&sink, delivery).await {
+        if !deliver_once(sink, delivery).await {
             return Ok(false);
         }
         self.commit(vec![Write::RemoveDeadLetter(id)]).await?;

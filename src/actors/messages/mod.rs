@@ -19,5 +19,5 @@ pub use events::{MeshEvent, ObserveEvents, WatchEvents};
 pub use send::{GetPublisher, IntoTopic, SendAll, SendBatch, SendTo};
 pub(crate) use send::{Options, Outgoing};
 pub use stats::{LanePending, LinkStats, PendingByLane, PendingCount, Stats, StatsReport};
-pub(crate) use subscribe::{BatchAnswer, Callback, Handoff, Sink, SubscriptionGuard};
+pub(crate) use subscribe::{BatchOutcome, Callback, FedSink, Handoff, Sink, SubscriptionGuard};
 pub use subscribe::{BatchReply, Receive, Subscribe, Subscription, Unsubscribe};

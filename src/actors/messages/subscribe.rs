@@ -3,7 +3,8 @@
 use super::{BatchNack, Delivery, DeliveryBatch, IntoTopic, Nack};
 use crate::error::SubscribeError;
 use crate::types::{NameError, Topic};
-use actix::prelude::{Message as ActixMessage, Recipient};
+use actix::prelude::{Arbiter, Message as ActixMessage, Recipient};
+use actix_rt::ArbiterHandle;
 use futures::channel::oneshot;
 use std::fmt;
 use std::sync::Arc;
@@ -12,16 +13,16 @@ use std::time::Duration;
 /// The outcome of a batch: the deliveries before `handled` were handled. If there is a nack, the one at `handled` failed. The
 /// others were not tried.
 #[derive(Debug)]
-pub(crate) struct BatchAnswer {
+pub(crate) struct BatchOutcome {
     pub(crate) handled: usize,
     pub(crate) nack: Option<Nack>,
 }
 
-impl From<Result<(), BatchNack>> for BatchAnswer {
+impl From<Result<(), BatchNack>> for BatchOutcome {
     fn from(result: Result<(), BatchNack>) -> Self {
         match result {
-            Ok(()) => BatchAnswer { handled: usize::MAX, nack: None },
-            Err(BatchNack { at, nack }) => BatchAnswer { handled: at, nack: Some(nack) },
+            Ok(()) => BatchOutcome { handled: usize::MAX, nack: None },
+            Err(BatchNack { at, nack }) => BatchOutcome { handled: at, nack: Some(nack) },
         }
     }
 }
@@ -30,28 +31,28 @@ impl From<Result<(), BatchNack>> for BatchAnswer {
 /// the batch.
 #[derive(Debug)]
 #[must_use = "dropping the reply handle nacks the batch"]
-pub struct BatchReply(pub(crate) oneshot::Sender<BatchAnswer>);
+pub struct BatchReply(pub(crate) oneshot::Sender<BatchOutcome>);
 
 impl BatchReply {
     /// Reports that all deliveries were handled.
     pub fn ack(self) {
-        self.answer(Ok(()).into());
+        self.send(Ok(()).into());
     }
 
     /// Reports that part of the batch was not handled.
     pub fn nack(self, nack: BatchNack) {
-        self.answer(Err(nack).into());
+        self.send(Err(nack).into());
     }
 
     /// Reports that the deliveries before `at` were handled and the others were not tried. These are delivered again without
     /// counting an attempt.
     pub fn give_back(self, at: usize) {
-        self.answer(BatchAnswer { handled: at, nack: None });
+        self.send(BatchOutcome { handled: at, nack: None });
     }
 
-    fn answer(self, answer: BatchAnswer) {
-        // A session that is gone has no use for it.
-        let _ = self.0.send(answer);
+    fn send(self, outcome: BatchOutcome) {
+        // A feeder that has ended has no use for it.
+        let _ = self.0.send(outcome);
     }
 }
 
@@ -61,22 +62,49 @@ pub(crate) type Handoff = dyn Fn(Vec<Delivery>, BatchReply) + Send + Sync;
 /// A function that handles one delivery.
 pub(crate) type Callback = dyn Fn(&Delivery) -> Result<(), Nack> + Send + Sync;
 
-/// Who takes the messages of a topic. An actor lives at least as long as its subscription.
+/// The subscriber of a topic.
 #[derive(Clone)]
 pub(crate) enum Sink {
-    Actor(Recipient<Delivery>),
-    Batch(Recipient<DeliveryBatch>),
-    Handoff(Arc<Handoff>),
+    /// Called by the session, on the thread of the connection.
     Callback(Arc<Callback>),
+    /// Fed on a thread of its own choice.
+    Fed(FedSink),
+}
+
+/// A subscriber that takes messages from a feeder. An actor lives at least as long as its subscription.
+#[derive(Clone)]
+pub(crate) enum FedSink {
+    Actor(Recipient<Delivery>, Option<ArbiterHandle>),
+    Batch(Recipient<DeliveryBatch>, Option<ArbiterHandle>),
+    Handoff(Arc<Handoff>),
+}
+
+impl FedSink {
+    /// Returns the arbiter to feed it on, unless that is the one of the connection.
+    pub(crate) fn arbiter(&self) -> Option<&ArbiterHandle> {
+        match self {
+            FedSink::Actor(_, arbiter) | FedSink::Batch(_, arbiter) => arbiter.as_ref(),
+            FedSink::Handoff(_) => None,
+        }
+    }
+
+    /// Returns whether it still takes messages.
+    pub(crate) fn connected(&self) -> bool {
+        match self {
+            FedSink::Actor(recipient, _) => recipient.connected(),
+            FedSink::Batch(recipient, _) => recipient.connected(),
+            FedSink::Handoff(_) => true,
+        }
+    }
 }
 
 impl fmt::Debug for Sink {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Sink::Actor(_) => "Actor",
-            Sink::Batch(_) => "Batch",
-            Sink::Handoff(_) => "Handoff",
             Sink::Callback(_) => "Callback",
+            Sink::Fed(FedSink::Actor(..)) => "Actor",
+            Sink::Fed(FedSink::Batch(..)) => "Batch",
+            Sink::Fed(FedSink::Handoff(_)) => "Handoff",
         })
     }
 }
@@ -89,13 +117,18 @@ macro_rules! subscription {
     ($($topic:ident)?) => {
         /// Delivers to an actor, whose reply is the ack. The subscription keeps the actor alive. If the actor stops all the
         /// same, messages wait at their senders until there is another subscriber.
+        ///
+        /// Messages are put into the mailbox by a task on the current arbiter, if there is one. For an actor of another
+        /// arbiter, name that with [`on`](Self::on).
         pub fn new($($topic: impl IntoTopic,)? recipient: Recipient<Delivery>) -> Self {
-            Self::with($($topic.into_topic(),)? Sink::Actor(recipient), DEFAULT_IN_FLIGHT)
+            let sink = FedSink::Actor(recipient, Arbiter::try_current());
+            Self::with($($topic.into_topic(),)? Sink::Fed(sink), DEFAULT_IN_FLIGHT)
         }
 
-        /// Delivers to an actor, in batches of one lane each.
+        /// Delivers to an actor, in batches of one lane each. Otherwise the same as [`new`](Self::new).
         pub fn batch($($topic: impl IntoTopic,)? recipient: Recipient<DeliveryBatch>) -> Self {
-            Self::with($($topic.into_topic(),)? Sink::Batch(recipient), DEFAULT_IN_FLIGHT)
+            let sink = FedSink::Batch(recipient, Arbiter::try_current());
+            Self::with($($topic.into_topic(),)? Sink::Fed(sink), DEFAULT_IN_FLIGHT)
         }
 
         /// Delivers to a function, in batches of one lane each. The function passes the batch on, for example to a thread
@@ -105,7 +138,7 @@ macro_rules! subscription {
             $($topic: impl IntoTopic,)?
             handoff: impl Fn(Vec<Delivery>, BatchReply) + Send + Sync + 'static,
         ) -> Self {
-            Self::with($($topic.into_topic(),)? Sink::Handoff(Arc::new(handoff)), DEFAULT_IN_FLIGHT)
+            Self::with($($topic.into_topic(),)? Sink::Fed(FedSink::Handoff(Arc::new(handoff))), DEFAULT_IN_FLIGHT)
         }
 
         /// Delivers to a function, one message of a lane at a time. It runs on the thread that drives the connection and
@@ -115,6 +148,20 @@ macro_rules! subscription {
             callback: impl Fn(&Delivery) -> Result<(), Nack> + Send + Sync + 'static,
         ) -> Self {
             Self::with($($topic.into_topic(),)? Sink::Callback(Arc::new(callback)), 1)
+        }
+
+        /// Sets the arbiter that the actor runs on. The default is the current arbiter at the time of
+        /// [`new`](Self::new) or [`batch`](Self::batch).
+        ///
+        /// Messages are put into the mailbox on this arbiter, many for one switch of threads. Deliveries to an actor of
+        /// another arbiter are correct, but slower: each message wakes its thread. Functions are not affected: they run
+        /// on the thread of the connection.
+        #[must_use]
+        pub fn on(mut self, arbiter: &ArbiterHandle) -> Self {
+            if let Sink::Fed(FedSink::Actor(_, of) | FedSink::Batch(_, of)) = &mut self.sink {
+                *of = Some(arbiter.clone());
+            }
+            self
         }
 
         /// Sets how many deliveries of one lane the subscriber has at a time. With 1, lane order holds even across a nack.

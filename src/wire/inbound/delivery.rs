@@ -96,13 +96,6 @@ impl Inbound {
         self.lanes[slot].gate.set_prefetch(messages);
     }
 
-    /// Ends the prefetch for the subscriber of `topic`: the owner holds nothing ready for it any more.
-    pub fn clear_prefetch(&mut self, topic: &Topic) {
-        for slot in self.lanes.to_topic(topic) {
-            self.lanes[slot].gate.set_prefetch(0);
-        }
-    }
-
     /// Pauses the hand-over of messages to `topic`, or resumes it. It is paused while the owner still holds messages ready
     /// for an earlier subscriber, so that nothing overtakes them.
     pub fn set_paused(&mut self, topic: &Topic, paused: bool) {

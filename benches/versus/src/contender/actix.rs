@@ -34,7 +34,7 @@ pub enum Actix {
 
 impl Contender for Actix {
     fn receive(&self, _: &Environment, inbox: Arc<Inbox>) -> Result<Box<dyn versus_work::Receiver>, Failure> {
-        let worker = arbiter::start(Worker { inbox })?;
+        let (worker, _) = arbiter::start(Worker { inbox })?;
         *WORKER.lock().unwrap_or_else(PoisonError::into_inner) = Some(worker.recipient());
         Ok(Box::new(ActixReceiver))
     }
@@ -42,8 +42,9 @@ impl Contender for Actix {
     fn send(&self, _: &Environment, _: &str) -> Result<Box<dyn versus_work::Sender>, Failure> {
         let worker = WORKER.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let worker = worker.ok_or("the worker is not in this process")?;
-        let relay = arbiter::start(Relay { worker, replies: None })?;
-        Ok(Box::new(ActixSender { producer: arbiter::start(Producer { relay, api: *self })? }))
+        let (relay, _) = arbiter::start(Relay { worker, replies: None })?;
+        let (producer, _) = arbiter::start(Producer { relay, api: *self })?;
+        Ok(Box::new(ActixSender { producer }))
     }
 }
 

@@ -123,7 +123,10 @@ impl Contender for Liner {
                     inbox.take(&delivery.payload);
                     Ok(())
                 }),
-                SubscriberKind::Actor => Receive::new(arbiter::start(Subscriber { inbox })?.recipient()),
+                SubscriberKind::Actor => {
+                    let (subscriber, arbiter) = arbiter::start(Subscriber { inbox })?;
+                    Receive::new(subscriber.recipient()).on(&arbiter)
+                }
             };
             system.send(receive).await??.detach();
             Ok::<_, Failure>((system, addr))

@@ -1,4 +1,4 @@
-//! The messages of a session, and the buffer of its write loop.
+//! The messages of a session.
 
 use crate::actors::connection::Connection;
 use crate::actors::messages::Sink;
@@ -7,8 +7,7 @@ use crate::wire::error::LinkError;
 use crate::wire::inbound::SubscriberSpec;
 use actix::prelude::*;
 use bytes::Bytes;
-use std::cell::{Cell, RefCell};
-use tokio::sync::{Notify, OwnedSemaphorePermit};
+use tokio::sync::OwnedSemaphorePermit;
 
 /// A connection of this peer after the handshake.
 #[derive(Message)]
@@ -64,13 +63,4 @@ pub(super) struct Writable;
 pub(super) struct Ended {
     pub(super) generation: u64,
     pub(super) reason: String,
-}
-
-/// The buffer for the write loop. There is one at a time, so that acks gather in the machine while the socket is busy.
-#[derive(Default)]
-pub(super) struct WriteSlot {
-    pub(super) bytes: RefCell<Option<Bytes>>,
-    pub(super) ready: Notify,
-    /// Whether the session had more to write.
-    pub(super) starved: Cell<bool>,
 }

@@ -4,24 +4,28 @@
 //! A session outlives its connections. A new connection of the peer replaces the old one, and a message that a subscriber
 //! has at that time is not handed over a second time.
 
-mod attach;
+mod attachment;
 mod hand_over;
 mod messages;
 mod persist;
+mod subscribers;
+mod tally;
 
 pub(crate) use messages::{Announce, Attach, Close, Drain, SetHandler};
 
-use hand_over::{PendingBatch, RetiredSubscriber, Subscriber};
-use messages::{Arrived, Ended, Writable, WriteSlot};
+use attachment::Attachment;
+use hand_over::PendingBatches;
+use messages::{Arrived, Ended, Writable};
+use subscribers::{Subscriber, Subscribers};
+use tally::Tally;
 
-use crate::actors::connection::{Connection, ConnectionError, read_loop, write_loop};
-use crate::actors::messages::{MeshEvent, Sink};
+use crate::actors::messages::MeshEvent;
 use crate::actors::node::peer_news::PeerNews;
 use crate::actors::node::timer::Timer;
 use crate::actors::node::{Node, count, random, wall_ms};
-use crate::actors::receiving::subscriber::exchange::{FeederId, FeederReport};
+use crate::actors::receiving::subscriber::exchange::FeederReport;
 use crate::actors::receiving::subscriber::handle::SubscriberHandle;
-use crate::actors::receiving::subscriber::replies::{DeliveryTag, PendingReplies, ReplyRun};
+use crate::actors::receiving::subscriber::replies::{DeliveryTag, ReplyRun};
 use crate::actors::storing::store::{Commit, OpenInbox};
 use crate::stores::{DeadLetter, DeadLetterOrigin, LaneKey, Write};
 use crate::types::{Cursor, Incarnation, LaneId, Message, MessageId, NodeId, Seq, Topic};
@@ -31,11 +35,9 @@ use crate::wire::frame::Frame;
 use crate::wire::inbound::{CursorStep, Disposition, HandOver, Inbound, InboundEvent, LaneSlot};
 use actix::prelude::*;
 use std::collections::{HashMap, HashSet};
-use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
-use tokio::task::JoinHandle;
 
 /// The actors a session sends to.
 #[derive(Clone)]
@@ -53,49 +55,19 @@ pub(crate) struct Session {
     node: Arc<Node>,
     peer: NodeId,
     peers: SessionPeers,
+    attachment: Attachment,
     inbound: Inbound,
-    subscribers: HashMap<Topic, Subscriber>,
+    subscribers: Subscribers,
+    /// Messages on their way to feeders.
+    batches: PendingBatches,
     keys: HashMap<LaneSlot, LaneKey>,
     /// Topics this node unsubscribed from and the peer has lanes for. The peer is notified on every connection.
     withdrawn: HashSet<Topic>,
-    answers: PendingReplies,
-    /// Messages on their way to mailboxes.
-    handed: Vec<PendingBatch>,
-    /// Former subscribers.
-    retired: HashMap<FeederId, RetiredSubscriber>,
-    /// The size of the last batch of a lane: memory for the next one is reserved accordingly.
-    typical: usize,
-    outlet: Option<Rc<WriteSlot>>,
-    tasks: Vec<JoinHandle<()>>,
-    generation: u64,
     timer: Timer,
     drained: Vec<futures::channel::oneshot::Sender<()>>,
     /// Set while the session closes. Dropping it notifies the waiting caller.
     closing: Option<futures::channel::oneshot::Sender<()>>,
-    /// Whether a connection is up, for the listener.
-    connected: Arc<AtomicBool>,
-    /// This session, as the recipient of reports of feeders.
-    fed: Recipient<FeederReport>,
-    next_feed: FeederId,
-    duplicates: u64,
-    dropped: u64,
-    untried: (u64, u64),
-    uncounted: Uncounted,
-}
-
-/// Counts that are not added to the node's counters yet.
-#[derive(Default)]
-struct Uncounted {
-    delivered: u64,
-    bytes: u64,
-    handled: u64,
-}
-
-impl Uncounted {
-    fn deliver(&mut self, next: &HandOver) {
-        self.delivered += 1;
-        self.bytes += next.message.size() as u64;
-    }
+    tally: Tally,
 }
 
 impl Session {
@@ -105,56 +77,28 @@ impl Session {
         peers: SessionPeers,
         handlers: &[SetHandler],
         connected: Arc<AtomicBool>,
-        fed: Recipient<FeederReport>,
+        reports: Recipient<FeederReport>,
     ) -> Self {
         let inbound = Inbound::new(node.inbound(), node.id.clone(), peer.clone());
         let mut session = Session {
             node,
             peer,
             peers,
+            attachment: Attachment::new(connected),
             inbound,
-            subscribers: HashMap::new(),
+            subscribers: Subscribers::new(reports),
+            batches: PendingBatches::default(),
             keys: HashMap::new(),
             withdrawn: HashSet::new(),
-            answers: PendingReplies::default(),
-            handed: Vec::new(),
-            retired: HashMap::new(),
-            typical: 0,
-            outlet: None,
-            tasks: Vec::new(),
-            generation: 0,
             timer: Timer::default(),
             drained: Vec::new(),
             closing: None,
-            connected,
-            fed,
-            next_feed: FeederId(0),
-            duplicates: 0,
-            dropped: 0,
-            untried: (0, 0),
-            uncounted: Uncounted::default(),
+            tally: Tally::default(),
         };
         for handler in handlers {
             session.set_handler(handler.clone());
         }
         session
-    }
-
-    fn set_handler(&mut self, SetHandler { topic, handler }: SetHandler) {
-        match handler {
-            Some((spec, sink)) => {
-                self.next_feed.0 += 1;
-                let subscriber = Subscriber::new(sink, spec.in_flight, self.next_feed, self.fed.clone());
-                let before = self.subscribers.insert(topic.clone(), subscriber);
-                self.retire(&topic, before);
-                self.inbound.subscribe(topic, spec);
-            }
-            None => {
-                let before = self.subscribers.remove(&topic);
-                self.retire(&topic, before);
-                self.inbound.unsubscribe(&topic);
-            }
-        }
     }
 
     // ---- the machine ----
@@ -168,7 +112,7 @@ impl Session {
                 self.act(ctx, event);
             }
         }
-        self.count();
+        self.tally.add_to(&self.node.counters, self.inbound.counts());
         self.transmit();
         self.arm(ctx);
         if !self.drained.is_empty() && self.inbound.is_settled() {
@@ -176,20 +120,6 @@ impl Session {
                 let _ = waiter.send(());
             }
         }
-    }
-
-    fn count(&mut self) {
-        let counts = self.inbound.counts();
-        count(&self.node.counters.duplicates, counts.duplicates - self.duplicates);
-        count(&self.node.counters.dropped, counts.dropped - self.dropped);
-        (self.duplicates, self.dropped) = (counts.duplicates, counts.dropped);
-        let Uncounted { delivered, bytes, handled } = std::mem::take(&mut self.uncounted);
-        // Messages that came back untried were not delivered. They may be more than were delivered since: counters wrap.
-        let (messages, untried_bytes) = (counts.untried - self.untried.0, counts.untried_bytes - self.untried.1);
-        self.untried = (counts.untried, counts.untried_bytes);
-        count(&self.node.counters.delivered, delivered.wrapping_sub(messages));
-        count(&self.node.counters.bytes_delivered, bytes.wrapping_sub(untried_bytes));
-        count(&self.node.counters.handled, handled);
     }
 
     fn arm(&mut self, ctx: &mut Context<Self>) {
@@ -231,11 +161,9 @@ impl Session {
                 self.dead_letter(ctx, slot, token, letter, advance);
             }
             InboundEvent::Overdue { slot, token, attempt } => {
-                let tag = DeliveryTag { token, attempt };
                 count(&self.node.counters.nacked, 1);
-                self.answers.forget(slot, tag);
-                if let Some(Subscriber::Actor(feed)) = self.subscribers.get(self.inbound.lane(slot).topic()) {
-                    feed.forget(slot, tag);
+                if let Some(Subscriber::Fed(handle)) = self.subscribers.get(self.inbound.lane(slot).topic()) {
+                    handle.forget(slot, DeliveryTag { token, attempt });
                 }
             }
             InboundEvent::LaneRestarted(lane) => self.node.event(MeshEvent::LaneRestarted { lane }),
@@ -259,32 +187,16 @@ impl Session {
 impl Actor for Session {
     type Context = Context<Self>;
 
-    fn started(&mut self, ctx: &mut Self::Context) {
-        ctx.add_stream(self.answers.clone());
-    }
-
     fn stopped(&mut self, _: &mut Self::Context) {
-        self.feeds().for_each(SubscriberHandle::abandon);
+        self.subscribers.fed().for_each(SubscriberHandle::abandon);
     }
-}
-
-impl StreamHandler<Vec<ReplyRun>> for Session {
-    fn handle(&mut self, answered: Vec<ReplyRun>, ctx: &mut Self::Context) {
-        let now = Instant::now();
-        for answered in answered {
-            self.answered(now, answered);
-        }
-        self.drive(ctx);
-    }
-
-    fn finished(&mut self, _: &mut Self::Context) {}
 }
 
 impl Handler<FeederReport> for Session {
     type Result = ();
 
-    fn handle(&mut self, fed: FeederReport, ctx: &mut Self::Context) {
-        self.take_report(Instant::now(), fed);
+    fn handle(&mut self, report: FeederReport, ctx: &mut Self::Context) {
+        self.take_report(Instant::now(), report);
         self.drive(ctx);
     }
 }
@@ -293,7 +205,7 @@ impl Handler<Arrived> for Session {
     type Result = Result<(), LinkError>;
 
     fn handle(&mut self, Arrived { generation, chunk }: Arrived, ctx: &mut Self::Context) -> Self::Result {
-        if generation != self.generation {
+        if !self.attachment.is(generation) {
             return Ok(());
         }
         let now = Instant::now();
@@ -318,7 +230,7 @@ impl Handler<Ended> for Session {
     type Result = ();
 
     fn handle(&mut self, ended: Ended, ctx: &mut Self::Context) {
-        if ended.generation == self.generation {
+        if self.attachment.is(ended.generation) {
             self.end(&ended.reason);
             if self.closing.is_some() {
                 ctx.stop();
@@ -358,7 +270,7 @@ impl Handler<Drain> for Session {
         let (waiter, drained) = futures::channel::oneshot::channel();
         self.drained.push(waiter);
         self.inbound.drain();
-        self.feeds().for_each(SubscriberHandle::give_back);
+        self.subscribers.fed().for_each(SubscriberHandle::give_back);
         self.drive(ctx);
         Box::pin(async move {
             let _ = drained.await;
@@ -374,7 +286,7 @@ impl Handler<Close> for Session {
     fn handle(&mut self, _: Close, ctx: &mut Self::Context) -> Self::Result {
         let (waiter, closed) = futures::channel::oneshot::channel();
         self.closing = Some(waiter);
-        if self.outlet.is_some() {
+        if self.attachment.is_open() {
             self.inbound.goodbye();
             self.transmit();
             ctx.run_later(GOODBYE_PATIENCE, |_, ctx| ctx.stop());

@@ -22,8 +22,8 @@ impl OutgoingDelivery {
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct FeederReport {
-    pub(crate) feed: FeederId,
-    pub(crate) answered: Vec<ReplyRun>,
+    pub(crate) feeder: FeederId,
+    pub(crate) replies: Vec<ReplyRun>,
     pub(crate) stage: FeederStage,
 }
 
@@ -34,29 +34,29 @@ pub(crate) enum FeederStage {
     Feeding,
     /// The subscription has ended, and the messages held ready have come back.
     GivenBack,
-    /// No replies are pending any more: the subscription has ended, or the arbiter has.
+    /// Everything it was given has been reported: the subscription has ended, or the arbiter has.
     Ended,
 }
 
 /// Reports the end of a feeder when it is dropped, whatever the reason.
 pub(crate) struct EndGuard {
-    pub(crate) feed: FeederId,
+    pub(crate) feeder: FeederId,
     pub(crate) session: Recipient<FeederReport>,
 }
 
 impl Drop for EndGuard {
     fn drop(&mut self) {
-        self.session.do_send(FeederReport { feed: self.feed, answered: Vec::new(), stage: FeederStage::Ended });
+        self.session.do_send(FeederReport { feeder: self.feeder, replies: Vec::new(), stage: FeederStage::Ended });
     }
 }
 
-/// Identifies a subscriber among all that one session has fed.
+/// Identifies a feeder among those of one session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct FeederId(pub(crate) u64);
 
-/// Messages of one lane on their way to the feeder. Dropped before they are taken, they come back to the session.
+/// Messages of one lane on their way to the feeder. If it is dropped before they are taken, they return to the session.
 pub(crate) struct OutgoingBatch {
-    pub(crate) feed: FeederId,
+    pub(crate) feeder: FeederId,
     pub(crate) slot: LaneSlot,
     pub(crate) outgoing: Vec<OutgoingDelivery>,
     /// The number of failures of the lane that had been reported to the session. A batch that was sent before a report must
@@ -69,8 +69,8 @@ impl Drop for OutgoingBatch {
     fn drop(&mut self) {
         let outgoing = std::mem::take(&mut self.outgoing);
         if !outgoing.is_empty() {
-            let answered = outgoing.iter().map(|delivery| untried(self.slot, delivery)).collect();
-            self.session.do_send(FeederReport { feed: self.feed, answered, stage: FeederStage::Ended });
+            let replies = outgoing.iter().map(|delivery| untried(self.slot, delivery)).collect();
+            self.session.do_send(FeederReport { feeder: self.feeder, replies, stage: FeederStage::Feeding });
         }
     }
 }
@@ -93,6 +93,6 @@ pub(crate) enum FeederCommand {
 }
 
 /// Returns whether later messages of the lane must wait for this one.
-pub(crate) fn is_failure(answer: &Disposition) -> bool {
-    matches!(answer, Disposition::Failed { .. })
+pub(crate) fn is_failure(disposition: &Disposition) -> bool {
+    matches!(disposition, Disposition::Failed { .. })
 }

@@ -1,28 +1,27 @@
-//! Feeder: fills the mailbox of a subscriber and gathers its replies, on the arbiter of the subscriber.
+//! Feeder: hands messages to a subscriber and gathers its replies, on the arbiter of the subscriber.
 //!
 //! A message from another thread wakes the thread of the subscriber. With more threads than processors, that thread runs at
 //! once, takes one message and sleeps again: two switches of threads per message. A feeder on the same arbiter needs one
-//! switch for many messages, and their memory is allocated and freed on one thread. The feeder holds messages ready, so
-//! that the subscriber does not wait for the session.
-//!
-//! The arbiter becomes known with the first reply of the subscriber. Until then the session fills the mailbox itself.
+//! switch for many messages, and their memory is allocated and freed on one thread. The feeder of an actor holds messages
+//! ready, so that the subscriber does not wait for the session.
 //!
 //! ```text
-//!   Session ──FeederCommand::Deliver──▶ Feeder: ready ──▶ mailbox ──▶ replies ──FeederReport──▶ Session
+//!   Session ──FeederCommand::Deliver──▶ Feeder: ready ──▶ outlet ──▶ replies ──FeederReport──▶ Session
 //! ```
 
-use crate::actors::messages::Delivery;
+use crate::actors::messages::FedSink;
 use crate::actors::receiving::subscriber::exchange::{
     EndGuard, FeederCommand, FeederReport, FeederStage, OutgoingDelivery, is_failure, untried,
 };
-use crate::actors::receiving::subscriber::mailbox::Mailbox;
+use crate::actors::receiving::subscriber::outlet::Outlet;
 use crate::actors::receiving::subscriber::replies::{PendingReplies, ReplyRun};
 use crate::wire::inbound::LaneSlot;
-use actix::prelude::*;
+use actix_rt::ArbiterHandle;
+use futures::StreamExt;
 use futures::channel::mpsc;
-use futures::{Stream, StreamExt};
 use std::collections::{HashMap, VecDeque};
 use std::future::Future;
+use std::iter;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::vec;
@@ -34,26 +33,60 @@ const MAILFUL: usize = 16;
 /// message.
 const REPORTED: usize = 256;
 
+/// What a feeder starts with. If it is dropped, the session is notified that the feeder has ended.
+pub(crate) struct FeederStart {
+    pub(crate) sink: FedSink,
+    pub(crate) in_flight: usize,
+    /// Ends with the subscription.
+    pub(crate) commands: mpsc::UnboundedReceiver<FeederCommand>,
+    /// Dropped after the messages on their way, which are reported first.
+    pub(crate) end_guard: EndGuard,
+}
+
+impl FeederStart {
+    /// Starts the feeder on the arbiter, or on the current one.
+    pub(crate) fn start(self, arbiter: Option<&ArbiterHandle>) {
+        let start = move || drop(actix_rt::spawn(Feeder::new(self)));
+        match arbiter {
+            // If the arbiter has ended, the feeder has, too.
+            Some(arbiter) => drop(arbiter.spawn_fn(start)),
+            None => start(),
+        }
+    }
+}
+
 /// The messages of one lane that the feeder holds ready.
 #[derive(Default)]
 struct Ready {
-    /// Not in the mailbox yet.
+    /// Not handed over yet.
     batches: VecDeque<vec::IntoIter<OutgoingDelivery>>,
     /// The number of failures reported to the session.
     failures: u64,
 }
 
+impl Ready {
+    fn has_next(&mut self) -> bool {
+        while self.batches.front().is_some_and(|batch| batch.len() == 0) {
+            self.batches.pop_front();
+        }
+        !self.batches.is_empty()
+    }
+
+    fn next(&mut self) -> Option<OutgoingDelivery> {
+        if self.has_next() { self.batches.front_mut()?.next() } else { None }
+    }
+}
+
 /// See the [module](self).
-pub(crate) struct Feeder {
+struct Feeder {
     in_flight: usize,
-    mailbox: Mailbox<Delivery>,
-    /// Ends with the subscription.
-    orders: mpsc::UnboundedReceiver<FeederCommand>,
+    outlet: Outlet,
+    commands: mpsc::UnboundedReceiver<FeederCommand>,
     is_retired: bool,
     lanes: HashMap<LaneSlot, Ready>,
-    owed: PendingReplies,
+    pending: PendingReplies,
     /// Replies not reported yet, and the number of messages they are for.
-    answered: Vec<ReplyRun>,
+    replies: Vec<ReplyRun>,
     messages: usize,
     stage: FeederStage,
     /// Dropped last, so that the end is reported after everything else.
@@ -61,30 +94,35 @@ pub(crate) struct Feeder {
 }
 
 impl Feeder {
-    pub(crate) fn new(
-        in_flight: usize,
-        subscriber: Recipient<Delivery>,
-        orders: mpsc::UnboundedReceiver<FeederCommand>,
-        end_guard: EndGuard,
-    ) -> Self {
-        let (mailbox, owed) = (Mailbox::new(subscriber), PendingReplies::default());
-        let (is_retired, stage, lanes, answered) = (false, FeederStage::Feeding, HashMap::new(), Vec::new());
-        Feeder { in_flight, mailbox, orders, is_retired, lanes, owed, answered, messages: 0, stage, end_guard }
+    fn new(start: FeederStart) -> Self {
+        let FeederStart { sink, in_flight, commands, end_guard } = start;
+        Feeder {
+            in_flight,
+            outlet: Outlet::new(sink),
+            commands,
+            is_retired: false,
+            lanes: HashMap::new(),
+            pending: PendingReplies::default(),
+            replies: Vec::new(),
+            messages: 0,
+            stage: FeederStage::Feeding,
+            end_guard,
+        }
     }
 
-    fn take(&mut self, order: FeederCommand) {
-        match order {
+    fn take(&mut self, command: FeederCommand) {
+        match command {
             FeederCommand::Deliver(mut batch) => {
                 let ready = self.lanes.entry(batch.slot).or_default();
                 let outgoing = std::mem::take(&mut batch.outgoing);
                 if batch.failures == ready.failures {
                     ready.batches.push_back(outgoing.into_iter());
                 } else {
-                    self.answered.extend(outgoing.iter().map(|delivery| untried(batch.slot, delivery)));
+                    self.replies.extend(outgoing.iter().map(|delivery| untried(batch.slot, delivery)));
                 }
             }
             FeederCommand::Forget(slot, tag) => {
-                self.owed.forget(slot, tag);
+                self.pending.forget(slot, tag);
                 let ready = self.lanes.get_mut(&slot).into_iter().flat_map(|lane| &mut lane.batches);
                 for batch in ready {
                     let others = batch.by_ref().filter(|delivery| delivery.tag() != tag);
@@ -94,34 +132,29 @@ impl Feeder {
             FeederCommand::GiveBack => self.give_all_back(),
             FeederCommand::Abandon => {
                 self.lanes.clear();
-                self.owed = PendingReplies::default();
+                self.pending = PendingReplies::default();
             }
         }
     }
 
-    /// Puts messages into the mailbox, within `in_flight` and at most one mailbox full. Returns whether there are more.
+    /// Hands messages over: to an actor within `in_flight` and at most one mailbox full, to others all that are ready.
+    /// Returns whether there are more.
     fn fill(&mut self) -> bool {
-        if !self.mailbox.connected() {
+        if !self.outlet.connected() {
             self.give_all_back();
             return false;
         }
         let mut more = false;
         for (slot, ready) in &mut self.lanes {
-            let allowed = self.in_flight.saturating_sub(self.owed.owed(*slot));
-            let mut room = allowed.min(MAILFUL);
-            while room > 0
-                && let Some(batch) = ready.batches.front_mut()
-            {
-                match batch.next() {
-                    Some(delivery) => {
-                        let tag = delivery.tag();
-                        self.owed.expect_reply(*slot, tag, self.mailbox.send(delivery.delivery, None));
-                        room -= 1;
-                    }
-                    None => drop(ready.batches.pop_front()),
-                }
+            let (allowed, turn) = match &self.outlet {
+                Outlet::Actor(_) => (self.in_flight.saturating_sub(self.pending.len(*slot)), MAILFUL),
+                Outlet::Batch(_) | Outlet::Handoff(_) => (usize::MAX, usize::MAX),
+            };
+            if allowed > 0 && ready.has_next() {
+                let outgoing = iter::from_fn(|| ready.next()).take(turn.min(allowed));
+                self.outlet.hand_over(outgoing, |reply| self.pending.push(*slot, reply));
             }
-            more |= room == 0 && allowed > MAILFUL && !ready.batches.is_empty();
+            more |= allowed > turn && ready.has_next();
         }
         more
     }
@@ -130,7 +163,7 @@ impl Feeder {
     fn give_back(&mut self, slot: LaneSlot) {
         let Some(ready) = self.lanes.get_mut(&slot) else { return };
         let batches = std::mem::take(&mut ready.batches);
-        self.answered.extend(batches.into_iter().flatten().map(|delivery| untried(slot, &delivery)));
+        self.replies.extend(batches.into_iter().flatten().map(|delivery| untried(slot, &delivery)));
     }
 
     fn give_all_back(&mut self) {
@@ -141,18 +174,18 @@ impl Feeder {
     fn report(&mut self) {
         self.messages = 0;
         let stage = std::mem::replace(&mut self.stage, FeederStage::Feeding);
-        if !self.answered.is_empty() || stage != FeederStage::Feeding {
-            let answered = std::mem::take(&mut self.answered);
-            self.end_guard.session.do_send(FeederReport { feed: self.end_guard.feed, answered, stage });
+        if !self.replies.is_empty() || stage != FeederStage::Feeding {
+            let replies = std::mem::take(&mut self.replies);
+            self.end_guard.session.do_send(FeederReport { feeder: self.end_guard.feeder, replies, stage });
         }
     }
 
     /// Records replies of the subscriber.
-    fn note(&mut self, answered: Vec<ReplyRun>) {
-        let failed: Vec<_> = answered.iter().filter(|a| is_failure(&a.answer)).map(|a| a.slot).collect();
-        for answered in answered {
-            self.messages += answered.messages();
-            answered.join(&mut self.answered);
+    fn note(&mut self, replies: Vec<ReplyRun>) {
+        let failed: Vec<_> = replies.iter().filter(|reply| is_failure(&reply.disposition)).map(|r| r.slot).collect();
+        for reply in replies {
+            self.messages += reply.messages();
+            reply.join(&mut self.replies);
         }
         for slot in failed {
             self.lanes.entry(slot).or_default().failures += 1;
@@ -166,10 +199,10 @@ impl Future for Feeder {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         while !self.is_retired
-            && let Poll::Ready(order) = self.orders.poll_next_unpin(cx)
+            && let Poll::Ready(command) = self.commands.poll_next_unpin(cx)
         {
-            match order {
-                Some(order) => self.take(order),
+            match command {
+                Some(command) => self.take(command),
                 None => {
                     self.is_retired = true;
                     self.give_all_back();
@@ -177,8 +210,8 @@ impl Future for Feeder {
                 }
             }
         }
-        if let Poll::Ready(Some(answered)) = Pin::new(&mut self.owed).poll_next(cx) {
-            self.note(answered);
+        if let Poll::Ready(replies) = self.pending.poll(cx) {
+            self.note(replies);
         }
         let more = self.fill();
         if !more || self.messages >= REPORTED {
@@ -188,7 +221,7 @@ impl Future for Feeder {
             // After the subscriber has had its turn.
             cx.waker().wake_by_ref();
         }
-        let is_over = self.is_retired && (self.owed.is_empty() || !self.end_guard.session.connected());
+        let is_over = self.is_retired && (self.pending.is_empty() || !self.end_guard.session.connected());
         if is_over { Poll::Ready(()) } else { Poll::Pending }
     }
 }
@@ -197,7 +230,8 @@ impl Drop for Feeder {
     /// The arbiter may end before the subscription.
     fn drop(&mut self) {
         self.give_all_back();
-        self.answered.extend(self.owed.abandon());
+        let abandoned = self.pending.abandon();
+        self.replies.extend(abandoned);
         self.report();
     }
 }

@@ -1,24 +1,21 @@
-//! The session's handle on a subscriber that is an actor: messages go to its [feeder](super::feeder), or straight into its mailbox
-//! while there is none.
+//! The session's handle on a subscriber that is fed: messages go to its [feeder](super::feeder).
 
-use crate::actors::messages::Delivery;
-use crate::actors::receiving::subscriber::arbiter_probe::ArbiterProbe;
+use crate::actors::messages::FedSink;
 use crate::actors::receiving::subscriber::exchange::{
     EndGuard, FeederCommand, FeederId, FeederReport, OutgoingBatch, OutgoingDelivery,
 };
-use crate::actors::receiving::subscriber::feeder::Feeder;
-use crate::actors::receiving::subscriber::mailbox::Mailbox;
-use crate::actors::receiving::subscriber::replies::{DeliveryTag, PendingReplies};
+use crate::actors::receiving::subscriber::feeder::FeederStart;
+use crate::actors::receiving::subscriber::replies::DeliveryTag;
 use crate::types::Payload;
 use crate::wire::inbound::LaneSlot;
 use actix::prelude::*;
+use actix_rt::ArbiterHandle;
 use bytes::BytesMut;
 use futures::channel::mpsc;
 use std::collections::HashMap;
-use std::sync::Arc;
 
-/// Messages of a lane that the feeder holds ready in addition to those in the mailbox.
-pub(crate) const AHEAD: u32 = 1024;
+/// Messages of a lane that the feeder of an actor holds ready in addition to those in the mailbox.
+const AHEAD: u32 = 1024;
 
 /// Payloads up to this size, in bytes, are copied for the thread of the subscriber. Counting references to a buffer that two
 /// threads share costs more.
@@ -26,46 +23,48 @@ const COPIED_BYTES: usize = 4096;
 
 /// See the [module](self).
 pub(crate) struct SubscriberHandle {
-    pub(crate) id: FeederId,
-    in_flight: usize,
-    mailbox: Mailbox<Delivery>,
-    probe: Arc<ArbiterProbe>,
+    pub(crate) feeder: FeederId,
+    in_flight: u32,
+    sink: FedSink,
+    /// `None` stands for the arbiter of the session.
+    arbiter: Option<ArbiterHandle>,
     session: Recipient<FeederReport>,
-    feeder: Option<mpsc::UnboundedSender<FeederCommand>>,
+    /// The way to the feeder, once it has been started.
+    commands: Option<mpsc::UnboundedSender<FeederCommand>>,
     /// The failures that the feeder has reported, per lane.
     failures: HashMap<LaneSlot, u64>,
-    /// The arbiter of the feeder has ended, but not the subscriber.
-    is_direct: bool,
 }
 
 impl SubscriberHandle {
-    pub(crate) fn new(
-        id: FeederId,
-        in_flight: u32,
-        subscriber: Recipient<Delivery>,
-        session: Recipient<FeederReport>,
-    ) -> Self {
-        SubscriberHandle {
-            id,
-            in_flight: usize::try_from(in_flight).unwrap_or(usize::MAX),
-            mailbox: Mailbox::new(subscriber),
-            probe: Arc::new(ArbiterProbe::new()),
-            session,
-            feeder: None,
-            failures: HashMap::new(),
-            is_direct: false,
-        }
+    pub(crate) fn new(feeder: FeederId, in_flight: u32, sink: FedSink, session: Recipient<FeederReport>) -> Self {
+        let (arbiter, failures) = (sink.arbiter().cloned(), HashMap::new());
+        SubscriberHandle { feeder, in_flight, sink, arbiter, session, commands: None, failures }
+    }
+
+    /// Creates a handle for a new feeder on the arbiter of the session: that of the previous one has ended.
+    pub(crate) fn moved(&self, feeder: FeederId) -> Self {
+        let handle = SubscriberHandle::new(feeder, self.in_flight, self.sink.clone(), self.session.clone());
+        SubscriberHandle { arbiter: None, ..handle }
     }
 
     /// Returns whether the subscriber still takes messages.
     pub(crate) fn connected(&self) -> bool {
-        self.mailbox.connected()
+        self.sink.connected()
     }
 
-    /// Handles the end of the feeder's arbiter. The session fills the mailbox from now on.
-    pub(crate) fn feeder_ended(&mut self) {
-        self.feeder = None;
-        self.is_direct = true;
+    /// Returns whether a feeder has been started. It will report its end.
+    pub(crate) fn is_fed(&self) -> bool {
+        self.commands.is_some()
+    }
+
+    /// Returns whether the subscriber has one batch of a lane at a time.
+    pub(crate) fn takes_one_batch(&self) -> bool {
+        matches!(self.sink, FedSink::Handoff(_))
+    }
+
+    /// Returns how many messages of a lane the feeder may hold ready.
+    pub(crate) fn prefetch(&self) -> u32 {
+        if matches!(self.sink, FedSink::Actor(..)) { AHEAD } else { 0 }
     }
 
     /// Records a failure that the feeder has reported.
@@ -75,59 +74,57 @@ impl SubscriberHandle {
 
     /// Stops waiting for the reply to this hand-over.
     pub(crate) fn forget(&self, slot: LaneSlot, tag: DeliveryTag) {
-        self.order(FeederCommand::Forget(slot, tag));
+        self.command(FeederCommand::Forget(slot, tag));
     }
 
     /// Drops everything that is not handled: the session has ended.
     pub(crate) fn abandon(&self) {
-        self.order(FeederCommand::Abandon);
+        self.command(FeederCommand::Abandon);
     }
 
-    /// Returns whether a feeder will report its end.
-    pub(crate) fn is_fed(&self) -> bool {
-        self.feeder.is_some()
-    }
-
-    /// Has the messages held ready returned. Nothing more goes into the mailbox.
+    /// Has the messages held ready returned. Nothing more is handed over until there are new ones.
     pub(crate) fn give_back(&self) {
-        self.order(FeederCommand::GiveBack);
+        self.command(FeederCommand::GiveBack);
     }
 
-    fn order(&self, order: FeederCommand) {
-        if let Some(feeder) = &self.feeder {
-            // The messages of a feeder that has ended, and a batch that does not reach it, come back by themselves.
-            let _ = feeder.unbounded_send(order);
+    fn command(&self, command: FeederCommand) {
+        if let Some(commands) = &self.commands {
+            // A feeder that has ended has nothing left that the command is about.
+            let _ = commands.unbounded_send(command);
         }
     }
 
-    /// Returns whether there is a feeder. Starts it once the arbiter is known.
-    pub(crate) fn has_feeder(&mut self) -> bool {
-        if self.feeder.is_none()
-            && !self.is_direct
-            && let Some(arbiter) = self.probe.arbiter()
-        {
-            let (feeder, orders) = mpsc::unbounded();
-            let (in_flight, subscriber) = (self.in_flight, self.mailbox.recipient());
-            let end_guard = EndGuard { feed: self.id, session: self.session.clone() };
-            let start = move || drop(actix_rt::spawn(Feeder::new(in_flight, subscriber, orders, end_guard)));
-            self.feeder = arbiter.spawn_fn(start).then_some(feeder);
+    /// Passes messages of a lane to the feeder.
+    ///
+    /// # Errors
+    /// Returns the messages if the feeder has ended. It reports its end after everything else it was given.
+    pub(crate) fn feed(
+        &mut self,
+        slot: LaneSlot,
+        mut outgoing: Vec<OutgoingDelivery>,
+    ) -> Result<(), Vec<OutgoingDelivery>> {
+        if self.arbiter.is_some() {
+            unshare(&mut outgoing);
         }
-        self.feeder.is_some()
-    }
-
-    /// Hands messages of a lane over: to the feeder, or into the mailbox with their replies pending in `answers`.
-    pub(crate) fn feed(&self, slot: LaneSlot, mut outgoing: Vec<OutgoingDelivery>, answers: &PendingReplies) {
-        if self.feeder.is_none() {
-            for delivery in outgoing {
-                let tag = delivery.tag();
-                answers.expect_reply(slot, tag, self.mailbox.send(delivery.delivery, Some(self.probe.clone())));
-            }
-            return;
-        }
-        unshare(&mut outgoing);
         let failures = self.failures.get(&slot).copied().unwrap_or_default();
-        let session = self.session.clone();
-        self.order(FeederCommand::Deliver(OutgoingBatch { feed: self.id, slot, outgoing, failures, session }));
+        let (feeder, session) = (self.feeder, self.session.clone());
+        let deliver = FeederCommand::Deliver(OutgoingBatch { feeder, slot, outgoing, failures, session });
+        self.commands().unbounded_send(deliver).map_err(|refused| match refused.into_inner() {
+            FeederCommand::Deliver(mut batch) => std::mem::take(&mut batch.outgoing),
+            _ => Vec::new(),
+        })
+    }
+
+    /// Returns the way to the feeder, which is started with its first message.
+    fn commands(&mut self) -> &mpsc::UnboundedSender<FeederCommand> {
+        self.commands.get_or_insert_with(|| {
+            let (sender, commands) = mpsc::unbounded();
+            let end_guard = EndGuard { feeder: self.feeder, session: self.session.clone() };
+            let in_flight = usize::try_from(self.in_flight).unwrap_or(usize::MAX);
+            let start = FeederStart { sink: self.sink.clone(), in_flight, commands, end_guard };
+            start.start(self.arbiter.as_ref());
+            sender
+        })
     }
 }
 

@@ -1,6 +1,5 @@
 //! The mailbox of a subscriber: puts messages into it and waits for the replies.
 
-use crate::actors::receiving::subscriber::arbiter_probe::ArbiterProbe;
 use actix::dev::RecipientRequest;
 use actix::prelude::{MailboxError, Message, Recipient};
 use futures::ready;
@@ -8,7 +7,6 @@ use std::cell::RefCell;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 /// The mailbox of a subscriber, with the requests that can be used again.
@@ -45,22 +43,17 @@ where
         Mailbox(Rc::new(MailboxSlots { first, idle: RefCell::default() }))
     }
 
-    /// Returns an address for another thread.
-    pub(crate) fn recipient(&self) -> Recipient<M> {
-        self.0.first.clone()
-    }
-
     pub(crate) fn connected(&self) -> bool {
         self.0.first.connected()
     }
 
-    /// Puts a message into the mailbox. `probe` finds out the arbiter of the subscriber.
-    pub(crate) fn send(&self, message: M, probe: Option<Arc<ArbiterProbe>>) -> MailboxRequest<M> {
+    /// Puts a message into the mailbox.
+    pub(crate) fn send(&self, message: M) -> MailboxRequest<M> {
         let idle = self.0.idle.borrow_mut().pop();
         let mut slot = idle.unwrap_or_else(|| RequestSlot { handle: self.0.first.clone(), answer: Box::pin(None) });
         let request = slot.handle.send(message);
         slot.answer.as_mut().set(Some(request));
-        MailboxRequest { slot: Some(slot), mailbox: self.clone(), probe }
+        MailboxRequest { slot: Some(slot), mailbox: self.clone() }
     }
 }
 
@@ -81,7 +74,6 @@ where
     /// `None` once the reply was taken.
     slot: Option<RequestSlot<M>>,
     mailbox: Mailbox<M>,
-    probe: Option<Arc<ArbiterProbe>>,
 }
 
 impl<M: Message + Send + 'static> MailboxRequest<M>
@@ -90,12 +82,10 @@ where
 {
     /// Returns the reply, once.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<M::Result, MailboxError>> {
-        let waker = self.probe.as_ref().and_then(|probe| probe.waker(cx.waker()));
-        let mut context = Context::from_waker(waker.as_ref().unwrap_or(cx.waker()));
         let Some(request) = self.slot.as_mut().and_then(|slot| slot.answer.as_mut().as_pin_mut()) else {
             return Poll::Ready(Err(MailboxError::Closed));
         };
-        let result = ready!(request.poll(&mut context));
+        let result = ready!(request.poll(cx));
         if let Some(mut slot) = self.slot.take() {
             slot.answer.as_mut().set(None);
             self.mailbox.0.idle.borrow_mut().push(slot);

@@ -129,7 +129,7 @@ fn messages_may_be_held_ready_for_a_subscriber_until_one_fails() {
     assert!(link.handed().is_empty(), "before the backoff is over");
     link.wait(Duration::from_millis(100));
     assert_eq!(link.handed(), [1, 2, 3]);
-    link.inn.clear_prefetch(&topic("to"));
+    link.inn.set_prefetch(SLOT, 0);
     link.answer(0, done());
     assert!(link.handed().is_empty());
     link.inn.handle_handled(link.now, SLOT, 1..3, 1);
