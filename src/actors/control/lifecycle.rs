@@ -9,7 +9,7 @@ use crate::actors::receiving::session::{Close, Drain};
 use crate::actors::sending::queue::open_lane;
 use crate::actors::sending::sender::Stop;
 use crate::actors::storing::ack_tracker::{AckTracker, WaitIdle, WaitSettled};
-use crate::actors::storing::link_thread::LinkThread;
+use crate::actors::storing::link_thread::LinkThreads;
 use crate::actors::storing::store::StoreActor;
 use crate::config::{Config, Names, StoreConfig};
 #[cfg(feature = "redis")]
@@ -153,7 +153,7 @@ fn start(node: Arc<Node>, threads: Threads, socket: TcpListener, prior: PriorSta
         let _ = node.events.set(ctx.address().recipient());
         let store = StoreActor::new(node.clone()).start();
         let acks = AckTracker::new(store.clone().recipient()).start();
-        let links: Vec<_> = threads.links.iter().map(|thread| LinkThread::new(thread, node.clone())).collect();
+        let links = LinkThreads::new(&threads.links, &node);
         let (shared, system, on) = (node.clone(), ctx.address().recipient(), links.clone());
         let listener = Listener::start_in_arbiter(&threads.links[0], |_| Listener::new(shared, socket, system, on));
         let mut system = LinerSystem::new(node, threads, links, store, acks, listener);

@@ -4,7 +4,7 @@ use crate::actors::connection::{Connection, ConnectionError, answer_hello, read_
 use crate::actors::node::Node;
 use crate::actors::node::peer_news::PeerNews;
 use crate::actors::receiving::session::{Announce, Attach, Close, Drain, Session, SessionPeers, SetHandler};
-use crate::actors::storing::link_thread::LinkThread;
+use crate::actors::storing::link_thread::LinkThreads;
 use crate::types::{NodeId, Topic};
 use crate::wire::frame::Hello;
 use crate::wire::handshake::KnownPeer;
@@ -44,9 +44,8 @@ pub(crate) struct Listener {
     sessions: HashMap<NodeId, Peer>,
     handlers: HashMap<Topic, SetHandler>,
     slots: Arc<Semaphore>,
-    /// Threads that sessions run on, in turn.
-    threads: Vec<LinkThread>,
-    next: usize,
+    /// Threads that sessions run on.
+    threads: LinkThreads,
 }
 
 impl Listener {
@@ -54,7 +53,7 @@ impl Listener {
         node: Arc<Node>,
         socket: std::net::TcpListener,
         system: Recipient<PeerNews>,
-        threads: Vec<LinkThread>,
+        threads: LinkThreads,
     ) -> Self {
         let slots = Arc::new(Semaphore::new(node.config.limits.max_connections));
         Listener {
@@ -65,7 +64,6 @@ impl Listener {
             handlers: HashMap::new(),
             slots,
             threads,
-            next: 0,
         }
     }
 
@@ -90,8 +88,7 @@ impl Listener {
     fn start_session(&mut self, hello: &Hello) -> Peer {
         let connected = Arc::new(AtomicBool::new(false));
         let handlers: Vec<_> = self.handlers.values().cloned().collect();
-        let thread = &self.threads[self.next % self.threads.len()];
-        self.next += 1;
+        let thread = self.threads.next();
         let peers = SessionPeers {
             store: thread.store.clone().recipient(),
             open: thread.store.clone().recipient(),

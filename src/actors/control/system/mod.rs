@@ -1,5 +1,6 @@
 //! LinerSystem: the actor applications talk to. It routes, keeps the topics in use, and knows every other actor.
 
+mod events;
 mod routing;
 mod send;
 mod subscribe;
@@ -23,7 +24,7 @@ use crate::actors::sending::route_table::{RouteTable, TrySend, Wake, try_send};
 use crate::actors::sending::sender::{DialNow, Sender, SenderPeers};
 use crate::actors::sending::topics::Topics;
 use crate::actors::storing::ack_tracker::AckTracker;
-use crate::actors::storing::link_thread::LinkThread;
+use crate::actors::storing::link_thread::LinkThreads;
 use crate::actors::storing::store::{OpenOutbox, StoreActor};
 use crate::error::{SendBatchError, SendError, SubscribeError};
 use crate::stores::StoreError;
@@ -32,10 +33,11 @@ use crate::wire::inbound::SubscriberSpec;
 use crate::wire::outbound::Body;
 use actix::dev::{MessageResponse, OneshotSender};
 use actix::prelude::*;
+use events::Watchers;
 use futures::channel::{mpsc, oneshot};
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
-use send::{Flush, Replies};
+use send::{Flush, SendState};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::future::Future;
@@ -43,6 +45,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{self, Poll};
+use subscribe::Subscriptions;
 
 /// Beyond this, every `send` that waits makes an entry in a queue of its own. It is no bound: each has a place in the mailbox.
 const MAILBOX: usize = 1024;
@@ -66,28 +69,18 @@ pub struct LinerSystem {
     pub(crate) topics: Topics,
     pub(crate) peers: HashMap<NodeId, Peer>,
     queues: HashMap<Topic, mpsc::UnboundedSender<Arrival>>,
-    /// The topics with a subscriber, and which one it is.
-    handlers: HashMap<Topic, (u64, Sink)>,
-    next_handler: u64,
-    watchers: Vec<Recipient<MeshEvent>>,
-    observers: Vec<ObserveEvents>,
-    /// Threads that senders run on, in turn.
-    link_threads: Vec<LinkThread>,
-    next_thread: usize,
-    /// What the last send was for: the next one mostly is, too.
-    last_table: Option<Arc<RouteTable>>,
-    /// Links with something to transmit that do not know it yet.
-    to_wake: Vec<Arc<Link>>,
-    replies: Rc<Replies>,
-    /// Messages taken since the mailbox was empty.
-    unflushed: usize,
+    subscriptions: Subscriptions,
+    watchers: Watchers,
+    /// Threads that senders run on.
+    link_threads: LinkThreads,
+    sends: SendState,
 }
 
 impl LinerSystem {
     pub(crate) fn new(
         node: Arc<Node>,
         threads: Threads,
-        link_threads: Vec<LinkThread>,
+        link_threads: LinkThreads,
         store: Addr<StoreActor>,
         acks: Addr<AckTracker>,
         listener: Addr<Listener>,
@@ -102,15 +95,9 @@ impl LinerSystem {
             listener,
             peers: HashMap::new(),
             queues: HashMap::new(),
-            handlers: HashMap::new(),
-            next_handler: 0,
-            watchers: Vec::new(),
-            observers: Vec::new(),
-            next_thread: 0,
-            last_table: None,
-            to_wake: Vec::new(),
-            replies: Rc::default(),
-            unflushed: 0,
+            subscriptions: Subscriptions::default(),
+            watchers: Watchers::default(),
+            sends: SendState::default(),
         }
     }
 
@@ -130,8 +117,7 @@ impl LinerSystem {
             link.dialing();
         }
         link.set_addrs(addrs);
-        let thread = &self.link_threads[self.next_thread % self.link_threads.len()];
-        self.next_thread += 1;
+        let thread = self.link_threads.next();
         let talks_to = SenderPeers {
             store: thread.store.clone().recipient(),
             load: thread.store.clone().recipient(),
@@ -165,42 +151,7 @@ impl Actor for LinerSystem {
     }
 
     fn stopped(&mut self, _: &mut Self::Context) {
-        self.flush();
-        self.replies.close();
+        self.sends.close();
         self.threads.stop();
-    }
-}
-
-impl Handler<WatchEvents> for LinerSystem {
-    type Result = ();
-
-    fn handle(&mut self, WatchEvents { watcher }: WatchEvents, _: &mut Self::Context) {
-        self.watchers.push(watcher);
-    }
-}
-
-impl Handler<ObserveEvents> for LinerSystem {
-    type Result = ();
-
-    fn handle(&mut self, observer: ObserveEvents, _: &mut Self::Context) {
-        self.observers.push(observer);
-    }
-}
-
-impl Handler<MeshEvent> for LinerSystem {
-    type Result = ();
-
-    fn handle(&mut self, event: MeshEvent, ctx: &mut Self::Context) {
-        self.watchers.retain(Recipient::connected);
-        for watcher in &self.watchers {
-            watcher.do_send(event.clone());
-        }
-        for ObserveEvents { observer } in &mut self.observers {
-            observer(&event);
-        }
-        if matches!(event, MeshEvent::Fenced) {
-            tracing::error!(node = %self.node.id, "a newer process runs under this node's name: stopping");
-            self.stop_fenced(ctx);
-        }
     }
 }

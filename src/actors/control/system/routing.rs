@@ -15,11 +15,11 @@ impl LinerSystem {
     /// Returns the route table of a topic that somebody sends to. It holds what is known of the topic from the first time
     /// on.
     pub(super) fn table(&mut self, ctx: &mut Context<Self>, topic: &Topic) -> Arc<RouteTable> {
-        if let Some(table) = self.last_table.as_ref().filter(|table| table.topic == *topic) {
+        if let Some(table) = self.sends.last_table.as_ref().filter(|table| table.topic == *topic) {
             return table.clone();
         }
         self.use_topic(ctx, topic);
-        self.last_table.insert(self.topics.table(topic).clone()).clone()
+        self.sends.last_table.insert(self.topics.table(topic).clone()).clone()
     }
 
     /// Marks a topic as one that somebody here sends to.

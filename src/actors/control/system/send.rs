@@ -46,12 +46,46 @@ impl Replies {
         }
     }
 
-    /// The system ends: what is not known by now will not be.
-    pub(super) fn close(&self) {
+    fn close(&self) {
         for mut delayed in self.delayed.take() {
             let result = delayed.answer.try_recv().ok().flatten();
             delayed.give(result.unwrap_or_else(SendResult::closed));
         }
+    }
+}
+
+/// The state of sending between two messages.
+#[derive(Default)]
+pub(super) struct SendState {
+    /// The table of the last send: the next one mostly has the same.
+    pub(super) last_table: Option<Arc<RouteTable>>,
+    /// Links with something to transmit that do not know it yet.
+    to_wake: Vec<Arc<Link>>,
+    replies: Rc<Replies>,
+    /// Messages taken since the mailbox was empty.
+    unflushed: usize,
+}
+
+impl SendState {
+    /// A mailbox that does not become empty must not keep links and callers waiting.
+    fn flush_now_and_then(&mut self) {
+        self.unflushed += 1;
+        if self.unflushed.is_multiple_of(FLUSH_EVERY) {
+            self.flush();
+        }
+    }
+
+    fn flush(&mut self) {
+        for link in self.to_wake.drain(..) {
+            link.flow.wake();
+        }
+        self.replies.send_known();
+    }
+
+    /// Ends: replies that are not known by now will not be.
+    pub(super) fn close(&mut self) {
+        self.flush();
+        self.replies.close();
     }
 }
 
@@ -68,9 +102,9 @@ impl ActorFuture<LinerSystem> for Flush {
         _: &mut Context<LinerSystem>,
         cx: &mut task::Context<'_>,
     ) -> Poll<()> {
-        system.unflushed = 0;
-        system.flush();
-        while let Poll::Ready(Some(())) = system.replies.delayed.borrow_mut().poll_next_unpin(cx) {}
+        system.sends.unflushed = 0;
+        system.sends.flush();
+        while let Poll::Ready(Some(())) = system.sends.replies.delayed.borrow_mut().poll_next_unpin(cx) {}
         Poll::Pending
     }
 }
@@ -124,9 +158,9 @@ impl LinerSystem {
     }
 
     pub(super) fn send_to(&mut self, ctx: &mut Context<Self>, send: SendTo) -> Reply<SendResult> {
-        self.flush_now_and_then();
+        self.sends.flush_now_and_then();
         let SendTo { topic, outgoing, options } = send;
-        let table = match self.last_table.take() {
+        let table = match self.sends.last_table.take() {
             Some(table) if topic.as_ref().is_ok_and(|topic| *topic == table.topic) => table,
             _ => match self.check_topic(topic) {
                 Ok(topic) => self.table(ctx, &topic),
@@ -138,33 +172,24 @@ impl LinerSystem {
             Err(error) => return Reply::Now(Err(error.into())),
         };
         let body = Body::Shared(&payload);
-        let answer =
-            match try_send(&self.node, &table, &outgoing.headers, body, options, Wake::Later(&mut self.to_wake)) {
-                TrySend::Done(result) => Reply::Now(result),
-                TrySend::Ahead(receipt, _) => Reply::Now(Ok(receipt)),
-                TrySend::Committing(commit) => Reply::Later(commit),
-                TrySend::Blocked => {
-                    let outgoing = Outgoing { headers: outgoing.headers, payload: payload.into_bytes() };
-                    self.later(ctx, &table, options, |reply| SendRequest::One(outgoing, reply))
-                }
-            };
-        self.last_table = Some(table);
+        let answer = match try_send(
+            &self.node,
+            &table,
+            &outgoing.headers,
+            body,
+            options,
+            Wake::Later(&mut self.sends.to_wake),
+        ) {
+            TrySend::Done(result) => Reply::Now(result),
+            TrySend::Ahead(receipt, _) => Reply::Now(Ok(receipt)),
+            TrySend::Committing(commit) => Reply::Later(commit),
+            TrySend::Blocked => {
+                let outgoing = Outgoing { headers: outgoing.headers, payload: payload.into_bytes() };
+                self.later(ctx, &table, options, |reply| SendRequest::One(outgoing, reply))
+            }
+        };
+        self.sends.last_table = Some(table);
         answer
-    }
-
-    /// A mailbox that does not become empty must not keep links and callers waiting.
-    fn flush_now_and_then(&mut self) {
-        self.unflushed += 1;
-        if self.unflushed.is_multiple_of(FLUSH_EVERY) {
-            self.flush();
-        }
-    }
-
-    pub(super) fn flush(&mut self) {
-        for link in self.to_wake.drain(..) {
-            link.flow.wake();
-        }
-        self.replies.send_known();
     }
 
     pub(super) fn later<T>(
@@ -246,7 +271,7 @@ impl Handler<SendTo> for LinerSystem {
     type Result = CoalescedReply;
 
     fn handle(&mut self, send: SendTo, ctx: &mut Self::Context) -> Self::Result {
-        CoalescedReply { answer: self.send_to(ctx, send), replies: self.replies.clone() }
+        CoalescedReply { answer: self.send_to(ctx, send), replies: self.sends.replies.clone() }
     }
 }
 

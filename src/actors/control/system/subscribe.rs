@@ -3,6 +3,26 @@
 use super::*;
 use std::time::Duration;
 
+/// The subscribers of this node, by topic. Each has a number that tells it from its predecessors.
+#[derive(Default)]
+pub(super) struct Subscriptions {
+    by_topic: HashMap<Topic, (u64, Sink)>,
+    last: u64,
+}
+
+impl Subscriptions {
+    /// Adds the subscriber of a topic that has none, and returns its number.
+    fn add(&mut self, topic: Topic, sink: Sink) -> u64 {
+        self.last += 1;
+        self.by_topic.insert(topic, (self.last, sink));
+        self.last
+    }
+
+    fn is_current(&self, guard: &SubscriptionGuard) -> bool {
+        self.by_topic.get(&guard.topic).is_some_and(|(number, _)| *number == guard.generation)
+    }
+}
+
 impl LinerSystem {
     pub(super) fn add_handler(
         &mut self,
@@ -11,26 +31,24 @@ impl LinerSystem {
         spec: SubscriberSpec,
         sink: Sink,
     ) -> Result<Subscription, SubscribeError> {
-        if self.handlers.contains_key(&topic) {
+        if self.sink(&topic).is_some() {
             return Err(SubscribeError::AlreadySubscribed(topic));
         }
-        self.next_handler += 1;
-        let generation = self.next_handler;
-        self.handlers.insert(topic.clone(), (generation, sink.clone()));
+        let generation = self.subscriptions.add(topic.clone(), sink.clone());
         self.listener.do_send(SetHandler { topic: topic.clone(), handler: Some((spec, sink)) });
         let guard = SubscriptionGuard { topic, generation };
         Ok(Subscription { guard: Some(guard), system: ctx.address().recipient() })
     }
 
     pub(crate) fn remove_handler(&mut self, topic: &Topic) {
-        if self.handlers.remove(topic).is_some() {
+        if self.subscriptions.by_topic.remove(topic).is_some() {
             self.listener.do_send(SetHandler { topic: topic.clone(), handler: None });
         }
     }
 
-    /// Who takes the messages of a topic here.
+    /// Returns the subscriber of a topic.
     pub(crate) fn sink(&self, topic: &Topic) -> Option<&Sink> {
-        self.handlers.get(topic).map(|(_, sink)| sink)
+        self.subscriptions.by_topic.get(topic).map(|(_, sink)| sink)
     }
 }
 
@@ -107,7 +125,7 @@ impl Handler<SubscriptionGuard> for LinerSystem {
     type Result = ();
 
     fn handle(&mut self, guard: SubscriptionGuard, _: &mut Self::Context) {
-        if self.handlers.get(&guard.topic).is_some_and(|(generation, _)| *generation == guard.generation) {
+        if self.subscriptions.is_current(&guard) {
             self.remove_handler(&guard.topic);
         }
     }
