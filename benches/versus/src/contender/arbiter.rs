@@ -1,6 +1,6 @@
 //! Actors on threads of their own, as an application has them.
 
-use actix::{Actor, Addr, ArbiterHandle, Context, System};
+use actix::{Actor, Addr, Arbiter, ArbiterHandle, Context, System};
 use std::sync::mpsc::channel;
 use std::thread;
 use versus_work::Failure;
@@ -10,7 +10,7 @@ pub fn start<A: Actor<Context = Context<A>> + Send>(actor: A) -> Result<(Addr<A>
     let (started, addr) = channel();
     thread::spawn(move || {
         let system = System::new();
-        let _ = started.send((system.block_on(async { actor.start() }), system.arbiter().clone()));
+        let _ = started.send(system.block_on(async { (actor.start(), Arbiter::current()) }));
         system.run()
     });
     Ok(addr.recv()?)
