@@ -5,7 +5,7 @@ use crate::support::*;
 use liner::stores::{DeadLetterFilter, DeadLetterOrigin};
 use liner::{
     BatchNack, BatchReply, ClearStoredMessages, Config, Delivery, Limits, ListDeadLetters, MeshEvent, Nack,
-    PurgeDeadLetters, Receive, ReplayDeadLetters, SendError, SendTo, SpawnError, Timing,
+    PurgeDeadLetters, Receive, ReplayDeadLetters, SendError, SendTo, SpawnError, Stats, Timing,
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -164,6 +164,27 @@ async fn g09_an_actor_that_panics_nacks_and_the_next_subscriber_goes_on(mesh: Me
     // The actor may get it a second time while it dies.
     assert!(again.id == receipt.id && again.attempt >= 2);
     orders.settled().await;
+}
+
+async fn g09_a_message_that_takes_too_long_does_not_fail_those_handled_in_time(mesh: Mesh) {
+    let orders = Node::start(mesh.config("orders")).await;
+    let billing = Node::start(impatient(mesh.config("billing"))).await;
+    let mut inbox = Inbox::scripted(|d| match (inbox::text(d).as_str(), d.attempt) {
+        ("0", 1) => Reply::Hold,
+        _ => Reply::Ok,
+    });
+    let receive = Receive::new(inbox.recipient.clone()).timeout(Duration::from_millis(500));
+    billing.call(receive).await.expect("receives").detach();
+    orders.send_all("billing", &texts("", 50)).await;
+    let mut got = Vec::new();
+    while got.iter().filter(|(text, _)| text == "0").count() < 2 {
+        let delivery = inbox.next().await;
+        got.push((inbox::text(&delivery), delivery.attempt));
+    }
+    orders.settled().await;
+    assert_eq!(got.len(), 51, "only the one that was held is delivered again: {got:?}");
+    let stats = billing.call(Stats).await.expect("stats");
+    assert_eq!((stats.nacked, stats.handled), (1, 50));
 }
 
 async fn g09_a_handler_that_takes_too_long_has_failed(mesh: Mesh) {
@@ -351,6 +372,7 @@ on_each_store!(
     g09_a_batch_that_is_dropped_has_failed,
     g09_a_callback_that_panics_is_a_nack,
     g09_an_actor_that_panics_nacks_and_the_next_subscriber_goes_on,
+    g09_a_message_that_takes_too_long_does_not_fail_those_handled_in_time,
     g09_a_handler_that_takes_too_long_has_failed,
     g09_a_message_that_kills_its_process_ends_as_a_dead_letter_alone,
     g10_what_was_cleared_stays_away_and_what_follows_arrives,

@@ -2,7 +2,7 @@
 
 use crate::support::*;
 use actix::prelude::*;
-use liner::{Delivery, Nack, Receive};
+use liner::{BatchNack, Delivery, DeliveryBatch, Nack, Receive};
 use std::thread::{self, ThreadId};
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -22,6 +22,17 @@ impl Handler<Delivery> for Counter {
     fn handle(&mut self, delivery: Delivery, _: &mut Self::Context) -> Self::Result {
         let number = inbox::text(&delivery).parse().map_err(|_| Nack::new("not a number"))?;
         self.0.send((number, delivery.attempt, thread::current().id())).map_err(|_| Nack::new("the test is over"))
+    }
+}
+
+impl Handler<DeliveryBatch> for Counter {
+    type Result = Result<(), BatchNack>;
+
+    fn handle(&mut self, DeliveryBatch(batch): DeliveryBatch, ctx: &mut Self::Context) -> Self::Result {
+        for (at, delivery) in batch.into_iter().enumerate() {
+            self.handle(delivery, ctx).map_err(|nack| BatchNack::new(at, nack))?;
+        }
+        Ok(())
     }
 }
 
@@ -85,6 +96,24 @@ async fn an_arbiter_that_ends_loses_nothing_and_keeps_the_order(mesh: Mesh) {
     }
 }
 
+async fn a_batch_whose_arbiter_ends_counts_as_an_attempt(mesh: Mesh) {
+    let (orders, billing) = (Node::start(mesh.config("orders")).await, Node::start(mesh.config("billing")).await);
+    let arbiter = Arbiter::new();
+    let (seen, mut got) = mpsc::unbounded_channel();
+    let receive = Receive::batch(Counter(seen).start().recipient()).on(&arbiter.handle());
+    billing.call(receive).await.expect("receives").detach();
+    orders.send_all("billing", &texts("", MESSAGES / 2)).await;
+    arbiter.stop();
+    orders.send_all("billing", &(MESSAGES / 2..MESSAGES).map(|n| n.to_string()).collect::<Vec<_>>()).await;
+    let mut attempts = vec![0; MESSAGES];
+    for (number, attempt, _) in first_seen_in_order(&mut got).await {
+        let seen = &mut attempts[number as usize];
+        assert!(attempt > *seen, "a repeated delivery of {number} counts as another attempt");
+        *seen = attempt;
+    }
+    orders.settled().await;
+}
+
 async fn an_arbiter_that_has_ended_before_is_no_obstacle(mesh: Mesh) {
     let (orders, billing) = (Node::start(mesh.config("orders")).await, Node::start(mesh.config("billing")).await);
     let arbiter = Arbiter::new();
@@ -103,5 +132,6 @@ on_each_store!(
     an_actor_is_fed_on_the_arbiter_that_is_named_or_on_any_other,
     a_subscription_made_outside_actix_delivers_all_the_same,
     an_arbiter_that_ends_loses_nothing_and_keeps_the_order,
+    a_batch_whose_arbiter_ends_counts_as_an_attempt,
     an_arbiter_that_has_ended_before_is_no_obstacle,
 );

@@ -118,8 +118,8 @@ macro_rules! subscription {
         /// Delivers to an actor, whose reply is the ack. The subscription keeps the actor alive. If the actor stops all the
         /// same, messages wait at their senders until there is another subscriber.
         ///
-        /// Messages are put into the mailbox by a task on the current arbiter, if there is one. For an actor of another
-        /// arbiter, name that with [`on`](Self::on).
+        /// Messages are put into the mailbox by a task on the current arbiter, if there is one; nothing is delivered while
+        /// that is blocked or not running. For an actor of another arbiter, name that with [`on`](Self::on).
         pub fn new($($topic: impl IntoTopic,)? recipient: Recipient<Delivery>) -> Self {
             let sink = FedSink::Actor(recipient, Arbiter::try_current());
             Self::with($($topic.into_topic(),)? Sink::Fed(sink), DEFAULT_IN_FLIGHT)

@@ -162,6 +162,9 @@ impl Session {
 
     fn hand_over(&mut self, now: Instant, PendingBatch { slot, outgoing, .. }: PendingBatch) {
         let topic = self.inbound.lane(slot).topic().clone();
+        if self.subscribers.is_paused(&topic) {
+            return self.take_back(now, slot, &outgoing);
+        }
         let is_alone = self.subscribers.is_alone(&topic);
         let handle = match self.subscribers.get_mut(&topic) {
             Some(Subscriber::Fed(handle)) if handle.connected() => handle,
@@ -194,7 +197,7 @@ impl Session {
     pub(super) fn set_handler(&mut self, SetHandler { topic, handler }: SetHandler) {
         let pause = match handler {
             Some((spec, sink)) => {
-                let pause = self.subscribers.set(&topic, spec.in_flight, sink);
+                let pause = self.subscribers.set(&topic, spec, sink);
                 self.inbound.subscribe(topic, spec);
                 pause
             }

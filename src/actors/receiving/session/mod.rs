@@ -162,9 +162,7 @@ impl Session {
             }
             InboundEvent::Overdue { slot, token, attempt } => {
                 count(&self.node.counters.nacked, 1);
-                if let Some(Subscriber::Fed(handle)) = self.subscribers.get(self.inbound.lane(slot).topic()) {
-                    handle.forget(slot, DeliveryTag { token, attempt });
-                }
+                self.subscribers.forget(self.inbound.lane(slot).topic(), slot, DeliveryTag { token, attempt });
             }
             InboundEvent::LaneRestarted(lane) => self.node.event(MeshEvent::LaneRestarted { lane }),
             InboundEvent::PeerSubscribed(topic) => {
@@ -188,7 +186,7 @@ impl Actor for Session {
     type Context = Context<Self>;
 
     fn stopped(&mut self, _: &mut Self::Context) {
-        self.subscribers.fed().for_each(SubscriberHandle::abandon);
+        self.subscribers.abandon();
     }
 }
 

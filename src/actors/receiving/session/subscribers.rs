@@ -3,8 +3,9 @@
 use crate::actors::messages::{Callback, Sink};
 use crate::actors::receiving::subscriber::exchange::{FeederId, FeederReport, FeederStage, is_failure};
 use crate::actors::receiving::subscriber::handle::SubscriberHandle;
-use crate::actors::receiving::subscriber::replies::ReplyRun;
+use crate::actors::receiving::subscriber::replies::{DeliveryTag, ReplyRun};
 use crate::types::Topic;
+use crate::wire::inbound::{LaneSlot, SubscriberSpec};
 use actix::prelude::*;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,6 +19,7 @@ pub(super) enum Subscriber {
 /// A feeder that is given no more messages, with replies pending.
 struct RetiredFeeder {
     topic: Topic,
+    handle: SubscriberHandle,
     /// Whether the messages held ready have been returned.
     gave_back: bool,
 }
@@ -51,7 +53,7 @@ impl Subscribers {
         self.by_topic.get_mut(topic)
     }
 
-    /// Returns the subscribers that are fed.
+    /// Returns the subscribers that are fed now.
     pub(super) fn fed(&self) -> impl Iterator<Item = &SubscriberHandle> {
         self.by_topic.values().filter_map(|subscriber| match subscriber {
             Subscriber::Fed(handle) => Some(handle),
@@ -59,19 +61,37 @@ impl Subscribers {
         })
     }
 
+    /// Stops waiting for the reply to a hand-over of a topic.
+    pub(super) fn forget(&self, topic: &Topic, slot: LaneSlot, tag: DeliveryTag) {
+        if let Some(Subscriber::Fed(handle)) = self.by_topic.get(topic) {
+            handle.forget(slot, tag);
+        }
+        let retired = self.retired.values().filter(|retired| retired.topic == *topic);
+        retired.for_each(|retired| retired.handle.forget(slot, tag));
+    }
+
+    /// Drops everything that is not handled: the session has ended.
+    pub(super) fn abandon(&self) {
+        let retired = self.retired.values().map(|retired| &retired.handle);
+        self.fed().chain(retired).for_each(SubscriberHandle::abandon);
+    }
+
     /// Returns whether no former subscriber of the topic has replies pending.
     pub(super) fn is_alone(&self, topic: &Topic) -> bool {
         self.retired.values().all(|retired| retired.topic != *topic)
     }
 
+    /// Returns whether hand-over of the topic is paused, until a former feeder has returned what it holds ready.
+    pub(super) fn is_paused(&self, topic: &Topic) -> bool {
+        self.retired.values().any(|retired| retired.topic == *topic && !retired.gave_back)
+    }
+
     /// Sets the subscriber of a topic. Messages that the feeder of the one before holds ready are handed over before any
     /// others.
-    pub(super) fn set(&mut self, topic: &Topic, in_flight: u32, sink: Sink) -> Option<Pause> {
+    pub(super) fn set(&mut self, topic: &Topic, spec: SubscriberSpec, sink: Sink) -> Option<Pause> {
         let subscriber = match sink {
             Sink::Callback(callback) => Subscriber::Callback(callback),
-            Sink::Fed(sink) => {
-                Subscriber::Fed(SubscriberHandle::new(self.next_id(), in_flight, sink, self.session.clone()))
-            }
+            Sink::Fed(sink) => Subscriber::Fed(SubscriberHandle::new(self.next_id(), spec, sink, self.session.clone())),
         };
         let before = self.by_topic.insert(topic.clone(), subscriber);
         self.retire(topic, before)
@@ -106,12 +126,13 @@ impl Subscribers {
         if stage == FeederStage::Feeding {
             return None;
         }
-        let RetiredFeeder { topic, .. } = self.retired.remove(&feeder)?;
-        let is_paused = self.retired.values().any(|retired| retired.topic == topic && !retired.gave_back);
-        if stage == FeederStage::GivenBack {
-            self.retired.insert(feeder, RetiredFeeder { topic: topic.clone(), gave_back: true });
+        let retired = self.retired.get_mut(&feeder)?;
+        retired.gave_back = true;
+        let topic = retired.topic.clone();
+        if stage == FeederStage::Ended {
+            self.retired.remove(&feeder);
         }
-        Some(Pause { topic, is_paused })
+        Some(Pause { is_paused: self.is_paused(&topic), topic })
     }
 
     /// Has the next messages of a topic handed over by a new feeder, on the arbiter of the session.
@@ -125,10 +146,13 @@ impl Subscribers {
 
     fn retire(&mut self, topic: &Topic, subscriber: Option<Subscriber>) -> Option<Pause> {
         let Some(Subscriber::Fed(handle)) = subscriber else { return None };
-        handle.is_fed().then(|| {
-            self.retired.insert(handle.feeder, RetiredFeeder { topic: topic.clone(), gave_back: false });
-            Pause { topic: topic.clone(), is_paused: true }
-        })
+        if !handle.is_fed() {
+            return None;
+        }
+        handle.retire();
+        let topic = topic.clone();
+        self.retired.insert(handle.feeder, RetiredFeeder { topic: topic.clone(), handle, gave_back: false });
+        Some(Pause { topic, is_paused: true })
     }
 
     fn next_id(&mut self) -> FeederId {

@@ -86,8 +86,10 @@ pub(crate) enum FeederCommand {
     Deliver(OutgoingBatch),
     /// Stop waiting for the reply to this hand-over.
     Forget(LaneSlot, DeliveryTag),
-    /// Return the messages held ready: nothing more goes into the mailbox.
+    /// Return the messages held ready.
     GiveBack,
+    /// The subscription has ended: return the messages held ready, and end when no replies are pending.
+    Retire,
     /// The session has ended: drop everything that is not handled.
     Abandon,
 }

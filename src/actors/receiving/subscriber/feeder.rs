@@ -37,7 +37,8 @@ const REPORTED: usize = 256;
 pub(crate) struct FeederStart {
     pub(crate) sink: FedSink,
     pub(crate) in_flight: usize,
-    /// Ends with the subscription.
+    /// Whether messages have a timeout.
+    pub(crate) is_timed: bool,
     pub(crate) commands: mpsc::UnboundedReceiver<FeederCommand>,
     /// Dropped after the messages on their way, which are reported first.
     pub(crate) end_guard: EndGuard,
@@ -83,29 +84,30 @@ struct Feeder {
     outlet: Outlet,
     commands: mpsc::UnboundedReceiver<FeederCommand>,
     is_retired: bool,
+    /// Whether the session has ended.
+    is_closed: bool,
     lanes: HashMap<LaneSlot, Ready>,
     pending: PendingReplies,
     /// Replies not reported yet, and the number of messages they are for.
     replies: Vec<ReplyRun>,
     messages: usize,
-    stage: FeederStage,
     /// Dropped last, so that the end is reported after everything else.
     end_guard: EndGuard,
 }
 
 impl Feeder {
     fn new(start: FeederStart) -> Self {
-        let FeederStart { sink, in_flight, commands, end_guard } = start;
+        let FeederStart { sink, in_flight, is_timed, commands, end_guard } = start;
         Feeder {
             in_flight,
             outlet: Outlet::new(sink),
             commands,
             is_retired: false,
+            is_closed: false,
             lanes: HashMap::new(),
-            pending: PendingReplies::default(),
+            pending: PendingReplies::new(!is_timed),
             replies: Vec::new(),
             messages: 0,
-            stage: FeederStage::Feeding,
             end_guard,
         }
     }
@@ -130,10 +132,18 @@ impl Feeder {
                 }
             }
             FeederCommand::GiveBack => self.give_all_back(),
+            FeederCommand::Retire => self.retire(),
             FeederCommand::Abandon => {
                 self.lanes.clear();
-                self.pending = PendingReplies::default();
+                drop(self.pending.abandon());
             }
+        }
+    }
+
+    fn retire(&mut self) {
+        if !std::mem::replace(&mut self.is_retired, true) {
+            self.give_all_back();
+            self.report(FeederStage::GivenBack);
         }
     }
 
@@ -171,9 +181,8 @@ impl Feeder {
         slots.into_iter().for_each(|slot| self.give_back(slot));
     }
 
-    fn report(&mut self) {
+    fn report(&mut self, stage: FeederStage) {
         self.messages = 0;
-        let stage = std::mem::replace(&mut self.stage, FeederStage::Feeding);
         if !self.replies.is_empty() || stage != FeederStage::Feeding {
             let replies = std::mem::take(&mut self.replies);
             self.end_guard.session.do_send(FeederReport { feeder: self.end_guard.feeder, replies, stage });
@@ -198,15 +207,14 @@ impl Future for Feeder {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        while !self.is_retired
+        while !self.is_closed
             && let Poll::Ready(command) = self.commands.poll_next_unpin(cx)
         {
             match command {
                 Some(command) => self.take(command),
                 None => {
-                    self.is_retired = true;
-                    self.give_all_back();
-                    self.stage = FeederStage::GivenBack;
+                    self.is_closed = true;
+                    self.retire();
                 }
             }
         }
@@ -215,13 +223,13 @@ impl Future for Feeder {
         }
         let more = self.fill();
         if !more || self.messages >= REPORTED {
-            self.report();
+            self.report(FeederStage::Feeding);
         }
         if more {
             // After the subscriber has had its turn.
             cx.waker().wake_by_ref();
         }
-        let is_over = self.is_retired && (self.pending.is_empty() || !self.end_guard.session.connected());
+        let is_over = self.is_retired && (self.pending.is_empty() || self.is_closed);
         if is_over { Poll::Ready(()) } else { Poll::Pending }
     }
 }
@@ -232,6 +240,6 @@ impl Drop for Feeder {
         self.give_all_back();
         let abandoned = self.pending.abandon();
         self.replies.extend(abandoned);
-        self.report();
+        self.report(FeederStage::Feeding);
     }
 }

@@ -7,7 +7,7 @@ use crate::actors::receiving::subscriber::exchange::{
 use crate::actors::receiving::subscriber::feeder::FeederStart;
 use crate::actors::receiving::subscriber::replies::DeliveryTag;
 use crate::types::Payload;
-use crate::wire::inbound::LaneSlot;
+use crate::wire::inbound::{LaneSlot, SubscriberSpec};
 use actix::prelude::*;
 use actix_rt::ArbiterHandle;
 use bytes::BytesMut;
@@ -24,7 +24,7 @@ const COPIED_BYTES: usize = 4096;
 /// See the [module](self).
 pub(crate) struct SubscriberHandle {
     pub(crate) feeder: FeederId,
-    in_flight: u32,
+    spec: SubscriberSpec,
     sink: FedSink,
     /// `None` stands for the arbiter of the session.
     arbiter: Option<ArbiterHandle>,
@@ -36,14 +36,14 @@ pub(crate) struct SubscriberHandle {
 }
 
 impl SubscriberHandle {
-    pub(crate) fn new(feeder: FeederId, in_flight: u32, sink: FedSink, session: Recipient<FeederReport>) -> Self {
+    pub(crate) fn new(feeder: FeederId, spec: SubscriberSpec, sink: FedSink, session: Recipient<FeederReport>) -> Self {
         let (arbiter, failures) = (sink.arbiter().cloned(), HashMap::new());
-        SubscriberHandle { feeder, in_flight, sink, arbiter, session, commands: None, failures }
+        SubscriberHandle { feeder, spec, sink, arbiter, session, commands: None, failures }
     }
 
     /// Creates a handle for a new feeder on the arbiter of the session: that of the previous one has ended.
     pub(crate) fn moved(&self, feeder: FeederId) -> Self {
-        let handle = SubscriberHandle::new(feeder, self.in_flight, self.sink.clone(), self.session.clone());
+        let handle = SubscriberHandle::new(feeder, self.spec, self.sink.clone(), self.session.clone());
         SubscriberHandle { arbiter: None, ..handle }
     }
 
@@ -75,6 +75,11 @@ impl SubscriberHandle {
     /// Stops waiting for the reply to this hand-over.
     pub(crate) fn forget(&self, slot: LaneSlot, tag: DeliveryTag) {
         self.command(FeederCommand::Forget(slot, tag));
+    }
+
+    /// Has the messages held ready returned, and the feeder end when no replies are pending.
+    pub(crate) fn retire(&self) {
+        self.command(FeederCommand::Retire);
     }
 
     /// Drops everything that is not handled: the session has ended.
@@ -120,8 +125,9 @@ impl SubscriberHandle {
         self.commands.get_or_insert_with(|| {
             let (sender, commands) = mpsc::unbounded();
             let end_guard = EndGuard { feeder: self.feeder, session: self.session.clone() };
-            let in_flight = usize::try_from(self.in_flight).unwrap_or(usize::MAX);
-            let start = FeederStart { sink: self.sink.clone(), in_flight, commands, end_guard };
+            let in_flight = usize::try_from(self.spec.in_flight).unwrap_or(usize::MAX);
+            let (sink, is_timed) = (self.sink.clone(), self.spec.timeout.is_some());
+            let start = FeederStart { sink, in_flight, is_timed, commands, end_guard };
             start.start(self.arbiter.as_ref());
             sender
         })

@@ -1,7 +1,8 @@
-//! Pending replies of subscribers: one queue per lane, awaited in the order of hand-over.
+//! Pending replies of a subscriber: one queue per lane, awaited in the order of hand-over.
 //!
 //! The order loses nothing. Acks are cumulative, so a reply that arrives before an earlier one cannot be used yet; and after
-//! a nack, the messages already handed over are replied to first in any case.
+//! a nack, the messages already handed over are replied to first in any case. Only where messages have a timeout is each
+//! reply reported as it arrives, so that a message that was handled in time does not time out because of an earlier one.
 
 use crate::actors::messages::{BatchNack, BatchOutcome, Delivery, DeliveryBatch, Nack};
 use crate::actors::receiving::subscriber::mailbox::MailboxRequest;
@@ -50,8 +51,9 @@ struct LaneReplies {
 }
 
 /// The pending replies of a subscriber.
-#[derive(Default)]
 pub(crate) struct PendingReplies {
+    /// Whether the replies of a lane are reported in order.
+    in_order: bool,
     lanes: BTreeMap<LaneSlot, LaneReplies>,
     waker: Option<Waker>,
     /// The timer that ends the gathering of replies.
@@ -76,12 +78,12 @@ impl ReplyRun {
     /// Appends the reply to others, as one with the last where possible.
     pub(crate) fn join(self, others: &mut Vec<ReplyRun>) {
         match others.last_mut() {
-            Some(last) if last.is_follpending_by(&self) => last.tokens.end = self.tokens.end,
+            Some(last) if last.is_followed_by(&self) => last.tokens.end = self.tokens.end,
             _ => others.push(self),
         }
     }
 
-    fn is_follpending_by(&self, next: &ReplyRun) -> bool {
+    fn is_followed_by(&self, next: &ReplyRun) -> bool {
         let done = self.disposition == Disposition::Done && next.disposition == Disposition::Done;
         done && (self.slot, self.attempt, self.tokens.end) == (next.slot, next.attempt, next.tokens.start)
     }
@@ -93,6 +95,11 @@ impl ReplyRun {
 }
 
 impl PendingReplies {
+    /// Creates an empty set of replies that are reported in order, or as they arrive.
+    pub(crate) fn new(in_order: bool) -> Self {
+        PendingReplies { in_order, lanes: BTreeMap::new(), waker: None, gathering: None }
+    }
+
     /// Adds a pending reply.
     pub(crate) fn push(&mut self, slot: LaneSlot, reply: PendingReply) {
         let lane = self.lanes.entry(slot).or_default();
@@ -137,7 +144,11 @@ impl PendingReplies {
         let mut gathers = false;
         self.lanes.retain(|slot, lane| {
             let before = replies.len();
-            gathers |= lane.poll(*slot, cx, timed_out, &mut replies);
+            if self.in_order {
+                gathers |= lane.poll(*slot, cx, timed_out, &mut replies);
+            } else {
+                lane.pending.retain_mut(|reply| !reply.poll(*slot, cx, &mut replies));
+            }
             !lane.pending.is_empty() || replies.len() > before
         });
         self.gathering = self.gathering.take().filter(|_| gathers);
@@ -244,7 +255,10 @@ impl PendingReply {
     pub(crate) async fn handled(self) -> bool {
         match self {
             PendingReply::One(_, mut request) => matches!(poll_fn(|cx| request.poll(cx)).await, Ok(Ok(()))),
-            PendingReply::Many(_, mut request) => matches!(poll_fn(|cx| request.poll(cx)).await, Ok(Ok(()))),
+            PendingReply::Many(_, mut request) => match poll_fn(|cx| request.poll(cx)).await {
+                Ok(result) => BatchOutcome::from(result).handled > 0,
+                Err(_) => false,
+            },
             PendingReply::Handoff(_, outcome) => outcome.await.is_ok_and(|outcome| outcome.handled > 0),
             PendingReply::Early(replies) => replies.iter().all(|reply| reply.disposition == Disposition::Done),
         }
@@ -255,14 +269,11 @@ impl PendingReply {
         if self.poll(slot, &mut Context::from_waker(noop_waker_ref()), replies) {
             return;
         }
-        match &self {
-            PendingReply::One(tag, _) => {
-                ReplyRun::one(slot, *tag, disposition(Err(unanswered(MailboxError::Closed)))).join(replies);
-            }
-            PendingReply::Many(tags, _) | PendingReply::Handoff(tags, _) => {
-                let nack = Some(unanswered(MailboxError::Closed));
-                parts(slot, tags, &BatchOutcome { handled: 0, nack }, replies);
-            }
+        let mut fail = |tag| ReplyRun::one(slot, tag, disposition(Err(unanswered(MailboxError::Closed)))).join(replies);
+        match self {
+            PendingReply::One(tag, _) => fail(tag),
+            // Any of them may have been handled: each counts as an attempt.
+            PendingReply::Many(tags, _) | PendingReply::Handoff(tags, _) => tags.into_iter().flatten().for_each(fail),
             PendingReply::Early(_) => {}
         }
     }
