@@ -81,6 +81,11 @@ pub enum SendError {
 }
 
 impl SendError {
+    /// Converts the error of the commit of a message. An unknown outcome stays one.
+    pub(crate) fn of_commit(error: StoreError) -> Self {
+        if error.is_definite() { SendError::Store(error) } else { SendError::Indeterminate }
+    }
+
     /// Returns whether the same message can be sent again later with a chance of success, and without the risk that it is
     /// delivered twice.
     pub fn is_retryable(&self) -> bool {

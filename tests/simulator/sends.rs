@@ -325,14 +325,13 @@ impl World {
         let is_stopping = self.nodes[node].process.as_ref().is_none_or(|process| process.stopping);
         let waiting = self.sends(node, topic).and_then(|sends| sends.waiting.get_mut(&send));
         let Some(plan) = waiting.map(|waiting| waiting.plan).filter(|_| !is_stopping) else { return Offered::Refused };
-        let of = |name: &liner::NodeId| targets.iter().find(|target| target.node == *name);
-        let offered = match to {
+        let offered = match *to {
             Destination::Next => self.offer_next(node, topic, targets, &plan),
-            Destination::Node(name) => match of(name) {
+            Destination::Target(at) => match targets.get(at) {
                 Some(to) => self.offer_to(node, topic, to, &plan).map_err(|error| Blocked::new(error, to.clone())),
                 None => Err(Blocked::NoRoute),
             },
-            Destination::Reserve(name) => match of(name) {
+            Destination::Reserve(at) => match targets.get(at) {
                 Some(to) => self.reserve(node, topic, to, send, &plan),
                 None => Err(Blocked::NoRoute),
             },

@@ -3,7 +3,7 @@
 use crate::actors::messages::Outgoing;
 use crate::actors::node::{Node, count};
 use crate::actors::sending::link::Link;
-use crate::actors::sending::route_table::{Offer, Offered, RouteTable, Target, Wake, find};
+use crate::actors::sending::route_table::{Offer, Offered, RouteTable, Target, Wake};
 use crate::actors::sending::sender::stored;
 use crate::config::{Durability, Mode};
 use crate::error::{SendBatchError, SendError};
@@ -61,6 +61,8 @@ pub(crate) struct PendingSend {
     mode: Mode,
     deadline: Instant,
     taken: Vec<Taken>,
+    /// The message to all, once it has been checked.
+    message: Option<Message>,
     /// Why a message cannot be sent at all.
     refusal: Option<SendError>,
     /// Keeps later sends from overtaking this one.
@@ -69,22 +71,29 @@ pub(crate) struct PendingSend {
 
 impl PendingSend {
     pub(crate) fn new(request: SendRequest, mode: Mode, deadline: Instant, ticket: QueueTicket) -> Self {
-        PendingSend { request, mode, deadline, taken: Vec::new(), refusal: None, _ticket: ticket }
+        PendingSend { request, mode, deadline, taken: Vec::new(), message: None, refusal: None, _ticket: ticket }
     }
 
     pub(crate) fn is_synced(&self) -> bool {
         self.mode == Mode::AtLeastOnce(Durability::Synced)
     }
 
-    fn message(&self, node: &Node, at: usize) -> Result<Message, SendError> {
+    fn message(&mut self, node: &Node, at: usize) -> Result<Message, SendError> {
         if node.is_closing() {
             return Err(SendError::Closed);
+        }
+        if let Some(message) = &self.message {
+            return Ok(message.clone());
         }
         let outgoing = match &self.request {
             SendRequest::One(outgoing, _) | SendRequest::All(outgoing, _) => outgoing,
             SendRequest::Batch(messages, _) => &messages[at],
         };
-        outgoing.clone().check(node.max_message(self.mode.durability()))
+        let message = outgoing.clone().check(node.max_message(self.mode.durability()))?;
+        if let SendRequest::All(..) = self.request {
+            self.message = Some(message.clone());
+        }
+        Ok(message)
     }
 
     /// Offers one of its messages.
@@ -93,10 +102,10 @@ impl PendingSend {
         node: &Node,
         table: &RouteTable,
         targets: &[Target],
-        to: (usize, &Destination),
+        (at, to): (usize, Destination),
+        wake: &mut Vec<Arc<Link>>,
         group: Entry<'_, SendId, PendingGroup>,
     ) -> send_queue::Offered {
-        let (at, to) = to;
         let message = match self.message(node, at) {
             Ok(message) => message,
             Err(error) => {
@@ -105,14 +114,15 @@ impl PendingSend {
             }
         };
         let offered = match to {
-            Destination::Next => self.offer_to(&message, |offer| table.offer(offer)),
-            Destination::Node(node) => match find(targets, node) {
+            Destination::Next => self.offer_to(&message, wake, |offer| table.offer(offer)),
+            Destination::Target(at) => match targets.get(at) {
                 Some(target) => {
-                    self.offer_to(&message, |offer| target.offer(offer).map_err(|e| Blocked::new(e, target.clone())))
+                    let blocked = |error| Blocked::new(error, target.clone());
+                    self.offer_to(&message, wake, |offer| target.offer(offer).map_err(blocked))
                 }
                 None => Err(Blocked::NoRoute),
             },
-            Destination::Reserve(node) => match find(targets, node) {
+            Destination::Reserve(at) => match targets.get(at) {
                 Some(target) => group.or_insert_with(|| PendingGroup::new(&message)).reserve(target, &message),
                 None => Err(Blocked::NoRoute),
             },
@@ -126,21 +136,22 @@ impl PendingSend {
     fn offer_to(
         &mut self,
         message: &Message,
+        wake: &mut Vec<Arc<Link>>,
         offer: impl FnOnce(&mut Offer<'_>) -> Result<Offered, Blocked<Target>>,
     ) -> Result<(), Blocked<Target>> {
-        let (waiter, commit) = oneshot::channel();
+        let (waiter, commit) = if self.mode.commits() { Some(oneshot::channel()) } else { None }.unzip();
         let offered = offer(&mut Offer {
             headers: &message.headers,
             body: Body::Shared(&message.payload),
             mode: self.mode,
             deadline: Some(self.deadline),
-            waiter: Some(waiter),
-            wake: Wake::Now,
+            waiter,
+            wake: Wake::Later(wake),
             ahead: None,
         })?;
-        self.taken.push(match offered {
-            Offered::Accepted(receipt) => Taken::Accepted(receipt),
-            Offered::Committing => Taken::Committing(commit),
+        self.taken.extend(match offered {
+            Offered::Accepted(receipt) => Some(Taken::Accepted(receipt)),
+            Offered::Committing => commit.map(Taken::Committing),
         });
         Ok(())
     }

@@ -20,6 +20,7 @@ use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
 use std::collections::HashMap;
 use std::future::pending;
+use std::iter;
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::select;
@@ -62,6 +63,9 @@ pub(crate) struct SendContext {
     pub(crate) opened: Recipient<LaneOpened>,
 }
 
+/// Further sends that are taken together with one that arrived: the links are woken once for all of them.
+const ARRIVALS: usize = 63;
+
 /// Something that the queue waited for has ended.
 enum Completion {
     LookedUp(LookUpId, Result<(), SendError>),
@@ -79,6 +83,7 @@ pub(crate) async fn run(context: SendContext, table: Arc<RouteTable>, mut arriva
         sends: HashMap::new(),
         groups: HashMap::new(),
         awaited: FuturesUnordered::new(),
+        to_wake: Vec::new(),
         error: None,
     };
     let mut is_open = true;
@@ -87,13 +92,18 @@ pub(crate) async fn run(context: SendContext, table: Arc<RouteTable>, mut arriva
         select! {
             biased;
             arrival = arrivals.next(), if is_open => match arrival {
-                Some(arrival) => queue.enqueue(arrival),
+                Some(arrival) => {
+                    queue.enqueue(arrival);
+                    let more = iter::from_fn(|| arrivals.try_recv().ok());
+                    more.take(ARRIVALS).for_each(|arrival| queue.enqueue(arrival));
+                }
                 None => is_open = false,
             },
             Some(completion) = queue.awaited.next(), if !queue.awaited.is_empty() => queue.complete(completion),
             () = expiry(deadline) => queue.machine.handle_timeout(Instant::now()),
         }
         queue.drive();
+        queue.to_wake.drain(..).for_each(|link| link.flow.wake());
     }
 }
 
@@ -112,6 +122,8 @@ struct TopicQueue {
     /// Places of messages to all, until they are settled.
     groups: HashMap<SendId, PendingGroup>,
     awaited: FuturesUnordered<LocalBoxFuture<'static, Completion>>,
+    /// Links with something to transmit that do not know it yet.
+    to_wake: Vec<Arc<Link>>,
     /// Why what ended last has failed.
     error: Option<SendError>,
 }
@@ -156,7 +168,8 @@ impl TopicQueue {
                 Event::Offer { send, message, to } => {
                     let Some(pending) = self.sends.get_mut(&send) else { continue };
                     let group = self.groups.entry(send);
-                    let offered = pending.offer(&self.context.node, &self.table, &targets, (message, &to), group);
+                    let (node, wake) = (&self.context.node, &mut self.to_wake);
+                    let offered = pending.offer(node, &self.table, &targets, (message, to), wake, group);
                     self.machine.handle_offered(send, offered);
                 }
                 Event::LookUp(id) => self.look_up(id),
@@ -235,7 +248,7 @@ impl TopicQueue {
         let commit = self.context.store.send(Commit { writes, synced, persistent: true });
         let committed = async move {
             let result = commit.await.unwrap_or_else(|e| Err(store_gone(&e)));
-            Completion::Committed(send, result.map(|_| ()).map_err(SendError::Store))
+            Completion::Committed(send, result.map(|_| ()).map_err(SendError::of_commit))
         };
         self.awaited.push(committed.boxed_local());
     }

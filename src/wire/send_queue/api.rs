@@ -50,14 +50,14 @@ pub struct QueuedSend {
 }
 
 /// Where a message is to be offered.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Destination {
     /// To the targets in turn: see [`offer_in_turn`](crate::wire::routing::selection::offer_in_turn).
     Next,
-    /// To this target.
-    Node(NodeId),
-    /// To this target, to get a place that [`Event::Settle`] settles.
-    Reserve(NodeId),
+    /// To the target with this index among those that were polled with.
+    Target(usize),
+    /// To the target with this index, to get a place that [`Event::Settle`] settles.
+    Reserve(usize),
 }
 
 /// What came of an offer.

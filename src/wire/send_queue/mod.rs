@@ -53,11 +53,38 @@ struct Progress {
     /// The target of a batch.
     lane: Option<NodeId>,
     /// Targets of a message to all that are still to be offered it; `None` until they are chosen.
-    left: Option<VecDeque<NodeId>>,
+    left: Option<Remaining>,
     /// The message has places to be settled.
     has_places: bool,
     /// A target of a message to all had no room.
     was_full: bool,
+}
+
+/// Targets of a message to all, in the order in which it is offered to them.
+#[derive(Debug)]
+struct Remaining {
+    nodes: Vec<NodeId>,
+    /// The index of the next.
+    next: usize,
+}
+
+impl Remaining {
+    /// Returns the index of the next target that is still one.
+    fn next<T: Target>(&mut self, targets: &[T]) -> Option<usize> {
+        while let Some(node) = self.nodes.get(self.next) {
+            // Mostly the targets are the same as when they were chosen.
+            let is_there = targets.get(self.next).is_some_and(|target| target.node() == node);
+            if let Some(at) = if is_there { Some(self.next) } else { position(targets, node) } {
+                return Some(at);
+            }
+            self.next += 1;
+        }
+        None
+    }
+}
+
+fn position<T: Target>(targets: &[T], node: &NodeId) -> Option<usize> {
+    targets.iter().position(|target| target.node() == node)
 }
 
 impl Progress {
@@ -232,18 +259,17 @@ impl SendQueue {
         targets: &[T],
         turn: &mut impl FnMut() -> usize,
     ) {
-        let is_target = |node: &NodeId| targets.iter().any(|target| target.node() == node);
         if self.first.taken == 0 {
             // Nothing binds the batch to a lane yet.
-            self.first.lane = self.first.lane.take().filter(is_target);
+            self.first.lane = self.first.lane.take().filter(|node| position(targets, node).is_some());
         }
         let chosen = || pick(usable(targets, first.guarantee), turn()).map(|target| target.node().clone());
-        match self.first.lane.take().or_else(chosen) {
-            None => self.no_route(id),
-            Some(node) if !is_target(&node) => self.finish(id, Outcome::NoRoute),
-            Some(node) => {
-                self.first.lane = Some(node.clone());
-                self.offer(id, self.first.taken, Destination::Node(node));
+        let Some(node) = self.first.lane.take().or_else(chosen) else { return self.no_route(id) };
+        match position(targets, &node) {
+            None => self.finish(id, Outcome::NoRoute),
+            Some(at) => {
+                self.first.lane = Some(node);
+                self.offer(id, self.first.taken, Destination::Target(at));
             }
         }
     }
@@ -252,13 +278,11 @@ impl SendQueue {
         let once = first.guarantee == Guarantee::AtMostOnce;
         let left = self.first.left.get_or_insert_with(|| {
             let targets = if once { usable(targets, first.guarantee) } else { every(targets, first.guarantee) };
-            targets.iter().map(|target| target.node().clone()).collect()
+            Remaining { nodes: targets.iter().map(|target| target.node().clone()).collect(), next: 0 }
         });
-        let is_target = |node: &NodeId| targets.iter().any(|target| target.node() == node);
-        left.retain(is_target);
-        match left.front().cloned() {
-            Some(node) if once => self.offer(id, 0, Destination::Node(node)),
-            Some(node) => self.offer(id, 0, Destination::Reserve(node)),
+        match left.next(targets) {
+            Some(at) if once => self.offer(id, 0, Destination::Target(at)),
+            Some(at) => self.offer(id, 0, Destination::Reserve(at)),
             None if self.first.was_full => self.finish(id, Outcome::QueueFull),
             None if self.first.has_places && commits => {
                 self.first.stage = Stage::Committing;
@@ -303,7 +327,7 @@ impl SendQueue {
     /// A message to all is done with one target.
     fn pass_on(&mut self) {
         if let Some(left) = &mut self.first.left {
-            left.pop_front();
+            left.next += 1;
         }
     }
 

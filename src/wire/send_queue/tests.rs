@@ -52,6 +52,10 @@ impl Bench {
         self.queue.enqueue(QueuedSend { shape, guarantee, deadline, on_full })
     }
 
+    fn index(&self, name: &str) -> usize {
+        position(&self.targets, &node(name)).expect("a target")
+    }
+
     fn poll(&mut self) -> Option<Event> {
         self.queue.poll_event(&self.targets, || 0)
     }
@@ -103,7 +107,7 @@ fn a_topic_without_targets_is_looked_up_once_and_then_nobody_serves_it() {
     assert_eq!(bench.poll(), None, "an old look-up says nothing of a later send");
     bench.targets = Bench::new(&["a"]).targets;
     bench.queue.handle_looked_up(later, true);
-    bench.offered(second, 0, Destination::Node(node("a")), Offered::Taken);
+    bench.offered(second, 0, Destination::Target(bench.index("a")), Offered::Taken);
     bench.finished(second, Outcome::Accepted);
 }
 
@@ -167,14 +171,14 @@ fn a_send_that_does_not_wait_is_rejected_where_there_is_no_room() {
 fn a_batch_stays_on_one_lane_and_ends_where_it_cannot_go_on() {
     let mut bench = Bench::new(&["a", "b"]);
     let batch = bench.send(Shape::Batch(3), 100);
-    bench.offered(batch, 0, Destination::Node(node("a")), Offered::Taken);
+    bench.offered(batch, 0, Destination::Target(bench.index("a")), Offered::Taken);
     bench.targets.rotate_left(1);
-    bench.offered(batch, 1, Destination::Node(node("a")), Offered::Taken);
+    bench.offered(batch, 1, Destination::Target(bench.index("a")), Offered::Taken);
     bench.targets.retain(|target| target.0 == node("b"));
     bench.finished(batch, Outcome::NoRoute);
     let batch = bench.send(Shape::Batch(2), 100);
-    bench.offered(batch, 0, Destination::Node(node("b")), Offered::Taken);
-    bench.offered(batch, 1, Destination::Node(node("b")), Offered::Refused);
+    bench.offered(batch, 0, Destination::Target(bench.index("b")), Offered::Taken);
+    bench.offered(batch, 1, Destination::Target(bench.index("b")), Offered::Refused);
     bench.finished(batch, Outcome::Refused);
     let empty = bench.send(Shape::Batch(0), 100);
     bench.finished(empty, Outcome::Accepted);
@@ -184,13 +188,13 @@ fn a_batch_stays_on_one_lane_and_ends_where_it_cannot_go_on() {
 fn a_message_to_all_has_a_place_on_every_lane_or_on_none() {
     let mut bench = Bench::new(&["a", "b"]);
     let all = bench.send(Shape::All { commits: true }, 100);
-    bench.offered(all, 0, Destination::Reserve(node("a")), Offered::Taken);
-    bench.offered(all, 0, Destination::Reserve(node("b")), full("b"));
+    bench.offered(all, 0, Destination::Reserve(bench.index("a")), Offered::Taken);
+    bench.offered(all, 0, Destination::Reserve(bench.index("b")), full("b"));
     assert_eq!(bench.poll(), Some(Event::Settle { send: all, outcome: GroupOutcome::Rejected }));
     assert_eq!(bench.poll(), Some(Event::AwaitRoom(node("b"))));
     bench.queue.handle_room(&node("b"));
-    bench.offered(all, 0, Destination::Reserve(node("a")), Offered::Taken);
-    bench.offered(all, 0, Destination::Reserve(node("b")), Offered::Taken);
+    bench.offered(all, 0, Destination::Reserve(bench.index("a")), Offered::Taken);
+    bench.offered(all, 0, Destination::Reserve(bench.index("b")), Offered::Taken);
     assert_eq!(bench.poll(), Some(Event::Commit(all)));
     assert_eq!(bench.poll(), None);
     bench.queue.handle_committed(all, true);
@@ -203,7 +207,7 @@ fn a_message_to_all_has_a_place_on_every_lane_or_on_none() {
 fn a_message_to_all_without_a_commit_is_accepted_when_all_have_it() {
     let mut bench = Bench::new(&["a"]);
     let all = bench.send(Shape::All { commits: false }, 100);
-    bench.offered(all, 0, Destination::Reserve(node("a")), Offered::Taken);
+    bench.offered(all, 0, Destination::Reserve(bench.index("a")), Offered::Taken);
     assert_eq!(bench.poll(), Some(Event::Settle { send: all, outcome: GroupOutcome::WriteBehind }));
     bench.finished(all, Outcome::Accepted);
 }
@@ -212,7 +216,7 @@ fn a_message_to_all_without_a_commit_is_accepted_when_all_have_it() {
 fn a_deadline_during_a_commit_leaves_the_outcome_open_and_the_commit_goes_on() {
     let mut bench = Bench::new(&["a"]);
     let (all, next) = (bench.send(Shape::All { commits: true }, 10), bench.send(Shape::One, 100));
-    bench.offered(all, 0, Destination::Reserve(node("a")), Offered::Taken);
+    bench.offered(all, 0, Destination::Reserve(bench.index("a")), Offered::Taken);
     assert_eq!(bench.poll(), Some(Event::Commit(all)));
     assert_eq!(bench.poll(), None, "the next one waits for the commit");
     bench.queue.handle_timeout(bench.at(10));
@@ -229,9 +233,9 @@ fn a_deadline_during_a_commit_leaves_the_outcome_open_and_the_commit_goes_on() {
 fn at_most_once_to_all_serves_each_node_for_itself() {
     let mut bench = Bench::new(&["a", "b", "c"]);
     let all = bench.send_as(Shape::All { commits: false }, Guarantee::AtMostOnce, OnFull::Reject, 100);
-    bench.offered(all, 0, Destination::Node(node("a")), Offered::Taken);
-    bench.offered(all, 0, Destination::Node(node("b")), full("b"));
-    bench.offered(all, 0, Destination::Node(node("c")), Offered::Taken);
+    bench.offered(all, 0, Destination::Target(bench.index("a")), Offered::Taken);
+    bench.offered(all, 0, Destination::Target(bench.index("b")), full("b"));
+    bench.offered(all, 0, Destination::Target(bench.index("c")), Offered::Taken);
     bench.finished(all, Outcome::QueueFull);
 }
 

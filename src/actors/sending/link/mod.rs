@@ -351,7 +351,8 @@ impl Link {
 
     fn rejected(state: &mut LinkState, lane: LaneIx, seq: Seq, why: Rejection) {
         let error = match (why, &state.store_error) {
-            (Rejection::Store, Some(error)) => SendError::Store(error.clone()),
+            (Rejection::Store, Some(error)) if error.is_definite() => SendError::Store(error.clone()),
+            // An unknown outcome is that of other messages: this one was not given to the store.
             (Rejection::Store | Rejection::Deadline, _) => SendError::Deadline,
         };
         Self::answer(state, lane, seq, error);
