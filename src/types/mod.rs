@@ -3,10 +3,12 @@
 //! Nothing here knows of sockets, stores, actors or clocks. Fields of validated types are private, so a value that exists is
 //! valid.
 
+mod amount;
 mod headers;
 mod names;
 mod receipt;
 
+pub use amount::Amount;
 pub use headers::{Headers, HeadersBuilder, HeadersError, MAX_HEADERS};
 pub use names::{LaneId, LaneName, MAX_NAME, NameError, NodeId, RESERVED_PREFIX, Topic};
 pub use receipt::Receipt;

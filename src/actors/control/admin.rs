@@ -13,7 +13,6 @@ use crate::actors::sending::sender::Stop;
 use crate::error::AdminError;
 use crate::stores::{Amount, PendingLane, StoreError, TopicEntry};
 use crate::types::{LaneId, NodeId, Topic};
-use crate::wire::outbound;
 use actix::prelude::*;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -33,10 +32,6 @@ fn addresses(entry: TopicEntry) -> Vec<Address> {
     entry.routes.into_iter().flat_map(of).collect()
 }
 
-fn amount(amount: outbound::Volume) -> Amount {
-    Amount { messages: amount.messages, bytes: amount.bytes }
-}
-
 /// Returns the messages that wait, per lane: the counts of the store, corrected by the links, which also count the messages
 /// that only memory holds.
 async fn pending(node: Arc<Node>, links: Vec<Arc<Link>>) -> Result<BTreeMap<LaneId, PendingLane>, StoreError> {
@@ -45,9 +40,9 @@ async fn pending(node: Arc<Node>, links: Vec<Arc<Link>>) -> Result<BTreeMap<Lane
     for link in links {
         for (lane, durable, known) in link.pending() {
             match lanes.get_mut(&lane) {
-                Some(entry) if durable => entry.amount = amount(known),
+                Some(entry) if durable => entry.amount = known,
                 None if known.messages > 0 => {
-                    let entry = PendingLane { lane: lane.clone(), amount: amount(known), oldest_ms: None };
+                    let entry = PendingLane { lane: lane.clone(), amount: known, oldest_ms: None };
                     lanes.insert(lane, entry);
                 }
                 _ => {}
@@ -328,8 +323,8 @@ impl Handler<Stats> for LinerSystem {
 
 fn link_stats(peer: crate::types::NodeId, link: &Link) -> LinkStats {
     let mut pending = Amount::default();
-    link.pending().into_iter().for_each(|(_, _, known)| pending += amount(known));
-    LinkStats { peer, up: link.is_up(), pending, memory: amount(link.memory()) }
+    link.pending().into_iter().for_each(|(_, _, known)| pending += known);
+    LinkStats { peer, up: link.is_up(), pending, memory: link.memory() }
 }
 
 fn report(

@@ -10,12 +10,12 @@ mod flow;
 use crate::actors::node::{Node, count};
 use crate::error::SendError;
 use crate::stores::{LaneKey, OutboxLane, StoreError};
-use crate::types::{Headers, Incarnation, LaneId, LaneName, MessageId, NodeId, Receipt, Seq, Topic};
+use crate::types::{Amount, Headers, Incarnation, LaneId, LaneName, MessageId, NodeId, Receipt, Seq, Topic};
 use crate::wire::error::LinkError;
 use crate::wire::frame::LaneIx;
 use crate::wire::outbound::{
     AcceptMode, AppendOutcome, Body, GroupOutcome, LaneRecord, LoadedPage, Numbered, OfferError, Outbound,
-    OutboundEvent, PeerLimits, Rejection, Volume,
+    OutboundEvent, PeerLimits, Rejection,
 };
 use actix::prelude::{Message, Recipient};
 use bytes::Bytes;
@@ -68,7 +68,7 @@ struct LinkState {
     /// The write loop found nothing to transmit, and nobody is about to wake it.
     is_idle: bool,
     /// Accepted, and not in the node's counters yet.
-    uncounted: Volume,
+    uncounted: Amount,
     /// The store's last error, for those it concerns.
     store_error: Option<StoreError>,
     /// The actor that drives the link, until it is stopped.
@@ -98,7 +98,7 @@ impl Link {
             scheduled: false,
             armed: false,
             is_idle: false,
-            uncounted: Volume::default(),
+            uncounted: Amount::default(),
             store_error: None,
             sender: None,
         };
@@ -159,13 +159,12 @@ impl Link {
     pub(crate) fn open_lane(&self, lane: LaneIx, record: OutboxLane) {
         let mut state = self.state.lock();
         state.lanes[lane.0 as usize].key = Some(record.key);
-        let pending = Volume { messages: record.pending.messages, bytes: record.pending.bytes };
         let record = LaneRecord {
             spans: record.spans.iter().map(|s| (s.incarnation, s.first)).collect(),
             predecessor: record.predecessor,
             next: record.next,
             acked: record.acked,
-            pending,
+            pending: record.pending,
         };
         state.outbound.open_lane(lane, record);
         state.lanes[lane.0 as usize].incarnation = state.outbound.incarnation(lane).unwrap_or(NO_INCARNATION);
@@ -283,7 +282,7 @@ impl Link {
     }
 
     fn count(&self, state: &mut LinkState) {
-        let Volume { messages, bytes } = std::mem::take(&mut state.uncounted);
+        let Amount { messages, bytes } = std::mem::take(&mut state.uncounted);
         if messages > 0 {
             count(&self.node.counters.accepted, messages);
             count(&self.node.counters.bytes_accepted, bytes);
