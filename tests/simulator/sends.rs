@@ -14,9 +14,9 @@ use liner::wire::outbound::{AcceptMode, Body, GroupOutcome, OfferError};
 use liner::wire::routing;
 use liner::wire::routing::selection::{Blocked, Guarantee, offer_in_turn, usable};
 use liner::wire::send_queue::{
-    Destination, Event, LookUpId, Offered, OnFull, Outcome, QueueTicket, QueuedSend, SendId, SendQueue, Shape, Tickets,
+    Destination, Event, LookUpId, Offered, Outcome, QueueTicket, QueuedSend, SendId, SendQueue, Shape, Tickets,
 };
-use liner::{Incarnation, Seq};
+use liner::{Incarnation, OnFull, Seq};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;

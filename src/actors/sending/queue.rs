@@ -7,12 +7,11 @@ use crate::actors::sending::link::Link;
 use crate::actors::sending::pending_send::{PendingGroup, PendingSend, SendRequest};
 use crate::actors::sending::route_table::{RouteTable, Target, find, guarantee};
 use crate::actors::storing::store::{Commit, OpenOutbox, store_gone};
-use crate::config;
 use crate::error::SendError;
 use crate::stores::StoreError;
 use crate::types::{Incarnation, LaneId, NodeId, Topic};
 use crate::wire::frame::LaneIx;
-use crate::wire::send_queue::{Event, LookUpId, OnFull, Outcome, QueueTicket, QueuedSend, SendId, SendQueue, Shape};
+use crate::wire::send_queue::{Event, LookUpId, Outcome, QueueTicket, QueuedSend, SendId, SendQueue, Shape};
 use actix::prelude::*;
 use futures::channel::mpsc;
 use futures::future::LocalBoxFuture;
@@ -121,10 +120,7 @@ impl TopicQueue {
         let config = &self.context.node.config;
         let mode = options.mode.unwrap_or(config.mode);
         let deadline = since + options.deadline.unwrap_or(config.timing.send_deadline);
-        let on_full = match options.on_full.unwrap_or(config.on_full) {
-            config::OnFull::Wait => OnFull::Wait,
-            config::OnFull::Reject => OnFull::Reject,
-        };
+        let on_full = options.on_full.unwrap_or(config.on_full);
         let shape = match &request {
             SendRequest::One(..) => Shape::One,
             SendRequest::All(..) => Shape::All { commits: mode.commits() },

@@ -1,6 +1,6 @@
 //! What goes into the queue of a topic and what comes out: sends, offers, outcomes and events.
 
-use crate::types::NodeId;
+use crate::types::{NodeId, OnFull};
 use crate::wire::outbound::GroupOutcome;
 use crate::wire::routing::selection::{Blocked, Guarantee};
 use std::time::Instant;
@@ -25,15 +25,6 @@ pub enum Shape {
         /// Whether it is accepted by a commit.
         commits: bool,
     },
-}
-
-/// What a send does when there is no room.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OnFull {
-    /// It waits, up to its deadline.
-    Wait,
-    /// It is rejected.
-    Reject,
 }
 
 /// A send for the queue.

@@ -21,10 +21,10 @@ mod api;
 mod tests;
 mod tickets;
 
-pub use api::{Destination, Event, LookUpId, Offered, OnFull, Outcome, QueuedSend, SendId, Shape};
+pub use api::{Destination, Event, LookUpId, Offered, Outcome, QueuedSend, SendId, Shape};
 pub use tickets::{QueueTicket, Tickets};
 
-use crate::types::NodeId;
+use crate::types::{NodeId, OnFull};
 use crate::wire::outbound::GroupOutcome;
 use crate::wire::routing::selection::{Blocked, Guarantee, Target, every, pick, usable};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
