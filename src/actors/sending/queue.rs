@@ -11,7 +11,9 @@ use crate::error::SendError;
 use crate::stores::StoreError;
 use crate::types::{Incarnation, LaneId, NodeId, Topic};
 use crate::wire::frame::LaneIx;
-use crate::wire::send_queue::{Event, LookUpId, Outcome, QueueTicket, QueuedSend, SendId, SendQueue, Shape};
+use crate::wire::send_queue::{
+    QueueLookUpId, QueueTicket, QueuedSend, SendId, SendOutcome, SendQueue, SendQueueEvent, Shape,
+};
 use actix::prelude::*;
 use futures::channel::mpsc;
 use futures::future::LocalBoxFuture;
@@ -63,7 +65,7 @@ pub(crate) struct SendContext {
 
 /// Something that the queue waited for has ended.
 enum Completion {
-    LookedUp(LookUpId, Result<(), SendError>),
+    LookedUp(QueueLookUpId, Result<(), SendError>),
     Opened(NodeId, Result<(), SendError>),
     Room(NodeId),
     Committed(SendId, Result<(), SendError>),
@@ -149,27 +151,27 @@ impl TopicQueue {
             let targets = self.table.load();
             let Some(event) = self.machine.poll_event(&targets, || self.table.turn()) else { return };
             match event {
-                Event::Offer { send, message, to } => {
+                SendQueueEvent::Offer { send, message, to } => {
                     let Some(pending) = self.sends.get_mut(&send) else { continue };
                     let group = self.groups.entry(send);
                     let offered = pending.offer(&self.context.node, &self.table, &targets, (message, &to), group);
                     self.machine.handle_offered(send, offered);
                 }
-                Event::LookUp(id) => self.look_up(id),
-                Event::OpenLane(node) => match find(&targets, &node) {
+                SendQueueEvent::LookUp(id) => self.look_up(id),
+                SendQueueEvent::OpenLane(node) => match find(&targets, &node) {
                     Some(target) => self.open_lane(node, target.link.clone(), target.lane),
                     // The target is gone: there is nothing to open, and the send chooses again.
                     None => self.machine.handle_opened(&node, true),
                 },
-                Event::AwaitRoom(node) => {
+                SendQueueEvent::AwaitRoom(node) => {
                     self.context.node.event(MeshEvent::BackPressure { topic: self.table.topic.clone() });
                     match find(&targets, &node) {
                         Some(Target { link, .. }) => self.await_room(node, link.clone()),
                         None => self.machine.handle_room(&node),
                     }
                 }
-                Event::Commit(send) => self.commit(send),
-                Event::Settle { send, outcome } => {
+                SendQueueEvent::Commit(send) => self.commit(send),
+                SendQueueEvent::Settle { send, outcome } => {
                     if let Some(group) = self.groups.remove(&send) {
                         let receipts = group.finish(&self.context.node, outcome);
                         if let Some(pending) = self.sends.get_mut(&send) {
@@ -177,26 +179,26 @@ impl TopicQueue {
                         }
                     }
                 }
-                Event::Finished { send, outcome } => self.finish(send, outcome),
+                SendQueueEvent::Finished { send, outcome } => self.finish(send, outcome),
             }
         }
     }
 
-    fn finish(&mut self, send: SendId, outcome: Outcome) {
+    fn finish(&mut self, send: SendId, outcome: SendOutcome) {
         let Some(pending) = self.sends.remove(&send) else { return };
         let error = match outcome {
-            Outcome::Accepted => return pending.accepted(),
-            Outcome::NoRoute => SendError::NoRoute(self.table.topic.clone()),
-            Outcome::QueueFull => SendError::QueueFull,
-            Outcome::Deadline => SendError::Deadline,
-            Outcome::Indeterminate => SendError::Indeterminate,
-            Outcome::Failed => self.error.clone().unwrap_or(SendError::Closed),
-            Outcome::Refused => pending.refusal(),
+            SendOutcome::Accepted => return pending.accepted(),
+            SendOutcome::NoRoute => SendError::NoRoute(self.table.topic.clone()),
+            SendOutcome::QueueFull => SendError::QueueFull,
+            SendOutcome::Deadline => SendError::Deadline,
+            SendOutcome::Indeterminate => SendError::Indeterminate,
+            SendOutcome::Failed => self.error.clone().unwrap_or(SendError::Closed),
+            SendOutcome::Refused => pending.refusal(),
         };
         pending.failed(error);
     }
 
-    fn look_up(&mut self, id: LookUpId) {
+    fn look_up(&mut self, id: QueueLookUpId) {
         let look_up = self.context.look_up.send(LookUp(self.table.topic.clone()));
         let result = look_up.map(|result| match result {
             Ok(result) => result.map_err(SendError::Store),

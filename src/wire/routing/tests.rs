@@ -51,11 +51,11 @@ impl Bench {
     fn poll(&mut self) {
         while let Some(event) = self.routing.poll_event() {
             match event {
-                Event::LookUp { id, topics } => self.look_ups.push((id, topics)),
-                Event::Targets { topic, targets } if topic == self.topic => self.targets = targets,
-                Event::Targets { .. } => {}
-                Event::Changed(_) => self.changes += 1,
-                Event::LookedUp { id, read, .. } => self.looked_up.push((id, read)),
+                RoutingEvent::LookUp { id, topics } => self.look_ups.push((id, topics)),
+                RoutingEvent::Targets { topic, targets } if topic == self.topic => self.targets = targets,
+                RoutingEvent::Targets { .. } => {}
+                RoutingEvent::Changed(_) => self.changes += 1,
+                RoutingEvent::LookedUp { id, read, .. } => self.looked_up.push((id, read)),
             }
         }
     }
