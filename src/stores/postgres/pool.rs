@@ -1,7 +1,7 @@
 //! The connections for everything but batches: reads, and writes that are rare.
 
 use super::error::{Failure, Outcome, commit_failed, overdue};
-use super::session::{Connector, Param, Session, boolean, int8, text};
+use super::session::{Connector, DbSession, Param, boolean, int8, text};
 use super::{FENCE, OPERATION, new_lane};
 use crate::stores::{Fence, OpenError, StoreError};
 use crate::types::LaneName;
@@ -29,18 +29,18 @@ const ATTEMPTS: u32 = 4;
 pub(super) struct Manager(Arc<Connector>);
 
 impl ManageConnection for Manager {
-    type Connection = Session;
+    type Connection = DbSession;
     type Error = OpenError;
 
-    async fn connect(&self) -> Result<Session, OpenError> {
+    async fn connect(&self) -> Result<DbSession, OpenError> {
         self.0.connect().await
     }
 
-    async fn is_valid(&self, _: &mut Session) -> Result<(), OpenError> {
+    async fn is_valid(&self, _: &mut DbSession) -> Result<(), OpenError> {
         Ok(())
     }
 
-    fn has_broken(&self, session: &mut Session) -> bool {
+    fn has_broken(&self, session: &mut DbSession) -> bool {
         session.is_broken()
     }
 }
@@ -74,9 +74,9 @@ pub(super) struct Held<'a> {
 }
 
 impl Deref for Held<'_> {
-    type Target = Session;
+    type Target = DbSession;
 
-    fn deref(&self) -> &Session {
+    fn deref(&self) -> &DbSession {
         &self.session
     }
 }
@@ -184,9 +184,9 @@ pub(super) struct Transaction<'a> {
 }
 
 impl Deref for Transaction<'_> {
-    type Target = Session;
+    type Target = DbSession;
 
-    fn deref(&self) -> &Session {
+    fn deref(&self) -> &DbSession {
         &self.session
     }
 }

@@ -110,7 +110,7 @@ impl Connector {
     }
 
     /// Connects to the first host that replies and can be written to. Otherwise reports what was wrong with each.
-    pub(super) async fn connect(self: &Arc<Self>) -> Result<Session, OpenError> {
+    pub(super) async fn connect(self: &Arc<Self>) -> Result<DbSession, OpenError> {
         let mut failures: Vec<OpenError> = Vec::new();
         for (server, config) in &self.target.hosts {
             let server = format!("{server}/{}", self.target.database);
@@ -124,7 +124,10 @@ impl Connector {
         Err(worst(failures))
     }
 
-    async fn connect_one(self: &Arc<Self>, config: &tokio_postgres::Config) -> Result<Session, tokio_postgres::Error> {
+    async fn connect_one(
+        self: &Arc<Self>,
+        config: &tokio_postgres::Config,
+    ) -> Result<DbSession, tokio_postgres::Error> {
         let (client, mut connection) = config.connect(self.tls.clone()).await?;
         let notifications = Arc::new(Notify::new());
         let listener = notifications.clone();
@@ -143,7 +146,7 @@ impl Connector {
             drop(connection);
             listener.notify_one();
         });
-        let session = Session {
+        let session = DbSession {
             client,
             connector: self.clone(),
             statements: Mutex::default(),
@@ -199,7 +202,7 @@ fn worst(mut failures: Vec<OpenError>) -> OpenError {
 }
 
 /// A connection.
-pub(super) struct Session {
+pub(super) struct DbSession {
     client: Client,
     connector: Arc<Connector>,
     /// By their text. The pool keeps none, so they stay with the connection.
@@ -210,7 +213,7 @@ pub(super) struct Session {
     unclean: AtomicBool,
 }
 
-impl Session {
+impl DbSession {
     pub(super) fn is_closed(&self) -> bool {
         self.client.is_closed()
     }
@@ -219,7 +222,7 @@ impl Session {
         self.is_closed() || self.unclean.load(Ordering::Relaxed)
     }
 
-    /// From here to [`Session::clean`], a future that is dropped takes the connection along.
+    /// From here to [`DbSession::clean`], a future that is dropped takes the connection along.
     pub(super) fn busy(&self) {
         self.unclean.store(true, Ordering::Relaxed);
     }
@@ -328,7 +331,7 @@ impl Session {
     }
 }
 
-impl Drop for Session {
+impl Drop for DbSession {
     fn drop(&mut self) {
         // A server that does not answer would keep the task and its socket for ever. Otherwise the task says good-bye.
         if self.unclean.load(Ordering::Relaxed) {
