@@ -19,9 +19,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-type Reply<T> = ResponseActFuture<LinerSystem, Result<T, AdminError>>;
+type AdminReply<T> = ResponseActFuture<LinerSystem, Result<T, AdminError>>;
 
-fn refuse<T: 'static>(error: impl Into<AdminError>) -> Reply<T> {
+fn refuse<T: 'static>(error: impl Into<AdminError>) -> AdminReply<T> {
     Box::pin(fut::ready(Err(error.into())))
 }
 
@@ -60,7 +60,7 @@ impl LinerSystem {
 }
 
 impl Handler<RefreshAddresses> for LinerSystem {
-    type Result = Reply<Vec<Address>>;
+    type Result = AdminReply<Vec<Address>>;
 
     fn handle(&mut self, RefreshAddresses { topic }: RefreshAddresses, ctx: &mut Self::Context) -> Self::Result {
         let topic = match topic {
@@ -79,7 +79,7 @@ impl Handler<RefreshAddresses> for LinerSystem {
 }
 
 impl Handler<ListAddresses> for LinerSystem {
-    type Result = Reply<Vec<Address>>;
+    type Result = AdminReply<Vec<Address>>;
 
     fn handle(&mut self, ListAddresses { topic }: ListAddresses, _: &mut Self::Context) -> Self::Result {
         let topic = match topic {
@@ -92,7 +92,7 @@ impl Handler<ListAddresses> for LinerSystem {
 }
 
 impl Handler<WatchTopic> for LinerSystem {
-    type Result = Reply<()>;
+    type Result = AdminReply<()>;
 
     fn handle(&mut self, WatchTopic { topic }: WatchTopic, ctx: &mut Self::Context) -> Self::Result {
         let topic = match topic {
@@ -113,7 +113,7 @@ impl Handler<GetAddresses> for LinerSystem {
 }
 
 impl Handler<PendingCount> for LinerSystem {
-    type Result = Reply<u64>;
+    type Result = AdminReply<u64>;
 
     fn handle(&mut self, _: PendingCount, _: &mut Self::Context) -> Self::Result {
         let lanes = pending(self.node.clone(), self.links()).into_actor(self);
@@ -122,7 +122,7 @@ impl Handler<PendingCount> for LinerSystem {
 }
 
 impl Handler<PendingByLane> for LinerSystem {
-    type Result = Reply<Vec<LanePending>>;
+    type Result = AdminReply<Vec<LanePending>>;
 
     fn handle(&mut self, _: PendingByLane, _: &mut Self::Context) -> Self::Result {
         let lanes = pending(self.node.clone(), self.links()).into_actor(self);
@@ -138,7 +138,7 @@ impl Handler<PendingByLane> for LinerSystem {
 }
 
 impl Handler<ClearStoredMessages> for LinerSystem {
-    type Result = Reply<Amount>;
+    type Result = AdminReply<Amount>;
 
     fn handle(&mut self, _: ClearStoredMessages, _: &mut Self::Context) -> Self::Result {
         let (node, links) = (self.node.clone(), self.links());
@@ -155,7 +155,7 @@ impl Handler<ClearStoredMessages> for LinerSystem {
 }
 
 impl Handler<ClearAddresses> for LinerSystem {
-    type Result = Reply<u64>;
+    type Result = AdminReply<u64>;
 
     fn handle(&mut self, _: ClearAddresses, _: &mut Self::Context) -> Self::Result {
         let node = self.node.clone();
@@ -165,7 +165,7 @@ impl Handler<ClearAddresses> for LinerSystem {
 }
 
 impl Handler<ForgetPeer> for LinerSystem {
-    type Result = Reply<Forgotten>;
+    type Result = AdminReply<Forgotten>;
 
     fn handle(&mut self, ForgetPeer { node: peer }: ForgetPeer, ctx: &mut Self::Context) -> Self::Result {
         let peer = match peer {
@@ -218,7 +218,7 @@ impl LinerSystem {
 }
 
 impl Handler<ForgetLane> for LinerSystem {
-    type Result = Reply<Forgotten>;
+    type Result = AdminReply<Forgotten>;
 
     fn handle(&mut self, ForgetLane { node: peer, topic }: ForgetLane, ctx: &mut Self::Context) -> Self::Result {
         let (peer, topic) = match (peer, topic) {
@@ -251,7 +251,7 @@ impl Handler<ForgetLane> for LinerSystem {
 }
 
 impl Handler<ListDeadLetters> for LinerSystem {
-    type Result = Reply<Vec<(crate::stores::DeadLetterId, crate::stores::DeadLetter)>>;
+    type Result = AdminReply<Vec<(crate::stores::DeadLetterId, crate::stores::DeadLetter)>>;
 
     fn handle(&mut self, list: ListDeadLetters, _: &mut Self::Context) -> Self::Result {
         let node = self.node.clone();
@@ -264,7 +264,7 @@ impl Handler<ListDeadLetters> for LinerSystem {
 }
 
 impl Handler<PurgeDeadLetters> for LinerSystem {
-    type Result = Reply<u64>;
+    type Result = AdminReply<u64>;
 
     fn handle(&mut self, PurgeDeadLetters { filter }: PurgeDeadLetters, _: &mut Self::Context) -> Self::Result {
         let node = self.node.clone();
@@ -274,7 +274,7 @@ impl Handler<PurgeDeadLetters> for LinerSystem {
 }
 
 impl Handler<ReplayDeadLetters> for LinerSystem {
-    type Result = Reply<crate::actors::messages::Replayed>;
+    type Result = AdminReply<crate::actors::messages::Replayed>;
 
     fn handle(&mut self, ReplayDeadLetters { filter }: ReplayDeadLetters, ctx: &mut Self::Context) -> Self::Result {
         let context = Replay {
@@ -307,7 +307,7 @@ impl Handler<FindLane> for LinerSystem {
 }
 
 impl Handler<Stats> for LinerSystem {
-    type Result = Reply<StatsReport>;
+    type Result = AdminReply<StatsReport>;
 
     fn handle(&mut self, _: Stats, _: &mut Self::Context) -> Self::Result {
         let lanes = pending(self.node.clone(), self.links()).into_actor(self);

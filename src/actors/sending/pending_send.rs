@@ -3,7 +3,7 @@
 use crate::actors::messages::Outgoing;
 use crate::actors::node::{Node, count};
 use crate::actors::sending::link::Link;
-use crate::actors::sending::route_table::{Offer, Offered, RouteTable, Target, Wake, find};
+use crate::actors::sending::route_table::{Acceptance, LinkTarget, Offer, RouteTable, Wake, find};
 use crate::actors::sending::sender::stored;
 use crate::config::{Durability, Mode};
 use crate::error::{SendBatchError, SendError};
@@ -19,13 +19,11 @@ use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::time::Instant;
 
-type Reply<T> = oneshot::Sender<T>;
-
 /// What is to be sent, and who waits for the result.
 pub(crate) enum SendRequest {
-    One(Outgoing, Reply<Result<Receipt, SendError>>),
-    All(Outgoing, Reply<Result<Vec<Receipt>, SendError>>),
-    Batch(Vec<Outgoing>, Reply<Result<Vec<Receipt>, SendBatchError>>),
+    One(Outgoing, oneshot::Sender<Result<Receipt, SendError>>),
+    All(Outgoing, oneshot::Sender<Result<Vec<Receipt>, SendError>>),
+    Batch(Vec<Outgoing>, oneshot::Sender<Result<Vec<Receipt>, SendBatchError>>),
 }
 
 impl SendRequest {
@@ -92,7 +90,7 @@ impl PendingSend {
         &mut self,
         node: &Node,
         table: &RouteTable,
-        targets: &[Target],
+        targets: &[LinkTarget],
         to: (usize, &Destination),
         group: Entry<'_, SendId, PendingGroup>,
     ) -> send_queue::Offered {
@@ -126,8 +124,8 @@ impl PendingSend {
     fn offer_to(
         &mut self,
         message: &Message,
-        offer: impl FnOnce(&mut Offer<'_>) -> Result<Offered, Blocked<Target>>,
-    ) -> Result<(), Blocked<Target>> {
+        offer: impl FnOnce(&mut Offer<'_>) -> Result<Acceptance, Blocked<LinkTarget>>,
+    ) -> Result<(), Blocked<LinkTarget>> {
         let (waiter, commit) = oneshot::channel();
         let offered = offer(&mut Offer {
             headers: &message.headers,
@@ -139,8 +137,8 @@ impl PendingSend {
             ahead: None,
         })?;
         self.taken.push(match offered {
-            Offered::Accepted(receipt) => Taken::Accepted(receipt),
-            Offered::Committing => Taken::Committing(commit),
+            Acceptance::Accepted(receipt) => Taken::Accepted(receipt),
+            Acceptance::Committing => Taken::Committing(commit),
         });
         Ok(())
     }
@@ -215,7 +213,7 @@ impl PendingGroup {
         PendingGroup { places: Vec::new(), size: message.size() }
     }
 
-    fn reserve(&mut self, target: &Target, message: &Message) -> Result<(), Blocked<Target>> {
+    fn reserve(&mut self, target: &LinkTarget, message: &Message) -> Result<(), Blocked<LinkTarget>> {
         let body = Body::Shared(&message.payload);
         let offered = target.link.offer(target.lane, &message.headers, body, AcceptMode::Group, &mut None);
         let (receipt, _) = offered.map_err(|error| Blocked::new(error, target.clone()))?;

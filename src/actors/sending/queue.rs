@@ -5,7 +5,7 @@ use crate::actors::messages::{MeshEvent, Options};
 use crate::actors::node::{Node, random};
 use crate::actors::sending::link::Link;
 use crate::actors::sending::pending_send::{PendingGroup, PendingSend, SendRequest};
-use crate::actors::sending::route_table::{RouteTable, Target, find, guarantee};
+use crate::actors::sending::route_table::{LinkTarget, RouteTable, find, guarantee};
 use crate::actors::storing::store::{Commit, OpenOutbox, store_gone};
 use crate::error::SendError;
 use crate::stores::StoreError;
@@ -166,7 +166,7 @@ impl TopicQueue {
                 SendQueueEvent::AwaitRoom(node) => {
                     self.context.node.event(MeshEvent::BackPressure { topic: self.table.topic.clone() });
                     match find(&targets, &node) {
-                        Some(Target { link, .. }) => self.await_room(node, link.clone()),
+                        Some(LinkTarget { link, .. }) => self.await_room(node, link.clone()),
                         None => self.machine.handle_room(&node),
                     }
                 }

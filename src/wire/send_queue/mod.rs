@@ -46,7 +46,7 @@ enum Stage {
 
 /// How far the first send of the queue is.
 #[derive(Debug)]
-struct Progress {
+struct HeadProgress {
     stage: Stage,
     /// Messages of a batch that were taken.
     taken: usize,
@@ -60,10 +60,10 @@ struct Progress {
     was_full: bool,
 }
 
-impl Progress {
+impl HeadProgress {
     fn new() -> Self {
         let stage = Stage::Ready;
-        Progress { stage, taken: 0, lane: None, left: None, has_places: false, was_full: false }
+        HeadProgress { stage, taken: 0, lane: None, left: None, has_places: false, was_full: false }
     }
 }
 
@@ -73,7 +73,7 @@ pub struct SendQueue {
     /// In order.
     sends: BTreeMap<SendId, QueuedSend>,
     deadlines: BTreeSet<(Instant, SendId)>,
-    first: Progress,
+    first: HeadProgress,
     /// Targets whose lane is being opened.
     opening: BTreeSet<NodeId>,
     /// Targets whose room the owner waits for.
@@ -97,7 +97,7 @@ impl SendQueue {
         SendQueue {
             sends: BTreeMap::new(),
             deadlines: BTreeSet::new(),
-            first: Progress::new(),
+            first: HeadProgress::new(),
             opening: BTreeSet::new(),
             awaited: BTreeSet::new(),
             committing: BTreeSet::new(),
@@ -359,7 +359,7 @@ impl SendQueue {
             if !self.committing.contains(&id) {
                 self.settle(id, GroupOutcome::Rejected);
             }
-            self.first = Progress::new();
+            self.first = HeadProgress::new();
         }
         if let Some(send) = self.sends.remove(&id) {
             self.deadlines.remove(&(send.deadline, id));

@@ -48,7 +48,7 @@ use std::task::{self, Poll};
 const MAILBOX: usize = 1024;
 
 /// One link and the actor that drives it.
-pub(crate) struct Peer {
+pub(crate) struct PeerLink {
     pub(crate) link: Arc<Link>,
     pub(crate) sender: Addr<Sender>,
 }
@@ -64,7 +64,7 @@ pub struct LinerSystem {
     pub(crate) acks: Addr<AckTracker>,
     pub(crate) listener: Addr<Listener>,
     pub(crate) topics: Topics,
-    pub(crate) peers: HashMap<NodeId, Peer>,
+    pub(crate) peers: HashMap<NodeId, PeerLink>,
     queues: HashMap<Topic, mpsc::UnboundedSender<Arrival>>,
     /// The topics with a subscriber, and which one it is.
     handlers: HashMap<Topic, (u64, Sink)>,
@@ -142,7 +142,7 @@ impl LinerSystem {
         let (node, end) = (self.node.clone(), link.clone());
         let sender = Supervisor::start_in_arbiter(&thread.handle, move |_| Sender::new(node, end, talks_to));
         link.attach(Some(sender.clone().recipient()));
-        self.peers.insert(peer.clone(), Peer { link: link.clone(), sender });
+        self.peers.insert(peer.clone(), PeerLink { link: link.clone(), sender });
         link
     }
 

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::actors::sending::queue::{LaneOpened, LookUp};
-use crate::actors::sending::route_table::Target;
+use crate::actors::sending::route_table::LinkTarget;
 use crate::actors::sending::topics::catalogue_entry;
 use crate::wire::routing::{LookUpId, RoutingEvent, TopicTarget};
 
@@ -106,7 +106,7 @@ impl LinerSystem {
         for TopicTarget { node, state, addrs } in targets {
             let link = self.link(ctx, &node, addrs);
             let (lane, _) = link.add_lane(&self.node.topic, topic);
-            routes.push(Target { link, lane, state });
+            routes.push(LinkTarget { link, lane, state });
         }
         self.topics.table(topic).set(routes);
     }

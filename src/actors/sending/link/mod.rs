@@ -33,8 +33,8 @@ use tokio::sync::Notify;
 #[rtype(result = "()")]
 pub(crate) struct Drive;
 
-/// Who waits for a commit.
-pub(crate) type Waiter = oneshot::Sender<Result<Receipt, SendError>>;
+/// The reply to a send that waits for its commit.
+pub(crate) type ReceiptSender = oneshot::Sender<Result<Receipt, SendError>>;
 
 /// What an offer leaves to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,7 +55,7 @@ struct LaneEnd {
     /// Of the messages accepted now.
     incarnation: Incarnation,
     /// In number order.
-    waiters: VecDeque<(Seq, Waiter)>,
+    waiters: VecDeque<(Seq, ReceiptSender)>,
 }
 
 struct LinkState {
@@ -219,7 +219,7 @@ impl Link {
         headers: &Headers,
         body: Body<'_>,
         promise: AcceptMode,
-        waiter: &mut Option<Waiter>,
+        waiter: &mut Option<ReceiptSender>,
     ) -> Result<(Receipt, AfterOffer), OfferError> {
         let mut state = self.state.lock();
         let seq = state.outbound.offer(Instant::now, lane, headers, body, promise)?;
