@@ -132,11 +132,11 @@ impl Publisher {
             Err(error) => return SendState::Done(Some(Err(error))),
         };
         let outgoing = Outgoing { headers: headers.clone(), payload: Bytes::copy_from_slice(payload) };
-        let (reply, answer) = oneshot::channel();
+        let (reply, result) = oneshot::channel();
         let request = SendRequest::One(outgoing, reply);
         let arrival = Arrival { request, options: self.options, since: Instant::now(), ticket };
         self.system.do_send(Enqueue { table: self.table.clone(), arrival });
-        SendState::Committing(answer)
+        SendState::Committing(result)
     }
 }
 

@@ -120,18 +120,18 @@ impl<'a> Pipeline<'a> {
 
     /// Sends what waits and awaits the replies, without ending the transaction. Commits nothing.
     async fn flush(&mut self) -> Outcome<Vec<Vec<Row>>> {
-        let answers = in_order(std::mem::take(&mut self.waiting)).await;
-        Ok(answers.into_iter().collect::<Result<_, _>>()?)
+        let replies = in_order(std::mem::take(&mut self.waiting)).await;
+        Ok(replies.into_iter().collect::<Result<_, _>>()?)
     }
 
     /// Sends the rest and the commit.
     pub(super) async fn commit(mut self) -> Outcome<Vec<Vec<Row>>> {
         self.batch("COMMIT");
-        let mut answers = in_order(self.waiting).await;
-        let Some(end) = answers.pop() else { return Ok(Vec::new()) };
-        let mut rows = Vec::with_capacity(answers.len());
-        for answer in answers {
-            rows.push(answer.map_err(|error| match error.as_db_error() {
+        let mut replies = in_order(self.waiting).await;
+        let Some(end) = replies.pop() else { return Ok(Vec::new()) };
+        let mut rows = Vec::with_capacity(replies.len());
+        for reply in replies {
+            rows.push(reply.map_err(|error| match error.as_db_error() {
                 // What the server refused takes the transaction along.
                 Some(_) => Failure::from(error),
                 // Without its word it may have come as far as the commit.
@@ -167,9 +167,9 @@ pub(super) async fn commit(db: &DbSession, fence: &Fence, batches: &[&Batch]) ->
     let plan = Plan::new(batches.iter().copied());
     let synced = batches.iter().any(|batch| batch.synced);
     db.busy();
-    let answers = send(db, fence, &plan, synced).await;
+    let replies = send(db, fence, &plan, synced).await;
     // Refused or done, the commit has ended the transaction; after anything else the connection goes.
-    let ended = match &answers {
+    let ended = match &replies {
         Ok(_) => true,
         Err(failure) => !failure.again && failure.error.is_definite() && !copies(db, &plan),
     };
@@ -177,7 +177,7 @@ pub(super) async fn commit(db: &DbSession, fence: &Fence, batches: &[&Batch]) ->
         db.clean();
     }
     let mut wrong = Vec::new();
-    for (step, rows) in answers? {
+    for (step, rows) in replies? {
         if let Step::Advance(moves) = step {
             for row in rows {
                 let lane = row.try_get::<_, i64>(0)?;
@@ -219,9 +219,9 @@ async fn send<'p>(
     for step in &plan.steps {
         match step {
             Step::Append(rows) if is_copied(db, step) => {
-                let answers = pipeline.flush().await?;
-                let behind = answers.len() - pending.len();
-                done.extend(pending.drain(..).zip(answers.into_iter().skip(behind)));
+                let replies = pipeline.flush().await?;
+                let intermediate = replies.len() - pending.len();
+                done.extend(pending.drain(..).zip(replies.into_iter().skip(intermediate)));
                 copy(db, rows).await?;
             }
             _ => {
@@ -230,9 +230,9 @@ async fn send<'p>(
             }
         }
     }
-    let answers = pipeline.commit().await?;
-    let behind = answers.len() - pending.len();
-    done.extend(pending.into_iter().zip(answers.into_iter().skip(behind)));
+    let replies = pipeline.commit().await?;
+    let intermediate = replies.len() - pending.len();
+    done.extend(pending.into_iter().zip(replies.into_iter().skip(intermediate)));
     Ok(done)
 }
 

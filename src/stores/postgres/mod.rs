@@ -105,7 +105,7 @@ async fn open(connector: Arc<Connector>) -> Result<Opened<Sessions>, OpenError> 
 }
 
 async fn within<T>(limit: Duration, step: impl Future<Output = Result<T, OpenError>>) -> Result<T, OpenError> {
-    timeout(limit, step).await.unwrap_or_else(|_| Err(unavailable("no answer from the server".to_owned())))
+    timeout(limit, step).await.unwrap_or_else(|_| Err(unavailable("no reply from the server".to_owned())))
 }
 
 /// What the server says of itself, and the catalogue's version.

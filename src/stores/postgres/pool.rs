@@ -123,14 +123,14 @@ impl Sessions {
         loop {
             let session = self.get().await?;
             session.busy();
-            let answer = timeout(OPERATION, session.read(sql, params)).await;
-            let failure = match answer {
+            let reply = timeout(OPERATION, session.read(sql, params)).await;
+            let failure = match reply {
                 Ok(Ok(rows)) => {
                     session.clean();
                     return Ok(rows);
                 }
                 Ok(Err(failure)) => failure,
-                Err(_) => return Err(StoreError::Unavailable("no answer from the server".into()).into()),
+                Err(_) => return Err(StoreError::Unavailable("no reply from the server".into()).into()),
             };
             if !failure.again || attempt == ATTEMPTS {
                 return Err(failure);
@@ -194,7 +194,7 @@ impl Deref for Transaction<'_> {
 impl Transaction<'_> {
     /// Waits for a reply no longer than a transaction may take.
     pub(super) async fn bounded<T>(&self, operation: impl Future<Output = Outcome<T>>) -> Outcome<T> {
-        let late = |_| Err(StoreError::Unavailable("no answer from the server".into()).into());
+        let late = |_| Err(StoreError::Unavailable("no reply from the server".into()).into());
         timeout_at(self.deadline, operation).await.unwrap_or_else(late)
     }
 

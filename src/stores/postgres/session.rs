@@ -114,7 +114,7 @@ impl Connector {
         let mut failures: Vec<OpenError> = Vec::new();
         for (server, config) in &self.target.hosts {
             let server = format!("{server}/{}", self.target.database);
-            let late = || OpenError::Unreachable { server: server.clone(), reason: format!("no answer for {LOGIN:?}") };
+            let late = || OpenError::Unreachable { server: server.clone(), reason: format!("no reply for {LOGIN:?}") };
             match timeout(LOGIN, self.connect_one(config)).await {
                 Ok(Ok(session)) => return Ok(session),
                 Ok(Err(error)) => failures.push(error::refusal(&server, &error)),
@@ -282,8 +282,8 @@ impl DbSession {
         }
         let step = |sql| async move { self.batch(sql).await.map(|()| Vec::new()) }.boxed();
         let steps = vec![step(self.opening(false)), self.query(sql, params).boxed(), step("COMMIT")];
-        let answers = in_order(steps).await.into_iter().collect::<Result<Vec<_>, _>>()?;
-        Ok(answers.into_iter().nth(1).unwrap_or_default())
+        let replies = in_order(steps).await.into_iter().collect::<Result<Vec<_>, _>>()?;
+        Ok(replies.into_iter().nth(1).unwrap_or_default())
     }
 
     /// Runs a statement and returns how many rows it changed.
@@ -333,7 +333,7 @@ impl DbSession {
 
 impl Drop for DbSession {
     fn drop(&mut self) {
-        // A server that does not answer would keep the task and its socket for ever. Otherwise the task says good-bye.
+        // A server that does not reply would keep the task and its socket for ever. Otherwise the task says good-bye.
         if self.unclean.load(Ordering::Relaxed) {
             self.driver.abort();
         }

@@ -45,7 +45,7 @@ impl Writer {
             Ok(prepared) => prepared?,
             Err(_) => {
                 return Err(Failure {
-                    error: StoreError::Unavailable("no answer from the server".into()),
+                    error: StoreError::Unavailable("no reply from the server".into()),
                     again: false,
                 });
             }

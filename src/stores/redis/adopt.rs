@@ -8,7 +8,7 @@ use super::commit;
 use super::directory::{fenced, parsed};
 use super::error::Outcome;
 use super::lanes::Lanes;
-use super::script::{ADOPT, Answer, LEFT, RENAME, STAGE};
+use super::script::{ADOPT, LEFT, RENAME, STAGE, ScriptReply};
 use crate::stores::legacy::redis::{FoundKeys, PATTERN, parties, route, routes_key, unescaped};
 use crate::stores::legacy::{
     ADOPTED, AdoptedLane, AdoptionContext, LegacyCatalogue, LegacyConnection, QueueSplit, RememberedRoute, RowOutcome,
@@ -102,9 +102,9 @@ async fn left(db: &Lanes<'_>, fence: &Fence, composites: &[String]) -> Outcome<V
         for composite in part {
             call.add(composite.as_str());
         }
-        let mut answer = db.connection.run(&call).await?;
-        while !answer.is_over() {
-            taken.extend(read(db, answer.parts()?).await?);
+        let mut reply = db.connection.run(&call).await?;
+        while !reply.is_over() {
+            taken.extend(read(db, reply.parts()?).await?);
         }
     }
     taken.sort_by_key(|taken| taken.left.key);
@@ -112,7 +112,7 @@ async fn left(db: &Lanes<'_>, fence: &Fence, composites: &[String]) -> Outcome<V
     Ok(taken)
 }
 
-async fn read(db: &Lanes<'_>, mut found: Answer) -> Outcome<Option<KeyToAdopt>> {
+async fn read(db: &Lanes<'_>, mut found: ScriptReply) -> Outcome<Option<KeyToAdopt>> {
     let (composite, key) = (found.text()?, i64::try_from(found.number()?).unwrap_or(0));
     let (source, receiver, handled) = (found.text()?, found.text()?, found.number()?);
     let length = usize::try_from(found.number()?).unwrap_or(0);

@@ -240,7 +240,7 @@ impl Inbound {
             return Ok(());
         }
         match lane.cursors.resume(resume) {
-            ResumeStep::Answer(resume) => self.answer_resume(slot, &resume),
+            ResumeStep::Reply(resume) => self.answer_resume(slot, &resume),
             ResumeStep::Read => {
                 let lane = lane.id.clone();
                 self.events.push_back(InboundEvent::OpenLane { slot, lane });

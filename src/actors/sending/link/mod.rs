@@ -1,6 +1,6 @@
 //! The shared end of a link: the sending machine under one short lock, and those who wait for commits.
 //!
-//! Whoever sends takes the lock for the time it takes to encode a message into the transmit buffer. The write loop takes
+//! A sender takes the lock for the time it takes to encode a message into the transmit buffer. The write loop takes
 //! it to swap that buffer. Nothing is awaited, and no store is asked, under it.
 
 mod connection;
@@ -328,7 +328,7 @@ impl Link {
                 OutboundEvent::Accepted { lane, through } => Self::accepted(&mut state, lane, through),
                 OutboundEvent::Rejected { lane, seq, why } => Self::rejected(&mut state, lane, seq, why),
                 OutboundEvent::Indeterminate { lane, seq } => {
-                    Self::answer(&mut state, lane, seq, SendError::Indeterminate)
+                    Self::fail(&mut state, lane, seq, SendError::Indeterminate)
                 }
                 event => events.push(event),
             }
@@ -353,10 +353,10 @@ impl Link {
             (Rejection::Store, Some(error)) => SendError::Store(error.clone()),
             (Rejection::Store | Rejection::Deadline, _) => SendError::Deadline,
         };
-        Self::answer(state, lane, seq, error);
+        Self::fail(state, lane, seq, error);
     }
 
-    fn answer(state: &mut LinkState, lane: LaneIx, seq: Seq, error: SendError) {
+    fn fail(state: &mut LinkState, lane: LaneIx, seq: Seq, error: SendError) {
         let waiters = &mut state.lanes[lane.0 as usize].waiters;
         if let Ok(at) = waiters.binary_search_by_key(&seq, |(seq, _)| *seq)
             && let Some((_, waiter)) = waiters.remove(at)
