@@ -5,10 +5,11 @@ mod limits;
 mod mode;
 mod store;
 
+pub use crate::types::OnFull;
 pub use check::ConfigError;
 pub(crate) use check::Names;
 pub use limits::{Limits, Timing};
-pub use mode::{Durability, Mode, OnFull};
+pub use mode::{Durability, Mode};
 pub(crate) use store::StoreConfig;
 
 use crate::stores::SharedStore;

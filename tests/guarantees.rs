@@ -1,5 +1,5 @@
 //! What the library promises, checked on whole nodes: real stores, real connections. The tests are numbered like the
-//! guarantees in `docs/design.md`.
+//! guarantees in `docs/guarantees.md`.
 
 mod support;
 

@@ -1,4 +1,4 @@
-//! Every store answers what the reference implementation in memory answers, whatever is asked in whatever order.
+//! Every store returns what the store in memory, the model, returns, for random histories.
 
 // Part of the suite's harness is for the suite alone.
 #[allow(dead_code)]

@@ -402,6 +402,18 @@ fn nobody_waits_by_sleeping_a_thread() {
 }
 
 #[test]
+fn every_guarantee_has_a_test_that_carries_its_number() {
+    let text = fs::read_to_string(root().join("docs/guarantees.md")).expect("reads");
+    let number = |line: &str| line.strip_prefix("**")?.split_once(". ")?.0.parse::<usize>().ok();
+    let numbers: Vec<_> = text.lines().filter_map(number).collect();
+    assert_eq!(numbers, (1..=numbers.len()).collect::<Vec<_>>(), "guarantees are numbered without a gap");
+    let tests = sources(&["tests"]);
+    let is_tested = |number: usize| tests.iter().any(|s| s.code.contains(&format!("fn g{number:02}_")));
+    let broken: Vec<_> = numbers.into_iter().filter(|n| !is_tested(*n)).map(|n| format!("guarantee {n}")).collect();
+    nothing(&broken, "a test of a guarantee starts with its number: g04_…");
+}
+
+#[test]
 fn no_file_names_a_place_on_somebodys_machine() {
     let mut found = Vec::new();
     files(&root(), &[".ci", ".gitignore"], &mut found);

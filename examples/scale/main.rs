@@ -117,7 +117,7 @@ impl Stage {
         Ok(())
     }
 
-    /// Lets time pass, and answers how many statements a node sent in each second of it.
+    /// Lets time pass, and returns how many statements a node sent in each second of it.
     fn rest(&self, what: &str) -> Result<f64, Failure> {
         // What was begun before is over by then.
         std::thread::sleep(self.idle / 4);
@@ -154,7 +154,7 @@ impl Part {
         Ok(writeln!(self.process.stdin.as_mut().ok_or("no pipe")?, "{word}")?)
     }
 
-    /// The number that is answered.
+    /// Reads the reply: `word` and a number, which is returned.
     fn hear(&mut self, word: &str) -> Result<usize, Failure> {
         let said = self.lines.next().ok_or("a process ended")??;
         match said.strip_prefix(word) {

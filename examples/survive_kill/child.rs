@@ -175,7 +175,7 @@ impl Handler<Delivery> for Receiver {
         let noted = log.write(step, key);
         Box::pin(async move {
             noted.map_err(|error| Nack::new(error.to_string()))?;
-            // The work: some messages take none, so that answers come out of order, too.
+            // The work: some messages take none, so that results come out of order, too.
             sleep(Duration::from_millis(key.number % 16)).await;
             log.write(Step::Handled, key).map_err(|error| Nack::new(error.to_string()))
         })

@@ -21,7 +21,7 @@ pub(crate) enum ConnectionError {
     NoAddress,
     #[error("{0}")]
     Io(#[from] io::Error),
-    #[error("no answer in time")]
+    #[error("no reply in time")]
     Timeout,
     #[error("closed by the peer")]
     Closed,

@@ -1,14 +1,18 @@
-//! Names, numbers and payloads that all other modules use. They are validated once, when they are made.
+//! Names, numbers, payloads and choices that several other modules use. They are validated once, when they are made.
 //!
 //! Nothing here knows of sockets, stores, actors or clocks. Fields of validated types are private, so a value that exists is
 //! valid.
 
+mod amount;
 mod headers;
 mod names;
+mod on_full;
 mod receipt;
 
+pub use amount::Amount;
 pub use headers::{Headers, HeadersBuilder, HeadersError, MAX_HEADERS};
 pub use names::{LaneId, LaneName, MAX_NAME, NameError, NodeId, RESERVED_PREFIX, Topic};
+pub use on_full::OnFull;
 pub use receipt::Receipt;
 
 use bytes::Bytes;

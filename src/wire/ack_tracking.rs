@@ -23,7 +23,7 @@ pub struct WaiterId(u64);
 
 /// What the owner has to do or to know. `K` is the key of a lane in the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Event<K> {
+pub enum AckEvent<K> {
     /// Delete the rows of each lane up to its floor, then call [`AckTracking::handle_trimmed`]. One at a time.
     Trim(Vec<(K, Seq)>),
     /// What this waiter waits for has come about.
@@ -129,12 +129,12 @@ impl<K: Copy + Ord> AckTracking<K> {
     }
 
     /// Returns the next thing for the owner to do.
-    pub fn poll_event(&mut self) -> Option<Event<K>> {
+    pub fn poll_event(&mut self) -> Option<AckEvent<K>> {
         if !self.is_trimming && self.due.is_empty() {
             self.resolved.extend(self.settling.drain(..));
         }
         if let Some(waiter) = self.resolved.pop_front() {
-            return Some(Event::Resolved(waiter));
+            return Some(AckEvent::Resolved(waiter));
         }
         let is_due = self.is_urgent || !self.settling.is_empty();
         if self.is_trimming || self.due.is_empty() || !is_due {
@@ -143,7 +143,7 @@ impl<K: Copy + Ord> AckTracking<K> {
         self.is_trimming = true;
         self.is_urgent = false;
         self.write_at = None;
-        Some(Event::Trim(std::mem::take(&mut self.due).into_iter().collect()))
+        Some(AckEvent::Trim(std::mem::take(&mut self.due).into_iter().collect()))
     }
 
     fn waiter(&mut self) -> WaiterId {
@@ -166,8 +166,8 @@ mod tests {
         NodeId::new(name).expect("valid")
     }
 
-    fn trim(floors: &[(u32, u64)]) -> Option<Event<u32>> {
-        Some(Event::Trim(floors.iter().map(|(lane, through)| (*lane, Seq::new(*through))).collect()))
+    fn trim(floors: &[(u32, u64)]) -> Option<AckEvent<u32>> {
+        Some(AckEvent::Trim(floors.iter().map(|(lane, through)| (*lane, Seq::new(*through))).collect()))
     }
 
     #[test]
@@ -201,7 +201,7 @@ mod tests {
     fn all_is_settled_when_the_store_has_every_floor_and_not_before() {
         let (mut acks, now) = tracker();
         let at_once = acks.wait_settled();
-        assert_eq!(acks.poll_event(), Some(Event::Resolved(at_once)));
+        assert_eq!(acks.poll_event(), Some(AckEvent::Resolved(at_once)));
         acks.handle_acked(now, 1, Seq::new(1), true);
         assert_eq!(acks.poll_event(), trim(&[(1, 1)]));
         let waiter = acks.wait_settled();
@@ -210,7 +210,7 @@ mod tests {
         acks.handle_trimmed();
         assert_eq!(acks.poll_event(), trim(&[(2, 9)]), "who waits hurries floors without rows");
         acks.handle_trimmed();
-        assert_eq!(acks.poll_event(), Some(Event::Resolved(waiter)));
+        assert_eq!(acks.poll_event(), Some(AckEvent::Resolved(waiter)));
         assert_eq!(acks.poll_event(), None);
     }
 
@@ -218,14 +218,14 @@ mod tests {
     fn links_are_idle_when_each_has_been() {
         let (mut acks, _) = tracker();
         let nobody = acks.wait_idle([]);
-        assert_eq!(acks.poll_event(), Some(Event::Resolved(nobody)));
+        assert_eq!(acks.poll_event(), Some(AckEvent::Resolved(nobody)));
         let both = acks.wait_idle([peer("a"), peer("b")]);
         let one = acks.wait_idle([peer("b")]);
         acks.handle_idle(&peer("b"));
         acks.handle_idle(&peer("c"));
-        assert_eq!(acks.poll_event(), Some(Event::Resolved(one)));
+        assert_eq!(acks.poll_event(), Some(AckEvent::Resolved(one)));
         assert_eq!(acks.poll_event(), None);
         acks.handle_idle(&peer("a"));
-        assert_eq!(acks.poll_event(), Some(Event::Resolved(both)));
+        assert_eq!(acks.poll_event(), Some(AckEvent::Resolved(both)));
     }
 }

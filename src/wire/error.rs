@@ -87,7 +87,7 @@ pub enum LinkError {
     #[error("unexpected frame")]
     UnexpectedFrame,
     /// A frame refers to a message that was never sent.
-    #[error("answer beyond what was sent")]
+    #[error("frame refers to a message that was never sent")]
     BeyondSent,
     /// The lane was not opened.
     #[error("unknown lane")]

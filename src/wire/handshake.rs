@@ -142,7 +142,7 @@ pub fn negotiate(
 /// Returns a [`HandshakeRefusal`] if another node has this address, or the reply contains what was not offered.
 pub fn check_welcome(hello: &Hello, welcome: &Welcome) -> Result<(), HandshakeRefusal> {
     if welcome.node != hello.to {
-        let text = format!("dialled {}, {} answers", hello.to, welcome.node);
+        let text = format!("dialled {}, reached {}", hello.to, welcome.node);
         return Err(HandshakeRefusal::new(CloseCode::WrongNode, text));
     }
     if !(hello.min_version..=hello.max_version).contains(&welcome.version) {
@@ -216,7 +216,7 @@ mod tests {
     }
 
     /// The reply of `b` to `hello`.
-    fn answer(hello: &Hello, known: Option<KnownPeer>) -> Result<Welcome, CloseCode> {
+    fn welcome_to(hello: &Hello, known: Option<KnownPeer>) -> Result<Welcome, CloseCode> {
         negotiate(hello, &local("b", 2, 9), known.as_ref(), [7; 16]).map_err(|refusal| refusal.code)
     }
 
@@ -227,7 +227,7 @@ mod tests {
     #[test]
     fn strangers_agree() {
         let hello = hello_to_b("a", 1, 3);
-        let welcome = answer(&hello, None).expect("agreed");
+        let welcome = welcome_to(&hello, None).expect("agreed");
         assert_eq!((welcome.version, welcome.nonce, welcome.max_frame), (VERSION_MAX, [7; 16], 1 << 20));
         assert_eq!(check_welcome(&hello, &welcome), Ok(()));
     }
@@ -245,7 +245,7 @@ mod tests {
     #[test]
     fn a_newer_peer_is_answered_in_our_version_without_its_features() {
         let hello = Hello { max_version: 40, features: u64::MAX, ..hello_to_b("a", 1, 3) };
-        let welcome = answer(&hello, None).expect("agreed");
+        let welcome = welcome_to(&hello, None).expect("agreed");
         assert_eq!((welcome.version, welcome.features), (VERSION_MAX, FEATURES));
         assert_eq!(check_welcome(&hello, &welcome), Ok(()));
     }
@@ -253,44 +253,44 @@ mod tests {
     #[test]
     fn no_common_version_is_refused() {
         let hello = Hello { min_version: VERSION_MAX + 1, max_version: VERSION_MAX + 2, ..hello_to_b("a", 1, 3) };
-        assert_eq!(answer(&hello, None), Err(CloseCode::Version));
+        assert_eq!(welcome_to(&hello, None), Err(CloseCode::Version));
     }
 
     #[test]
     fn a_call_for_another_node_is_refused() {
         let hello = hello(&local("a", 1, 3), node("c"), [1; 16]);
-        assert_eq!(answer(&hello, None), Err(CloseCode::WrongNode));
+        assert_eq!(welcome_to(&hello, None), Err(CloseCode::WrongNode));
     }
 
     #[test]
     fn epochs_decide_within_one_store() {
         let hello = hello_to_b("a", 1, 3);
-        assert_eq!(answer(&hello, Some(known(1, 4, true))), Err(CloseCode::Fenced));
-        assert_eq!(answer(&hello, Some(known(1, 4, false))), Err(CloseCode::Fenced));
-        assert!(answer(&hello, Some(known(1, 3, true))).is_ok(), "the same process again");
-        assert!(answer(&hello, Some(known(1, 2, true))).is_ok(), "a newer process wins at once");
+        assert_eq!(welcome_to(&hello, Some(known(1, 4, true))), Err(CloseCode::Fenced));
+        assert_eq!(welcome_to(&hello, Some(known(1, 4, false))), Err(CloseCode::Fenced));
+        assert!(welcome_to(&hello, Some(known(1, 3, true))).is_ok(), "the same process again");
+        assert!(welcome_to(&hello, Some(known(1, 2, true))).is_ok(), "a newer process wins at once");
     }
 
     #[test]
     fn between_stores_the_live_process_keeps_the_name() {
         let hello = hello_to_b("a", 1, 3);
-        assert_eq!(answer(&hello, Some(known(5, 1, true))), Err(CloseCode::NameConflict));
-        assert_eq!(answer(&hello, Some(known(5, 99, true))), Err(CloseCode::NameConflict));
-        assert!(answer(&hello, Some(known(5, 99, false))).is_ok(), "nobody is there to conflict with");
+        assert_eq!(welcome_to(&hello, Some(known(5, 1, true))), Err(CloseCode::NameConflict));
+        assert_eq!(welcome_to(&hello, Some(known(5, 99, true))), Err(CloseCode::NameConflict));
+        assert!(welcome_to(&hello, Some(known(5, 99, false))).is_ok(), "nobody is there to conflict with");
     }
 
     #[test]
     fn a_namesake_of_the_acceptor_is_told_apart() {
-        assert!(answer(&hello_to_b("b", 2, 9), None).is_ok(), "a node may dial itself");
-        assert_eq!(answer(&hello_to_b("b", 2, 8), None), Err(CloseCode::Fenced));
-        assert_eq!(answer(&hello_to_b("b", 2, 10), None), Err(CloseCode::WrongNode));
-        assert_eq!(answer(&hello_to_b("b", 1, 9), None), Err(CloseCode::NameConflict));
+        assert!(welcome_to(&hello_to_b("b", 2, 9), None).is_ok(), "a node may dial itself");
+        assert_eq!(welcome_to(&hello_to_b("b", 2, 8), None), Err(CloseCode::Fenced));
+        assert_eq!(welcome_to(&hello_to_b("b", 2, 10), None), Err(CloseCode::WrongNode));
+        assert_eq!(welcome_to(&hello_to_b("b", 1, 9), None), Err(CloseCode::NameConflict));
     }
 
     #[test]
     fn the_dialled_peer_is_checked() {
         let hello = hello_to_b("a", 1, 3);
-        let welcome = answer(&hello, None).expect("agreed");
+        let welcome = welcome_to(&hello, None).expect("agreed");
         let code = |welcome: Welcome| check_welcome(&hello, &welcome).map_err(|refusal| refusal.code);
         assert_eq!(code(Welcome { node: node("c"), ..welcome.clone() }), Err(CloseCode::WrongNode));
         assert_eq!(code(Welcome { version: VERSION_MAX + 1, ..welcome.clone() }), Err(CloseCode::Version));

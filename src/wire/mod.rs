@@ -20,4 +20,3 @@ pub mod inbound;
 pub mod outbound;
 pub mod routing;
 pub mod send_queue;
-mod volume;

@@ -1,4 +1,4 @@
-//! Guarantees 15 to 22: whatever breaks is noticed, repaired and bounded. (18, idling, is measured elsewhere.)
+//! Guarantees 15 to 22: whatever breaks is noticed, repaired and bounded. (18, idling, is in `tests/idle.rs`.)
 
 use crate::support::store::Health;
 use crate::support::*;

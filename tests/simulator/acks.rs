@@ -5,7 +5,7 @@ use crate::mesh::Step;
 use crate::store::{Op, ReplyTo, Request};
 use crate::world::{Coming, World};
 use liner::Seq;
-use liner::wire::ack_tracking::{Event, WaiterId};
+use liner::wire::ack_tracking::{AckEvent, WaiterId};
 use liner::wire::frame::LaneIx;
 use std::time::Duration;
 
@@ -55,14 +55,14 @@ impl World {
         let process = self.process_no(node);
         while let Some(event) = self.mesh(node).and_then(|mesh| mesh.acks.poll_event()) {
             match event {
-                Event::Trim(floors) => {
+                AckEvent::Trim(floors) => {
                     self.hits.hit(if floors.len() > 1 { Hit::TrimOfSeveral } else { Hit::Trim });
                     let floors = floors.into_iter().map(|((lane, key), through)| (lane, key, through)).collect();
                     let request = Request { node, process, op: Op::Trim { floors }, reply: ReplyTo::Trim };
                     let wait = self.rng.millis(0, 15);
                     self.after(wait, Coming::Submit { request: Box::new(request) });
                 }
-                Event::Resolved(waiter) => self.resolved(node, waiter),
+                AckEvent::Resolved(waiter) => self.resolved(node, waiter),
             }
         }
         let (now, base) = (self.instant(), self.base);

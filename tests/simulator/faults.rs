@@ -2,8 +2,8 @@
 
 use crate::rng::Rng;
 use liner::wire::inbound::InboundConfig;
-use liner::wire::outbound::{OutboundConfig, Volume};
-use liner::{LaneId, LaneName, NodeId, Topic};
+use liner::wire::outbound::OutboundConfig;
+use liner::{Amount, LaneId, LaneName, NodeId, Topic};
 use std::time::{Duration, Instant};
 
 pub(crate) const MAX_DELAY: Duration = Duration::from_millis(50);
@@ -143,7 +143,7 @@ fn lanes(rng: &mut Rng, names: &[NodeId], topics: &[Topic]) -> Vec<LaneDef> {
 }
 
 fn outbound(rng: &mut Rng) -> OutboundConfig {
-    let mut amount = |messages: (u64, u64), bytes: (u64, u64)| Volume {
+    let mut amount = |messages: (u64, u64), bytes: (u64, u64)| Amount {
         messages: rng.between(messages.0, messages.1),
         bytes: rng.between(bytes.0, bytes.1),
     };

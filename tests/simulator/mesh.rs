@@ -7,7 +7,7 @@ use crate::trace;
 use crate::world::{Coming, LaneNo, World};
 use liner::wire::ack_tracking::{AckTracking, WaiterId};
 use liner::wire::routing::selection::Target;
-use liner::wire::routing::{CatalogueEntry, CatalogueRoute, Event, LookUpId, RouteState, Routing, TopicTarget};
+use liner::wire::routing::{CatalogueEntry, CatalogueRoute, LookUpId, RouteState, Routing, RoutingEvent, TopicTarget};
 use liner::{NodeId, Seq, Topic};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -368,7 +368,7 @@ impl World {
     pub(crate) fn drive_routing(&mut self, node: usize) {
         while let Some(event) = self.mesh(node).and_then(|mesh| mesh.routing.poll_event()) {
             match event {
-                Event::LookUp { id, topics } => {
+                RoutingEvent::LookUp { id, topics } => {
                     self.hits.hit(Hit::LookUp);
                     if let Some(mesh) = self.mesh(node) {
                         mesh.last_begun = Some(id);
@@ -376,9 +376,9 @@ impl World {
                     let wait = self.rng.micros(10, 1000);
                     self.step_later(node, wait, Step::Read { id, topics });
                 }
-                Event::Targets { topic, targets } => self.set_targets(node, &topic, targets),
-                Event::Changed(_) => self.hits.hit(Hit::CatalogueChanged),
-                Event::LookedUp { topic, id, read } => {
+                RoutingEvent::Targets { topic, targets } => self.set_targets(node, &topic, targets),
+                RoutingEvent::Changed(_) => self.hits.hit(Hit::CatalogueChanged),
+                RoutingEvent::LookedUp { topic, id, read } => {
                     if let Some(topic) = self.topic_no(&topic) {
                         self.queue_looked_up(node, topic, id, read);
                     }

@@ -14,9 +14,10 @@ use liner::wire::outbound::{AcceptMode, Body, GroupOutcome, OfferError};
 use liner::wire::routing;
 use liner::wire::routing::selection::{Blocked, Guarantee, offer_in_turn, usable};
 use liner::wire::send_queue::{
-    Destination, Event, LookUpId, Offered, OnFull, Outcome, QueueTicket, QueuedSend, SendId, SendQueue, Shape, Tickets,
+    Destination, Offered, QueueLookUpId, QueueTicket, QueuedSend, SendId, SendOutcome, SendQueue, SendQueueEvent,
+    Shape, Tickets,
 };
-use liner::{Incarnation, Seq};
+use liner::{Incarnation, OnFull, Seq};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -66,7 +67,7 @@ pub(crate) struct TopicSends {
     waiting: BTreeMap<SendId, Waiting>,
     /// Messages with places on several lanes, and whether the application was told that the outcome is open.
     groups: BTreeMap<SendId, (Vec<Place>, bool)>,
-    look_ups: Vec<(LookUpId, routing::LookUpId)>,
+    look_ups: Vec<(QueueLookUpId, routing::LookUpId)>,
     opening: BTreeMap<usize, Duration>,
     awaited: Vec<usize>,
     armed: Option<Duration>,
@@ -279,16 +280,16 @@ impl World {
         }
     }
 
-    fn queue_event(&mut self, node: usize, topic: TopicNo, targets: &[SimTarget], event: Event) {
+    fn queue_event(&mut self, node: usize, topic: TopicNo, targets: &[SimTarget], event: SendQueueEvent) {
         let of = |name: &liner::NodeId| targets.iter().find(|target| target.node == *name);
         match event {
-            Event::Offer { send, to, .. } => {
+            SendQueueEvent::Offer { send, to, .. } => {
                 let offered = self.offer_queued(node, topic, targets, send, &to);
                 if let Some(sends) = self.sends(node, topic) {
                     sends.queue.handle_offered(send, offered);
                 }
             }
-            Event::LookUp(id) => {
+            SendQueueEvent::LookUp(id) => {
                 let name = self.plan.topics[topic].clone();
                 self.hits.hit(Hit::SendLookUp);
                 let Some(mesh) = self.mesh(node) else { return };
@@ -296,8 +297,8 @@ impl World {
                 mesh.topics[topic].look_ups.push((id, after));
                 self.drive_routing(node);
             }
-            Event::OpenLane(name) => self.open_for(node, topic, self.node_no(&name)),
-            Event::AwaitRoom(name) => {
+            SendQueueEvent::OpenLane(name) => self.open_for(node, topic, self.node_no(&name)),
+            SendQueueEvent::AwaitRoom(name) => {
                 let peer = self.node_no(&name);
                 self.hits.hit(Hit::SendAwaitsRoom);
                 let has_room = of(&name).is_none() || self.peer(node, peer).is_some_and(|p| p.out.has_room());
@@ -308,9 +309,9 @@ impl World {
                     self.has_room(node, peer);
                 }
             }
-            Event::Commit(send) => self.commit_send(node, topic, send),
-            Event::Settle { send, outcome } => self.settle_send(node, topic, send, outcome),
-            Event::Finished { send, outcome } => self.send_finished(node, topic, send, outcome),
+            SendQueueEvent::Commit(send) => self.commit_send(node, topic, send),
+            SendQueueEvent::Settle { send, outcome } => self.settle_send(node, topic, send, outcome),
+            SendQueueEvent::Finished { send, outcome } => self.send_finished(node, topic, send, outcome),
         }
     }
 
@@ -497,14 +498,14 @@ impl World {
 
     // ---- outcomes ----
 
-    fn send_finished(&mut self, node: usize, topic: TopicNo, send: SendId, outcome: Outcome) {
+    fn send_finished(&mut self, node: usize, topic: TopicNo, send: SendId, outcome: SendOutcome) {
         let now = self.now;
         let Some(sends) = self.sends(node, topic) else { return };
         let Some(Waiting { plan, taken, .. }) = sends.waiting.remove(&send) else {
             return self.checker.fail(3, format!("node {node}: {send:?} is finished twice"));
         };
         let has_places = sends.groups.contains_key(&send);
-        if outcome == Outcome::Indeterminate
+        if outcome == SendOutcome::Indeterminate
             && let Some((places, told)) = sends.groups.get_mut(&send)
         {
             *told = true;
@@ -520,15 +521,15 @@ impl World {
                 .fail(3, format!("node {node}: send {} is {outcome:?} {late:?} after its deadline", plan.order));
         }
         self.hits.hit(match outcome {
-            Outcome::Accepted => Hit::SendAccepted,
-            Outcome::NoRoute => Hit::SendNoRoute,
-            Outcome::QueueFull => Hit::SendQueueFull,
-            Outcome::Deadline => Hit::SendDeadline,
-            Outcome::Indeterminate => Hit::SendIndeterminate,
-            Outcome::Failed => Hit::SendFailed,
-            Outcome::Refused => Hit::SendRefused,
+            SendOutcome::Accepted => Hit::SendAccepted,
+            SendOutcome::NoRoute => Hit::SendNoRoute,
+            SendOutcome::QueueFull => Hit::SendQueueFull,
+            SendOutcome::Deadline => Hit::SendDeadline,
+            SendOutcome::Indeterminate => Hit::SendIndeterminate,
+            SendOutcome::Failed => Hit::SendFailed,
+            SendOutcome::Refused => Hit::SendRefused,
         });
-        if outcome == Outcome::NoRoute && taken == 0 {
+        if outcome == SendOutcome::NoRoute && taken == 0 {
             self.check_no_route(node, topic, plan.since);
         }
     }

@@ -4,8 +4,8 @@
 
 use crate::world::{LaneNo, ProcessNo};
 use liner::wire::inbound::CursorStep;
-use liner::wire::outbound::{LaneRecord, Numbered, Volume};
-use liner::{Cursor, Incarnation, Message, Seq};
+use liner::wire::outbound::{LaneRecord, Numbered};
+use liner::{Amount, Cursor, Incarnation, Message, Seq};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
@@ -42,7 +42,7 @@ pub(crate) struct ReceiveLane {
 pub(crate) enum Op {
     Open { lane: LaneNo, incarnation: Incarnation },
     Append { rows: Vec<(LaneNo, Key, Vec<Numbered>)> },
-    Load { lane: LaneNo, key: Key, after: Seq, limit: Volume },
+    Load { lane: LaneNo, key: Key, after: Seq, limit: Amount },
     Trim { floors: Vec<(LaneNo, Key, Seq)> },
     Refuse { lane: LaneNo, key: Key, seq: Seq, incarnation: Incarnation, body: Option<Message> },
     Clear { lane: LaneNo, key: Key },
@@ -238,7 +238,7 @@ impl Store {
         }
         l.prune();
         let bytes = l.rows.values().map(|r| r.message.size() as u64).sum();
-        let pending = Volume { messages: l.rows.len() as u64, bytes };
+        let pending = Amount { messages: l.rows.len() as u64, bytes };
         let record = LaneRecord { spans: l.spans.clone(), predecessor: l.predecessor, next, acked: l.acked, pending };
         Done::Opened(l.key, record)
     }
@@ -252,7 +252,7 @@ impl Store {
         }
     }
 
-    fn load(&mut self, lane: LaneNo, key: Key, after: Seq, limit: Volume) -> Done {
+    fn load(&mut self, lane: LaneNo, key: Key, after: Seq, limit: Amount) -> Done {
         let Some(l) = self.sending(lane, key) else { return Done::Page(vec![], true) };
         let mut page = Vec::new();
         let mut bytes = 0;

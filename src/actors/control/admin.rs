@@ -13,16 +13,15 @@ use crate::actors::sending::sender::Stop;
 use crate::error::AdminError;
 use crate::stores::{Amount, PendingLane, StoreError, TopicEntry};
 use crate::types::{LaneId, NodeId, Topic};
-use crate::wire::outbound;
 use actix::prelude::*;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-type Reply<T> = ResponseActFuture<LinerSystem, Result<T, AdminError>>;
+type AdminReply<T> = ResponseActFuture<LinerSystem, Result<T, AdminError>>;
 
-fn refuse<T: 'static>(error: impl Into<AdminError>) -> Reply<T> {
+fn refuse<T: 'static>(error: impl Into<AdminError>) -> AdminReply<T> {
     Box::pin(fut::ready(Err(error.into())))
 }
 
@@ -33,10 +32,6 @@ fn addresses(entry: TopicEntry) -> Vec<Address> {
     entry.routes.into_iter().flat_map(of).collect()
 }
 
-fn amount(amount: outbound::Volume) -> Amount {
-    Amount { messages: amount.messages, bytes: amount.bytes }
-}
-
 /// Returns the messages that wait, per lane: the counts of the store, corrected by the links, which also count the messages
 /// that only memory holds.
 async fn pending(node: Arc<Node>, links: Vec<Arc<Link>>) -> Result<BTreeMap<LaneId, PendingLane>, StoreError> {
@@ -45,9 +40,9 @@ async fn pending(node: Arc<Node>, links: Vec<Arc<Link>>) -> Result<BTreeMap<Lane
     for link in links {
         for (lane, durable, known) in link.pending() {
             match lanes.get_mut(&lane) {
-                Some(entry) if durable => entry.amount = amount(known),
+                Some(entry) if durable => entry.amount = known,
                 None if known.messages > 0 => {
-                    let entry = PendingLane { lane: lane.clone(), amount: amount(known), oldest_ms: None };
+                    let entry = PendingLane { lane: lane.clone(), amount: known, oldest_ms: None };
                     lanes.insert(lane, entry);
                 }
                 _ => {}
@@ -65,7 +60,7 @@ impl LinerSystem {
 }
 
 impl Handler<RefreshAddresses> for LinerSystem {
-    type Result = Reply<Vec<Address>>;
+    type Result = AdminReply<Vec<Address>>;
 
     fn handle(&mut self, RefreshAddresses { topic }: RefreshAddresses, ctx: &mut Self::Context) -> Self::Result {
         let topic = match topic {
@@ -84,7 +79,7 @@ impl Handler<RefreshAddresses> for LinerSystem {
 }
 
 impl Handler<ListAddresses> for LinerSystem {
-    type Result = Reply<Vec<Address>>;
+    type Result = AdminReply<Vec<Address>>;
 
     fn handle(&mut self, ListAddresses { topic }: ListAddresses, _: &mut Self::Context) -> Self::Result {
         let topic = match topic {
@@ -97,7 +92,7 @@ impl Handler<ListAddresses> for LinerSystem {
 }
 
 impl Handler<WatchTopic> for LinerSystem {
-    type Result = Reply<()>;
+    type Result = AdminReply<()>;
 
     fn handle(&mut self, WatchTopic { topic }: WatchTopic, ctx: &mut Self::Context) -> Self::Result {
         let topic = match topic {
@@ -118,7 +113,7 @@ impl Handler<GetAddresses> for LinerSystem {
 }
 
 impl Handler<PendingCount> for LinerSystem {
-    type Result = Reply<u64>;
+    type Result = AdminReply<u64>;
 
     fn handle(&mut self, _: PendingCount, _: &mut Self::Context) -> Self::Result {
         let lanes = pending(self.node.clone(), self.links()).into_actor(self);
@@ -127,7 +122,7 @@ impl Handler<PendingCount> for LinerSystem {
 }
 
 impl Handler<PendingByLane> for LinerSystem {
-    type Result = Reply<Vec<LanePending>>;
+    type Result = AdminReply<Vec<LanePending>>;
 
     fn handle(&mut self, _: PendingByLane, _: &mut Self::Context) -> Self::Result {
         let lanes = pending(self.node.clone(), self.links()).into_actor(self);
@@ -143,7 +138,7 @@ impl Handler<PendingByLane> for LinerSystem {
 }
 
 impl Handler<ClearStoredMessages> for LinerSystem {
-    type Result = Reply<Amount>;
+    type Result = AdminReply<Amount>;
 
     fn handle(&mut self, _: ClearStoredMessages, _: &mut Self::Context) -> Self::Result {
         let (node, links) = (self.node.clone(), self.links());
@@ -160,7 +155,7 @@ impl Handler<ClearStoredMessages> for LinerSystem {
 }
 
 impl Handler<ClearAddresses> for LinerSystem {
-    type Result = Reply<u64>;
+    type Result = AdminReply<u64>;
 
     fn handle(&mut self, _: ClearAddresses, _: &mut Self::Context) -> Self::Result {
         let node = self.node.clone();
@@ -170,7 +165,7 @@ impl Handler<ClearAddresses> for LinerSystem {
 }
 
 impl Handler<ForgetPeer> for LinerSystem {
-    type Result = Reply<Forgotten>;
+    type Result = AdminReply<Forgotten>;
 
     fn handle(&mut self, ForgetPeer { node: peer }: ForgetPeer, ctx: &mut Self::Context) -> Self::Result {
         let peer = match peer {
@@ -223,7 +218,7 @@ impl LinerSystem {
 }
 
 impl Handler<ForgetLane> for LinerSystem {
-    type Result = Reply<Forgotten>;
+    type Result = AdminReply<Forgotten>;
 
     fn handle(&mut self, ForgetLane { node: peer, topic }: ForgetLane, ctx: &mut Self::Context) -> Self::Result {
         let (peer, topic) = match (peer, topic) {
@@ -256,7 +251,7 @@ impl Handler<ForgetLane> for LinerSystem {
 }
 
 impl Handler<ListDeadLetters> for LinerSystem {
-    type Result = Reply<Vec<(crate::stores::DeadLetterId, crate::stores::DeadLetter)>>;
+    type Result = AdminReply<Vec<(crate::stores::DeadLetterId, crate::stores::DeadLetter)>>;
 
     fn handle(&mut self, list: ListDeadLetters, _: &mut Self::Context) -> Self::Result {
         let node = self.node.clone();
@@ -269,7 +264,7 @@ impl Handler<ListDeadLetters> for LinerSystem {
 }
 
 impl Handler<PurgeDeadLetters> for LinerSystem {
-    type Result = Reply<u64>;
+    type Result = AdminReply<u64>;
 
     fn handle(&mut self, PurgeDeadLetters { filter }: PurgeDeadLetters, _: &mut Self::Context) -> Self::Result {
         let node = self.node.clone();
@@ -279,7 +274,7 @@ impl Handler<PurgeDeadLetters> for LinerSystem {
 }
 
 impl Handler<ReplayDeadLetters> for LinerSystem {
-    type Result = Reply<crate::actors::messages::Replayed>;
+    type Result = AdminReply<crate::actors::messages::Replayed>;
 
     fn handle(&mut self, ReplayDeadLetters { filter }: ReplayDeadLetters, ctx: &mut Self::Context) -> Self::Result {
         let context = Replay {
@@ -312,7 +307,7 @@ impl Handler<FindLane> for LinerSystem {
 }
 
 impl Handler<Stats> for LinerSystem {
-    type Result = Reply<StatsReport>;
+    type Result = AdminReply<StatsReport>;
 
     fn handle(&mut self, _: Stats, _: &mut Self::Context) -> Self::Result {
         let lanes = pending(self.node.clone(), self.links()).into_actor(self);
@@ -328,8 +323,8 @@ impl Handler<Stats> for LinerSystem {
 
 fn link_stats(peer: crate::types::NodeId, link: &Link) -> LinkStats {
     let mut pending = Amount::default();
-    link.pending().into_iter().for_each(|(_, _, known)| pending += amount(known));
-    LinkStats { peer, up: link.is_up(), pending, memory: amount(link.memory()) }
+    link.pending().into_iter().for_each(|(_, _, known)| pending += known);
+    LinkStats { peer, up: link.is_up(), pending, memory: link.memory() }
 }
 
 fn report(

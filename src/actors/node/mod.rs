@@ -6,9 +6,9 @@ pub(crate) mod timer;
 use crate::actors::messages::MeshEvent;
 use crate::config::{Config, Durability};
 use crate::stores::{Fence, SharedStore, StoreError, StoreFacts};
-use crate::types::{NodeId, Topic};
+use crate::types::{Amount, NodeId, Topic};
 use crate::wire::inbound::InboundConfig;
-use crate::wire::outbound::{OutboundConfig, Volume};
+use crate::wire::outbound::OutboundConfig;
 use actix::Recipient;
 use std::net::SocketAddr;
 use std::sync::OnceLock;
@@ -121,7 +121,7 @@ impl Node {
 
     pub(crate) fn outbound(&self) -> OutboundConfig {
         let limits = &self.config.limits;
-        let amount = |messages, bytes| Volume { messages, bytes };
+        let amount = |messages, bytes| Amount { messages, bytes };
         OutboundConfig {
             // Half of it to wait for the ack, half to commit: on disk within the whole.
             write_behind_delay: self.config.timing.write_behind_delay / 2,

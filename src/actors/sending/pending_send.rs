@@ -3,7 +3,7 @@
 use crate::actors::messages::Outgoing;
 use crate::actors::node::{Node, count};
 use crate::actors::sending::link::Link;
-use crate::actors::sending::route_table::{Offer, Offered, RouteTable, Target, Wake};
+use crate::actors::sending::route_table::{Acceptance, LinkTarget, Offer, RouteTable, Wake};
 use crate::actors::sending::sender::stored;
 use crate::config::{Durability, Mode};
 use crate::error::{SendBatchError, SendError};
@@ -19,13 +19,11 @@ use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::time::Instant;
 
-type Reply<T> = oneshot::Sender<T>;
-
 /// What is to be sent, and who waits for the result.
 pub(crate) enum SendRequest {
-    One(Outgoing, Reply<Result<Receipt, SendError>>),
-    All(Outgoing, Reply<Result<Vec<Receipt>, SendError>>),
-    Batch(Vec<Outgoing>, Reply<Result<Vec<Receipt>, SendBatchError>>),
+    One(Outgoing, oneshot::Sender<Result<Receipt, SendError>>),
+    All(Outgoing, oneshot::Sender<Result<Vec<Receipt>, SendError>>),
+    Batch(Vec<Outgoing>, oneshot::Sender<Result<Vec<Receipt>, SendBatchError>>),
 }
 
 impl SendRequest {
@@ -101,7 +99,7 @@ impl PendingSend {
         &mut self,
         node: &Node,
         table: &RouteTable,
-        targets: &[Target],
+        targets: &[LinkTarget],
         (at, to): (usize, Destination),
         wake: &mut Vec<Arc<Link>>,
         group: Entry<'_, SendId, PendingGroup>,
@@ -137,8 +135,8 @@ impl PendingSend {
         &mut self,
         message: &Message,
         wake: &mut Vec<Arc<Link>>,
-        offer: impl FnOnce(&mut Offer<'_>) -> Result<Offered, Blocked<Target>>,
-    ) -> Result<(), Blocked<Target>> {
+        offer: impl FnOnce(&mut Offer<'_>) -> Result<Acceptance, Blocked<LinkTarget>>,
+    ) -> Result<(), Blocked<LinkTarget>> {
         let (waiter, commit) = if self.mode.commits() { Some(oneshot::channel()) } else { None }.unzip();
         let offered = offer(&mut Offer {
             headers: &message.headers,
@@ -150,8 +148,8 @@ impl PendingSend {
             ahead: None,
         })?;
         self.taken.extend(match offered {
-            Offered::Accepted(receipt) => Some(Taken::Accepted(receipt)),
-            Offered::Committing => commit.map(Taken::Committing),
+            Acceptance::Accepted(receipt) => Some(Taken::Accepted(receipt)),
+            Acceptance::Committing => commit.map(Taken::Committing),
         });
         Ok(())
     }
@@ -226,7 +224,7 @@ impl PendingGroup {
         PendingGroup { places: Vec::new(), size: message.size() }
     }
 
-    fn reserve(&mut self, target: &Target, message: &Message) -> Result<(), Blocked<Target>> {
+    fn reserve(&mut self, target: &LinkTarget, message: &Message) -> Result<(), Blocked<LinkTarget>> {
         let body = Body::Shared(&message.payload);
         let offered = target.link.offer(target.lane, &message.headers, body, AcceptMode::Group, &mut None);
         let (receipt, _) = offered.map_err(|error| Blocked::new(error, target.clone()))?;

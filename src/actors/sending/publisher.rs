@@ -87,12 +87,12 @@ impl Publisher {
     fn send_bytes(&self, headers: &Headers, payload: &[u8]) -> SendFuture {
         let body = Body::Borrowed(payload);
         SendFuture(match try_send(&self.node, &self.table, headers, body, self.options, Wake::Now) {
-            TrySend::Done(result) => Progress::Done(Some(result)),
+            TrySend::Done(result) => SendState::Done(Some(result)),
             TrySend::Ahead(receipt, link) if self.node.config.on_full == OnFull::Wait => {
-                Progress::Pacing(Some(receipt), Box::pin(async move { link.flow.progress().await }))
+                SendState::Pacing(Some(receipt), Box::pin(async move { link.flow.progress().await }))
             }
-            TrySend::Ahead(receipt, _) => Progress::Done(Some(Ok(receipt))),
-            TrySend::Committing(commit) => Progress::Committing(commit),
+            TrySend::Ahead(receipt, _) => SendState::Done(Some(Ok(receipt))),
+            TrySend::Committing(commit) => SendState::Committing(commit),
             TrySend::Blocked => self.queue(headers, payload),
         })
     }
@@ -103,7 +103,7 @@ impl Publisher {
     /// Returns the same errors as [`SendTo`](crate::SendTo).
     pub fn send_blocking(&self, payload: impl AsRef<[u8]>) -> Result<Receipt, SendError> {
         match self.send(payload) {
-            SendFuture(Progress::Done(Some(result))) => result,
+            SendFuture(SendState::Done(Some(result))) => result,
             sending => block_on(sending),
         }
     }
@@ -126,21 +126,22 @@ impl Publisher {
     }
 
     /// Adds the message to the topic's queue, after those that wait there already.
-    fn queue(&self, headers: &Headers, payload: &[u8]) -> Progress {
+    fn queue(&self, headers: &Headers, payload: &[u8]) -> SendState {
         let ticket = match self.table.take_ticket(&self.node) {
             Ok(ticket) => ticket,
-            Err(error) => return Progress::Done(Some(Err(error))),
+            Err(error) => return SendState::Done(Some(Err(error))),
         };
         let outgoing = Outgoing { headers: headers.clone(), payload: Bytes::copy_from_slice(payload) };
-        let (reply, answer) = oneshot::channel();
+        let (reply, result) = oneshot::channel();
         let request = SendRequest::One(outgoing, reply);
         let arrival = Arrival { request, options: self.options, since: Instant::now(), ticket };
         self.system.do_send(Enqueue { table: self.table.clone(), arrival });
-        Progress::Committing(answer)
+        SendState::Committing(result)
     }
 }
 
-enum Progress {
+/// What a [`SendFuture`] waits for.
+enum SendState {
     Done(Option<Result<Receipt, SendError>>),
     Committing(oneshot::Receiver<Result<Receipt, SendError>>),
     /// Accepted; the future resolves when the connection has caught up.
@@ -169,12 +170,12 @@ enum Progress {
 /// # Ok(()) }
 /// ```
 #[must_use = "a message may be refused"]
-pub struct SendFuture(Progress);
+pub struct SendFuture(SendState);
 
 impl SendFuture {
     /// Returns whether the message is accepted, so that the future only waits for the connection to catch up.
     pub fn is_accepted(&self) -> bool {
-        matches!(self.0, Progress::Done(Some(Ok(_))) | Progress::Pacing(..))
+        matches!(self.0, SendState::Done(Some(Ok(_))) | SendState::Pacing(..))
     }
 }
 
@@ -184,11 +185,11 @@ impl Future for SendFuture {
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut self.0 {
-            Progress::Done(result) => Poll::Ready(result.take().unwrap_or(Err(SendError::Closed))),
-            Progress::Committing(commit) => {
+            SendState::Done(result) => Poll::Ready(result.take().unwrap_or(Err(SendError::Closed))),
+            SendState::Committing(commit) => {
                 commit.poll_unpin(cx).map(|result| result.unwrap_or(Err(SendError::Indeterminate)))
             }
-            Progress::Pacing(receipt, caught_up) => {
+            SendState::Pacing(receipt, caught_up) => {
                 caught_up.as_mut().poll(cx).map(|()| receipt.take().ok_or(SendError::Closed))
             }
         }

@@ -5,14 +5,15 @@ use crate::actors::messages::{MeshEvent, Options};
 use crate::actors::node::{Node, random};
 use crate::actors::sending::link::Link;
 use crate::actors::sending::pending_send::{PendingGroup, PendingSend, SendRequest};
-use crate::actors::sending::route_table::{RouteTable, Target, find, guarantee};
+use crate::actors::sending::route_table::{LinkTarget, RouteTable, find, guarantee};
 use crate::actors::storing::store::{Commit, OpenOutbox, store_gone};
-use crate::config;
 use crate::error::SendError;
 use crate::stores::StoreError;
 use crate::types::{Incarnation, LaneId, NodeId, Topic};
 use crate::wire::frame::LaneIx;
-use crate::wire::send_queue::{Event, LookUpId, OnFull, Outcome, QueueTicket, QueuedSend, SendId, SendQueue, Shape};
+use crate::wire::send_queue::{
+    QueueLookUpId, QueueTicket, QueuedSend, SendId, SendOutcome, SendQueue, SendQueueEvent, Shape,
+};
 use actix::prelude::*;
 use futures::channel::mpsc;
 use futures::future::LocalBoxFuture;
@@ -68,7 +69,7 @@ const ARRIVALS: usize = 63;
 
 /// Something that the queue waited for has ended.
 enum Completion {
-    LookedUp(LookUpId, Result<(), SendError>),
+    LookedUp(QueueLookUpId, Result<(), SendError>),
     Opened(NodeId, Result<(), SendError>),
     Room(NodeId),
     Committed(SendId, Result<(), SendError>),
@@ -133,10 +134,7 @@ impl TopicQueue {
         let config = &self.context.node.config;
         let mode = options.mode.unwrap_or(config.mode);
         let deadline = since + options.deadline.unwrap_or(config.timing.send_deadline);
-        let on_full = match options.on_full.unwrap_or(config.on_full) {
-            config::OnFull::Wait => OnFull::Wait,
-            config::OnFull::Reject => OnFull::Reject,
-        };
+        let on_full = options.on_full.unwrap_or(config.on_full);
         let shape = match &request {
             SendRequest::One(..) => Shape::One,
             SendRequest::All(..) => Shape::All { commits: mode.commits() },
@@ -165,28 +163,28 @@ impl TopicQueue {
             let targets = self.table.load();
             let Some(event) = self.machine.poll_event(&targets, || self.table.turn()) else { return };
             match event {
-                Event::Offer { send, message, to } => {
+                SendQueueEvent::Offer { send, message, to } => {
                     let Some(pending) = self.sends.get_mut(&send) else { continue };
                     let group = self.groups.entry(send);
                     let (node, wake) = (&self.context.node, &mut self.to_wake);
                     let offered = pending.offer(node, &self.table, &targets, (message, to), wake, group);
                     self.machine.handle_offered(send, offered);
                 }
-                Event::LookUp(id) => self.look_up(id),
-                Event::OpenLane(node) => match find(&targets, &node) {
+                SendQueueEvent::LookUp(id) => self.look_up(id),
+                SendQueueEvent::OpenLane(node) => match find(&targets, &node) {
                     Some(target) => self.open_lane(node, target.link.clone(), target.lane),
                     // The target is gone: there is nothing to open, and the send chooses again.
                     None => self.machine.handle_opened(&node, true),
                 },
-                Event::AwaitRoom(node) => {
+                SendQueueEvent::AwaitRoom(node) => {
                     self.context.node.event(MeshEvent::BackPressure { topic: self.table.topic.clone() });
                     match find(&targets, &node) {
-                        Some(Target { link, .. }) => self.await_room(node, link.clone()),
+                        Some(LinkTarget { link, .. }) => self.await_room(node, link.clone()),
                         None => self.machine.handle_room(&node),
                     }
                 }
-                Event::Commit(send) => self.commit(send),
-                Event::Settle { send, outcome } => {
+                SendQueueEvent::Commit(send) => self.commit(send),
+                SendQueueEvent::Settle { send, outcome } => {
                     if let Some(group) = self.groups.remove(&send) {
                         let receipts = group.finish(&self.context.node, outcome);
                         if let Some(pending) = self.sends.get_mut(&send) {
@@ -194,26 +192,26 @@ impl TopicQueue {
                         }
                     }
                 }
-                Event::Finished { send, outcome } => self.finish(send, outcome),
+                SendQueueEvent::Finished { send, outcome } => self.finish(send, outcome),
             }
         }
     }
 
-    fn finish(&mut self, send: SendId, outcome: Outcome) {
+    fn finish(&mut self, send: SendId, outcome: SendOutcome) {
         let Some(pending) = self.sends.remove(&send) else { return };
         let error = match outcome {
-            Outcome::Accepted => return pending.accepted(),
-            Outcome::NoRoute => SendError::NoRoute(self.table.topic.clone()),
-            Outcome::QueueFull => SendError::QueueFull,
-            Outcome::Deadline => SendError::Deadline,
-            Outcome::Indeterminate => SendError::Indeterminate,
-            Outcome::Failed => self.error.clone().unwrap_or(SendError::Closed),
-            Outcome::Refused => pending.refusal(),
+            SendOutcome::Accepted => return pending.accepted(),
+            SendOutcome::NoRoute => SendError::NoRoute(self.table.topic.clone()),
+            SendOutcome::QueueFull => SendError::QueueFull,
+            SendOutcome::Deadline => SendError::Deadline,
+            SendOutcome::Indeterminate => SendError::Indeterminate,
+            SendOutcome::Failed => self.error.clone().unwrap_or(SendError::Closed),
+            SendOutcome::Refused => pending.refusal(),
         };
         pending.failed(error);
     }
 
-    fn look_up(&mut self, id: LookUpId) {
+    fn look_up(&mut self, id: QueueLookUpId) {
         let look_up = self.context.look_up.send(LookUp(self.table.topic.clone()));
         let result = look_up.map(|result| match result {
             Ok(result) => result.map_err(SendError::Store),

@@ -3,7 +3,7 @@
 
 use crate::actors::messages::{MeshEvent, Options};
 use crate::actors::node::Node;
-use crate::actors::sending::link::{Link, Waiter};
+use crate::actors::sending::link::{Link, ReceiptSender};
 use crate::config::{Durability, Mode};
 use crate::error::SendError;
 use crate::types::{EmptyPayload, Headers, NodeId, Receipt, Topic};
@@ -20,13 +20,13 @@ use std::time::Instant;
 
 /// One node that a topic's messages can go to.
 #[derive(Clone)]
-pub(crate) struct Target {
+pub(crate) struct LinkTarget {
     pub(crate) link: Arc<Link>,
     pub(crate) lane: LaneIx,
     pub(crate) state: RouteState,
 }
 
-impl selection::Target for Target {
+impl selection::Target for LinkTarget {
     fn node(&self) -> &NodeId {
         &self.link.peer
     }
@@ -45,15 +45,15 @@ impl selection::Target for Target {
 pub(crate) struct RouteTable {
     pub(crate) topic: Topic,
     /// The best state first.
-    targets: ArcSwap<Vec<Target>>,
+    targets: ArcSwap<Vec<LinkTarget>>,
     /// Whose turn it is.
     next: AtomicUsize,
     /// Sends in this topic's queue; a later one must not overtake them.
     tickets: Arc<Tickets>,
 }
 
-/// A message that was offered.
-pub(crate) enum Offered {
+/// How a target took a message.
+pub(crate) enum Acceptance {
     Accepted(Receipt),
     /// The waiter gets the receipt after the commit.
     Committing,
@@ -81,12 +81,12 @@ impl RouteTable {
     }
 
     /// Replaces the targets, the best first.
-    pub(crate) fn set(&self, targets: Vec<Target>) {
+    pub(crate) fn set(&self, targets: Vec<LinkTarget>) {
         self.targets.store(Arc::new(targets));
     }
 
     /// Returns the targets as they are now.
-    pub(crate) fn load(&self) -> Arc<Vec<Target>> {
+    pub(crate) fn load(&self) -> Arc<Vec<LinkTarget>> {
         self.targets.load_full()
     }
 
@@ -97,7 +97,7 @@ impl RouteTable {
 
     /// Offers a message to the next target, those with a live link first.
     #[inline(always)]
-    pub(crate) fn offer(&self, offer: &mut Offer<'_>) -> Result<Offered, Blocked<Target>> {
+    pub(crate) fn offer(&self, offer: &mut Offer<'_>) -> Result<Acceptance, Blocked<LinkTarget>> {
         let targets = self.targets.load();
         match selection::usable(&targets, guarantee(offer.mode)) {
             [only] => only.offer(offer).map_err(|error| Blocked::new(error, only.clone())),
@@ -105,13 +105,14 @@ impl RouteTable {
         }
     }
 
-    fn offer_in_turn(&self, targets: &[Target], offer: &mut Offer<'_>) -> Result<Offered, Blocked<Target>> {
-        selection::offer_in_turn(targets, self.turn(), |target| target.offer(offer)).map_err(|b| b.map(Target::clone))
+    fn offer_in_turn(&self, targets: &[LinkTarget], offer: &mut Offer<'_>) -> Result<Acceptance, Blocked<LinkTarget>> {
+        selection::offer_in_turn(targets, self.turn(), |target| target.offer(offer))
+            .map_err(|b| b.map(LinkTarget::clone))
     }
 }
 
 /// Returns the target at a node.
-pub(crate) fn find<'t>(targets: &'t [Target], node: &NodeId) -> Option<&'t Target> {
+pub(crate) fn find<'t>(targets: &'t [LinkTarget], node: &NodeId) -> Option<&'t LinkTarget> {
     targets.iter().find(|target| target.link.peer == *node)
 }
 
@@ -124,10 +125,10 @@ pub(crate) fn guarantee(mode: Mode) -> Guarantee {
     }
 }
 
-impl Target {
+impl LinkTarget {
     // Its result is large, and mostly used at once.
     #[inline(always)]
-    pub(crate) fn offer(&self, offer: &mut Offer<'_>) -> Result<Offered, OfferError> {
+    pub(crate) fn offer(&self, offer: &mut Offer<'_>) -> Result<Acceptance, OfferError> {
         let (headers, body) = (offer.headers, offer.body);
         let taken = match offer.mode {
             Mode::AtMostOnce => self.link.offer_direct(self.lane, headers, body),
@@ -141,7 +142,7 @@ impl Target {
             offer.wake.wake(&self.link);
         }
         offer.ahead = after.ahead.then(|| self.link.clone());
-        Ok(if offer.mode.commits() { Offered::Committing } else { Offered::Accepted(receipt) })
+        Ok(if offer.mode.commits() { Acceptance::Committing } else { Acceptance::Accepted(receipt) })
     }
 }
 
@@ -153,7 +154,7 @@ pub(crate) struct Offer<'a> {
     /// Needed when the message waits for a commit.
     pub(crate) deadline: Option<Instant>,
     /// Taken when the message waits for a commit.
-    pub(crate) waiter: Option<Waiter>,
+    pub(crate) waiter: Option<ReceiptSender>,
     pub(crate) wake: Wake<'a>,
     /// Set when the link that accepted the message is congested.
     pub(crate) ahead: Option<Arc<Link>>,
@@ -229,7 +230,7 @@ pub(crate) fn try_send(
     });
     match (table.offer(&mut offer), commit) {
         (Ok(_), Some(commit)) => TrySend::Committing(commit),
-        (Ok(Offered::Accepted(receipt)), None) => match offer.ahead {
+        (Ok(Acceptance::Accepted(receipt)), None) => match offer.ahead {
             None => TrySend::Done(Ok(receipt)),
             Some(link) => TrySend::Ahead(receipt, link),
         },

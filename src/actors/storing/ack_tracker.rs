@@ -5,7 +5,7 @@ use crate::actors::node::timer::Timer;
 use crate::actors::storing::store::Commit;
 use crate::stores::{LaneKey, Write};
 use crate::types::{NodeId, Seq};
-use crate::wire::ack_tracking::{AckTracking, Event, WaiterId};
+use crate::wire::ack_tracking::{AckEvent, AckTracking, WaiterId};
 use actix::prelude::*;
 use futures::channel::oneshot;
 use std::collections::HashMap;
@@ -61,8 +61,8 @@ impl AckTracker {
     fn drive(&mut self, ctx: &mut Context<Self>) {
         while let Some(event) = self.acks.poll_event() {
             match event {
-                Event::Trim(floors) => self.trim(ctx, floors),
-                Event::Resolved(waiter) => {
+                AckEvent::Trim(floors) => self.trim(ctx, floors),
+                AckEvent::Resolved(waiter) => {
                     if let Some(waiter) = self.waiters.remove(&waiter) {
                         let _ = waiter.send(());
                     }

@@ -80,7 +80,7 @@ pub(crate) struct OpenInbox {
 }
 
 /// A request and its attempts.
-struct Job {
+struct PendingCommit {
     /// Empty once it was passed on, unless it may have to be repeated: rows of a busy link are not copied.
     commit: Commit,
     /// It is about what is received.
@@ -92,7 +92,7 @@ struct Job {
     reply: oneshot::Sender<Result<Committed, StoreError>>,
 }
 
-impl Job {
+impl PendingCommit {
     /// Takes the result of an attempt. Returns what to report, or `None` if the request is to be repeated.
     fn judge(&mut self, result: Result<Committed, StoreError>) -> Option<Result<Committed, StoreError>> {
         let error = match result {
@@ -114,7 +114,7 @@ impl Job {
 pub(crate) struct StoreActor {
     node: Arc<Node>,
     /// In the order in which they came.
-    waiting: VecDeque<Job>,
+    waiting: VecDeque<PendingCommit>,
     in_flight: usize,
 }
 
@@ -126,47 +126,47 @@ impl StoreActor {
     /// Passes on what waits, as far as the bound allows.
     fn pass_on(&mut self, ctx: &mut Context<Self>) {
         while self.in_flight < IN_FLIGHT
-            && let Some(job) = self.waiting.pop_front()
+            && let Some(pending) = self.waiting.pop_front()
         {
-            self.attempt(ctx, job);
+            self.attempt(ctx, pending);
         }
     }
 
-    fn attempt(&mut self, ctx: &mut Context<Self>, mut job: Job) {
-        let writes = &mut job.commit.writes;
-        let writes = if job.commit.persistent { writes.clone() } else { std::mem::take(writes) };
-        let batch = Batch { writes, synced: job.commit.synced };
+    fn attempt(&mut self, ctx: &mut Context<Self>, mut pending: PendingCommit) {
+        let writes = &mut pending.commit.writes;
+        let writes = if pending.commit.persistent { writes.clone() } else { std::mem::take(writes) };
+        let batch = Batch { writes, synced: pending.commit.synced };
         let node = self.node.clone();
         let mut committing = async move { node.store.commit(&node.fence, batch).await }.boxed();
         // A store keeps the order of first polls, and a context polls its futures in any order.
         if let Some(result) = (&mut committing).now_or_never() {
-            return self.ended(ctx, job, result);
+            return self.ended(ctx, pending, result);
         }
         self.in_flight += 1;
         ctx.spawn(committing.into_actor(self).map(|result, actor, ctx| {
             actor.in_flight -= 1;
-            actor.ended(ctx, job, result);
+            actor.ended(ctx, pending, result);
             actor.pass_on(ctx);
         }));
     }
 
     /// An attempt ended: replies, or keeps the request for another.
-    fn ended(&mut self, ctx: &mut Context<Self>, mut job: Job, result: Result<Committed, StoreError>) {
+    fn ended(&mut self, ctx: &mut Context<Self>, mut pending: PendingCommit, result: Result<Committed, StoreError>) {
         if let Err(error) = &result {
-            if job.of_inbox {
+            if pending.of_inbox {
                 self.node.inbox_failed(error);
             } else {
                 self.node.store_failed(error);
             }
         }
-        if let Some(result) = job.judge(result) {
+        if let Some(result) = pending.judge(result) {
             // The requester may be gone; the change stands all the same.
-            let _ = job.reply.send(result);
+            let _ = pending.reply.send(result);
             return;
         }
-        let pause = self.node.config.timing.store_retry * (1 << job.failed.min(6));
+        let pause = self.node.config.timing.store_retry * (1 << pending.failed.min(6));
         ctx.run_later(pause.min(RETRY_CAP), |actor, ctx| {
-            actor.waiting.push_back(job);
+            actor.waiting.push_back(pending);
             actor.pass_on(ctx);
         });
     }
@@ -187,7 +187,7 @@ impl Handler<Commit> for StoreActor {
     fn handle(&mut self, commit: Commit, ctx: &mut Self::Context) -> Self::Result {
         let (reply, result) = oneshot::channel();
         let of_inbox = commit.is_of_inbox();
-        self.waiting.push_back(Job { commit, of_inbox, failed: 0, unknown: None, reply });
+        self.waiting.push_back(PendingCommit { commit, of_inbox, failed: 0, unknown: None, reply });
         self.pass_on(ctx);
         Box::pin(async move { result.await.unwrap_or(Err(StoreError::Unavailable("store actor ended".into()))) })
     }
@@ -224,9 +224,9 @@ impl Handler<OpenInbox> for StoreActor {
 mod tests {
     use super::*;
 
-    fn job(persistent: bool) -> Job {
+    fn pending(persistent: bool) -> PendingCommit {
         let commit = Commit { writes: Vec::new(), synced: false, persistent };
-        Job { commit, of_inbox: false, failed: 0, unknown: None, reply: oneshot::channel().0 }
+        PendingCommit { commit, of_inbox: false, failed: 0, unknown: None, reply: oneshot::channel().0 }
     }
 
     fn unknown() -> Result<Committed, StoreError> {
@@ -235,24 +235,24 @@ mod tests {
 
     #[test]
     fn what_must_happen_is_repeated_until_it_has_or_never_can() {
-        let mut job = job(true);
+        let mut pending = pending(true);
         for failure in [StoreError::Busy, StoreError::Full("full".into()), StoreError::Unavailable("away".into())] {
-            assert!(job.judge(Err(failure)).is_none());
+            assert!(pending.judge(Err(failure)).is_none());
         }
-        assert!(matches!(job.judge(Ok(Committed::default())), Some(Ok(_))));
-        assert!(matches!(job.judge(Err(StoreError::Fenced)), Some(Err(StoreError::Fenced))));
+        assert!(matches!(pending.judge(Ok(Committed::default())), Some(Ok(_))));
+        assert!(matches!(pending.judge(Err(StoreError::Fenced)), Some(Err(StoreError::Fenced))));
     }
 
     #[test]
     fn what_its_sender_repeats_is_reported_at_once() {
-        assert!(matches!(job(false).judge(Err(StoreError::Busy)), Some(Err(StoreError::Busy))));
-        assert!(matches!(job(false).judge(unknown()), Some(Err(StoreError::Indeterminate(_)))));
+        assert!(matches!(pending(false).judge(Err(StoreError::Busy)), Some(Err(StoreError::Busy))));
+        assert!(matches!(pending(false).judge(unknown()), Some(Err(StoreError::Indeterminate(_)))));
     }
 
     #[test]
     fn a_later_refusal_does_not_make_an_unknown_outcome_known() {
-        let mut job = job(true);
-        assert!(job.judge(unknown()).is_none());
-        assert!(matches!(job.judge(Err(StoreError::Fenced)), Some(Err(StoreError::Indeterminate(_)))));
+        let mut pending = pending(true);
+        assert!(pending.judge(unknown()).is_none());
+        assert!(matches!(pending.judge(Err(StoreError::Fenced)), Some(Err(StoreError::Indeterminate(_)))));
     }
 }

@@ -12,6 +12,8 @@ pub(crate) use directory::MAX_LEASE;
 pub use directory::{CatalogueChange, Directory, Registration, Route, StoreFacts, TopicEntry};
 pub use error::{OpenError, StoreError};
 
+pub use crate::types::Amount;
+
 use crate::types::{Cursor, Epoch, Incarnation, LaneId, LaneName, Message, NodeId, Seq};
 use futures::future::BoxFuture;
 use std::sync::Arc;
@@ -59,22 +61,6 @@ pub struct Span {
     pub incarnation: Incarnation,
     /// The first of them.
     pub first: Seq,
-}
-
-/// A number of messages and their size.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Amount {
-    /// Number of messages.
-    pub messages: u64,
-    /// Size of their payloads and headers, in bytes.
-    pub bytes: u64,
-}
-
-impl std::ops::AddAssign for Amount {
-    fn add_assign(&mut self, more: Amount) {
-        self.messages += more.messages;
-        self.bytes += more.bytes;
-    }
 }
 
 /// A lane as its sender finds it when it opens it.

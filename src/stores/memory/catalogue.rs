@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 #[derive(Debug, Default)]
 pub(super) struct Catalogue {
-    nodes: BTreeMap<NodeId, Node>,
+    nodes: BTreeMap<NodeId, NodeRecord>,
     /// Keyed (topic, address), as the table is: an address serves a topic for one node.
     routes: BTreeMap<(Topic, String), Row>,
     tombstones: BTreeMap<(Topic, NodeId), Tombstone>,
@@ -22,7 +22,7 @@ pub(super) struct Catalogue {
 }
 
 #[derive(Debug)]
-struct Node {
+struct NodeRecord {
     epoch: Epoch,
     lease_until: Option<Instant>,
     released: bool,
@@ -69,7 +69,7 @@ impl Catalogue {
     }
 
     pub(super) fn register(&mut self, node: &NodeId) -> Registration {
-        let unknown = Node { epoch: Epoch::new(0), lease_until: None, released: true };
+        let unknown = NodeRecord { epoch: Epoch::new(0), lease_until: None, released: true };
         let entry = self.nodes.entry(node.clone()).or_insert(unknown);
         let clean = entry.released;
         entry.epoch = Epoch::new(entry.epoch.get() + 1);
@@ -136,7 +136,7 @@ impl Catalogue {
     }
 
     fn renew(&mut self, fence: &Fence, lease: Duration) {
-        let unknown = Node { epoch: fence.epoch, lease_until: None, released: false };
+        let unknown = NodeRecord { epoch: fence.epoch, lease_until: None, released: false };
         let node = self.nodes.entry(fence.node.clone()).or_insert(unknown);
         let expired = node.lease_until.is_none_or(|until| until <= Instant::now());
         node.lease_until = Some(Instant::now() + lease.min(MAX_LEASE));

@@ -3,7 +3,7 @@
 use super::dead_letters::Kept;
 use super::error::Outcome;
 use super::lanes::{self, names, sql_incarnation, sql_seq};
-use super::session::{Session, byteas, int8, int8s, text};
+use super::session::{DbSession, byteas, int8, int8s, text};
 use super::{MAX_MESSAGE, inbox, new_lane, outbox};
 pub(super) use crate::stores::legacy::postgres::{KEYS, keys};
 use crate::stores::legacy::{
@@ -23,7 +23,7 @@ const ROWS: i64 = 4096;
 const BYTES: usize = 16 * 1024 * 1024;
 
 /// Adopts a connection key. Does nothing if the key no longer exists or belongs to another node.
-pub(super) async fn adopt(db: &Session, node: &NodeId, key: LaneKey) -> Outcome<Adopted> {
+pub(super) async fn adopt(db: &DbSession, node: &NodeId, key: LaneKey) -> Outcome<Adopted> {
     let (Some(legacy_key), catalogue) = (legacy_key(db, key).await?, catalogue(db, node).await?) else {
         return Ok(Adopted::default());
     };
@@ -39,7 +39,7 @@ pub(super) async fn adopt(db: &Session, node: &NodeId, key: LaneKey) -> Outcome<
     adoption.finish().await
 }
 
-async fn catalogue(db: &Session, node: &NodeId) -> Outcome<LegacyCatalogue> {
+async fn catalogue(db: &DbSession, node: &NodeId) -> Outcome<LegacyCatalogue> {
     let served = db.query(legacy::postgres::SERVED, &[]).await?;
     let topics = db.query(legacy::postgres::TOPICS, &[]).await?;
     let routes = db.query(legacy::postgres::ROUTES, &[]).await?;
@@ -47,14 +47,14 @@ async fn catalogue(db: &Session, node: &NodeId) -> Outcome<LegacyCatalogue> {
     Ok(legacy::postgres::catalogue(node, [&served, &topics, &routes], others.is_some())?)
 }
 
-async fn legacy_key(db: &Session, key: LaneKey) -> Outcome<Option<LegacyKey>> {
+async fn legacy_key(db: &DbSession, key: LaneKey) -> Outcome<Option<LegacyKey>> {
     let row = db.first(legacy::postgres::KEY, &[int8(&key.0)]).await?;
     Ok(row.map(|row| legacy::postgres::key(key, &row)).transpose()?)
 }
 
 /// Makes the key the key of a lane. No other process creates this lane meanwhile: a receiver looks for a lane only once its
 /// sender has it.
-async fn claim(db: &Session, lane: &LaneName, key: LaneKey) -> Outcome<()> {
+async fn claim(db: &DbSession, lane: &LaneName, key: LaneKey) -> Outcome<()> {
     let [sender, source, receiver, topic] = names(lane);
     let (plain, with_topic) = (naming::plain(lane), naming::with_topic(lane));
     let sql = "UPDATE conn_key_map AS k SET sender = $1, source_topic = $2, receiver = $3, topic = $4, composite = CASE
@@ -75,7 +75,7 @@ async fn claim(db: &Session, lane: &LaneName, key: LaneKey) -> Outcome<()> {
 }
 
 /// Returns the key of a lane. Creates the lane if it does not exist.
-async fn find_or_create(db: &Session, lane: &LaneName) -> Outcome<LaneKey> {
+async fn find_or_create(db: &DbSession, lane: &LaneName) -> Outcome<LaneKey> {
     if lanes::find(db, lane).await?.is_none() {
         new_lane::create_within(db, lane).await?;
     }
@@ -83,7 +83,7 @@ async fn find_or_create(db: &Session, lane: &LaneName) -> Outcome<LaneKey> {
 }
 
 struct Adoption<'a> {
-    db: &'a Session,
+    db: &'a DbSession,
     split: QueueSplit<'a>,
     key: LaneKey,
     /// Whether the key belongs to a lane.

@@ -2,7 +2,7 @@
 
 use super::error::Outcome;
 use super::lanes::{incarnation, lane_id, names, seq, sql_incarnation, sql_seq};
-use super::session::{Param, Session, bytea, int8, int8s, text};
+use super::session::{DbSession, Param, bytea, int8, int8s, text};
 use crate::stores::{DeadLetter, DeadLetterFilter, DeadLetterId, DeadLetterOrigin};
 use crate::types::{Headers, Message, MessageId, NodeId, Payload};
 use bytes::Bytes;
@@ -58,7 +58,7 @@ impl<'a> Kept<'a> {
         }
     }
 
-    pub(super) async fn keep(&self, db: &Session) -> Result<Vec<Row>, tokio_postgres::Error> {
+    pub(super) async fn keep(&self, db: &DbSession) -> Result<Vec<Row>, tokio_postgres::Error> {
         let headers = &self.headers[..];
         let [incarnation, number, attempts, died_ms] = self.numbers.each_ref().map(int8);
         let mut params: Vec<Param<'_>> = self.texts.iter().map(text).collect();
@@ -123,7 +123,7 @@ impl<'a> LetterQuery<'a> {
         params
     }
 
-    pub(super) async fn purge(&self, db: &Session) -> Outcome<u64> {
+    pub(super) async fn purge(&self, db: &DbSession) -> Outcome<u64> {
         db.execute(PURGE, &self.which()).await
     }
 }

@@ -7,7 +7,7 @@
 use super::error::Outcome;
 use super::lanes::{self, only};
 use super::pool::NodeRow;
-use super::session::{Session, boolean, int8, text};
+use super::session::{DbSession, boolean, int8, text};
 use crate::stores::shared::routes::{RouteRow, gather};
 use crate::stores::{CatalogueChange, Fence, MAX_LEASE, Registration, TopicEntry};
 use crate::types::{Epoch, NodeId, Topic};
@@ -17,17 +17,17 @@ use tokio_postgres::Row;
 
 pub(super) const VERSION: &str = "SELECT catalogue FROM liner_state";
 
-pub(super) async fn lock(db: &Session) -> Outcome<()> {
+pub(super) async fn lock(db: &DbSession) -> Outcome<()> {
     db.query("SELECT catalogue FROM liner_state FOR UPDATE", &[]).await?;
     Ok(())
 }
 
-async fn bump(db: &Session) -> Outcome<()> {
+async fn bump(db: &DbSession) -> Outcome<()> {
     db.query("SELECT liner_bump()", &[]).await?;
     Ok(())
 }
 
-pub(super) async fn register(db: &Session, node: &NodeId) -> Outcome<Registration> {
+pub(super) async fn register(db: &DbSession, node: &NodeId) -> Outcome<Registration> {
     let name = node.as_str();
     let sql = "INSERT INTO liner_nodes (name, epoch, released) VALUES ($1, 0, TRUE) ON CONFLICT (name) DO NOTHING";
     db.execute(sql, &[text(&name)]).await?;
@@ -46,7 +46,7 @@ pub(super) fn node_row(change: &CatalogueChange) -> NodeRow {
 }
 
 /// Returns how many rows a change that deletes them has deleted.
-pub(super) async fn apply(db: &Session, fence: &Fence, change: &CatalogueChange) -> Outcome<u64> {
+pub(super) async fn apply(db: &DbSession, fence: &Fence, change: &CatalogueChange) -> Outcome<u64> {
     match change {
         CatalogueChange::Publish { topic, addr, subscription, lease } => {
             publish(db, fence, topic, addr, *subscription, *lease).await?;
@@ -66,7 +66,7 @@ pub(super) async fn apply(db: &Session, fence: &Fence, change: &CatalogueChange)
 }
 
 async fn publish(
-    db: &Session,
+    db: &DbSession,
     fence: &Fence,
     topic: &Topic,
     addr: &str,
@@ -93,7 +93,7 @@ async fn publish(
     renew(db, fence, lease).await
 }
 
-async fn remove_tombstone(db: &Session, topic: &Topic, node: &NodeId) -> Outcome<()> {
+async fn remove_tombstone(db: &DbSession, topic: &Topic, node: &NodeId) -> Outcome<()> {
     let sql = "DELETE FROM liner_tombstones WHERE topic = $1 AND node = $2";
     if db.execute(sql, &[text(&topic.as_str()), text(&node.as_str())]).await? > 0 {
         bump(db).await?;
@@ -101,33 +101,33 @@ async fn remove_tombstone(db: &Session, topic: &Topic, node: &NodeId) -> Outcome
     Ok(())
 }
 
-async fn add_tombstone(db: &Session, topic: &Topic, node: &NodeId, told: bool) -> Outcome<()> {
+async fn add_tombstone(db: &DbSession, topic: &Topic, node: &NodeId, told: bool) -> Outcome<()> {
     let sql = "INSERT INTO liner_tombstones (topic, node, told) VALUES ($1, $2, $3)
         ON CONFLICT (topic, node) DO UPDATE SET told = excluded.told";
     db.execute(sql, &[text(&topic.as_str()), text(&node.as_str()), boolean(&told)]).await?;
     bump(db).await
 }
 
-async fn unpublish(db: &Session, fence: &Fence, topic: &Topic) -> Outcome<()> {
+async fn unpublish(db: &DbSession, fence: &Fence, topic: &Topic) -> Outcome<()> {
     lock(db).await?;
     let sql = "DELETE FROM topic_addr WHERE topic = $1 AND client_name = $2";
     db.execute(sql, &[text(&topic.as_str()), text(&fence.node.as_str())]).await?;
     add_tombstone(db, topic, &fence.node, false).await
 }
 
-async fn seed(db: &Session, topic: &Topic, node: &NodeId, addr: &str) -> Outcome<()> {
+async fn seed(db: &DbSession, topic: &Topic, node: &NodeId, addr: &str) -> Outcome<()> {
     lock(db).await?;
     let sql = "INSERT INTO topic_addr (topic, addr, client_name) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING";
     db.execute(sql, &[text(&topic.as_str()), text(&addr), text(&node.as_str())]).await?;
     Ok(())
 }
 
-async fn set_tombstone(db: &Session, topic: &Topic, node: &NodeId, unsubscribed: bool) -> Outcome<()> {
+async fn set_tombstone(db: &DbSession, topic: &Topic, node: &NodeId, unsubscribed: bool) -> Outcome<()> {
     lock(db).await?;
     if unsubscribed { add_tombstone(db, topic, node, true).await } else { remove_tombstone(db, topic, node).await }
 }
 
-async fn renew(db: &Session, fence: &Fence, lease: Duration) -> Outcome<()> {
+async fn renew(db: &DbSession, fence: &Fence, lease: Duration) -> Outcome<()> {
     let node = fence.node.as_str();
     let sql = "SELECT 1 FROM liner_nodes
         WHERE name = $1 AND lease_until > (extract(epoch FROM clock_timestamp()) * 1000)::int8";
@@ -140,7 +140,7 @@ async fn renew(db: &Session, fence: &Fence, lease: Duration) -> Outcome<()> {
     if live { Ok(()) } else { bump(db).await }
 }
 
-async fn release(db: &Session, fence: &Fence) -> Outcome<()> {
+async fn release(db: &DbSession, fence: &Fence) -> Outcome<()> {
     lock(db).await?;
     let node = fence.node.as_str();
     let sql = "DELETE FROM topic_addr WHERE client_name = $1 AND lease_epoch IS NOT NULL";
@@ -187,12 +187,12 @@ pub(super) fn topics(asked: &[Topic], rows: &[Row]) -> Outcome<Vec<TopicEntry>> 
     Ok(asked.iter().map(entry).collect())
 }
 
-async fn clear_addresses(db: &Session, topic: &Topic) -> Outcome<u64> {
+async fn clear_addresses(db: &DbSession, topic: &Topic) -> Outcome<u64> {
     lock(db).await?;
     db.execute("DELETE FROM topic_addr WHERE topic = $1", &[text(&topic.as_str())]).await
 }
 
-async fn forget_node(db: &Session, node: &NodeId) -> Outcome<u64> {
+async fn forget_node(db: &DbSession, node: &NodeId) -> Outcome<u64> {
     lock(db).await?;
     let name = node.as_str();
     let mut deleted = 0;
@@ -208,7 +208,7 @@ async fn forget_node(db: &Session, node: &NodeId) -> Outcome<u64> {
     Ok(deleted)
 }
 
-async fn remember_peer(db: &Session, node: &NodeId, peer: &NodeId, addr: &str) -> Outcome<()> {
+async fn remember_peer(db: &DbSession, node: &NodeId, peer: &NodeId, addr: &str) -> Outcome<()> {
     let sql = "INSERT INTO liner_peers (node, peer, addr) VALUES ($1, $2, $3)
         ON CONFLICT (node, peer) DO UPDATE SET addr = excluded.addr";
     db.execute(sql, &[text(&node.as_str()), text(&peer.as_str()), text(&addr)]).await?;

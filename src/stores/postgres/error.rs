@@ -61,7 +61,7 @@ pub(super) fn commit_failed(error: &tokio_postgres::Error) -> Failure {
 
 /// No reply for too long: the operation may still happen.
 pub(super) fn overdue() -> Failure {
-    Failure { error: StoreError::Indeterminate("no answer from the server".into()), again: false }
+    Failure { error: StoreError::Indeterminate("no reply from the server".into()), again: false }
 }
 
 fn shown(db: &DbError) -> String {

@@ -7,7 +7,7 @@
 use super::dead_letters::{KEEP, KEEP_TYPES, REMOVE as UNKEEP};
 use super::error::{Failure, Outcome, commit_failed, text as shown};
 use super::plan::{Plan, Rows, Step};
-use super::session::{Param, Session, boolean, byteas, in_order, int8, int8s, text};
+use super::session::{DbSession, Param, boolean, byteas, in_order, int8, int8s, text};
 use crate::stores::{Batch, Committed, Fence, LaneKey, StoreError};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
@@ -72,7 +72,7 @@ const FLOORS: &str = "SELECT connection_key::int8, acked FROM conn_key_map WHERE
 const COPY: &str = "COPY conn_messages (connection_key, number, payload) FROM STDIN BINARY";
 
 /// Prepares everything a commit may need, in one exchange, so that later the first poll of a statement sends it.
-pub(super) async fn prepare(db: &Session) -> Result<(), tokio_postgres::Error> {
+pub(super) async fn prepare(db: &DbSession) -> Result<(), tokio_postgres::Error> {
     const ARRAY: Type = Type::INT8_ARRAY;
     const NUMBER: Type = Type::INT8;
     let statements: [(&'static str, &[Type]); 10] = [
@@ -95,12 +95,12 @@ type Sent<'a> = BoxFuture<'a, Result<Vec<Row>, tokio_postgres::Error>>;
 
 /// The transaction that is being sent. Its statements have been prepared.
 pub(super) struct Pipeline<'a> {
-    db: &'a Session,
+    db: &'a DbSession,
     waiting: Vec<Sent<'a>>,
 }
 
 impl<'a> Pipeline<'a> {
-    pub(super) fn new(db: &'a Session) -> Self {
+    pub(super) fn new(db: &'a DbSession) -> Self {
         Pipeline { db, waiting: Vec::new() }
     }
 
@@ -120,18 +120,18 @@ impl<'a> Pipeline<'a> {
 
     /// Sends what waits and awaits the replies, without ending the transaction. Commits nothing.
     async fn flush(&mut self) -> Outcome<Vec<Vec<Row>>> {
-        let answers = in_order(std::mem::take(&mut self.waiting)).await;
-        Ok(answers.into_iter().collect::<Result<_, _>>()?)
+        let replies = in_order(std::mem::take(&mut self.waiting)).await;
+        Ok(replies.into_iter().collect::<Result<_, _>>()?)
     }
 
     /// Sends the rest and the commit.
     pub(super) async fn commit(mut self) -> Outcome<Vec<Vec<Row>>> {
         self.batch("COMMIT");
-        let mut answers = in_order(self.waiting).await;
-        let Some(end) = answers.pop() else { return Ok(Vec::new()) };
-        let mut rows = Vec::with_capacity(answers.len());
-        for answer in answers {
-            rows.push(answer.map_err(|error| match error.as_db_error() {
+        let mut replies = in_order(self.waiting).await;
+        let Some(end) = replies.pop() else { return Ok(Vec::new()) };
+        let mut rows = Vec::with_capacity(replies.len());
+        for reply in replies {
+            rows.push(reply.map_err(|error| match error.as_db_error() {
                 // What the server refused takes the transaction along.
                 Some(_) => Failure::from(error),
                 // Without its word it may have come as far as the commit.
@@ -143,7 +143,7 @@ impl<'a> Pipeline<'a> {
     }
 }
 
-async fn run(db: &Session, step: &Step<'_>, node: &str) -> Result<Vec<Row>, tokio_postgres::Error> {
+async fn run(db: &DbSession, step: &Step<'_>, node: &str) -> Result<Vec<Row>, tokio_postgres::Error> {
     match step {
         Step::Trim { lanes, through } => db.query(TRIM, &[int8s(lanes), int8s(through)]).await,
         Step::Append(rows) => {
@@ -163,13 +163,13 @@ async fn run(db: &Session, step: &Step<'_>, node: &str) -> Result<Vec<Row>, toki
 }
 
 /// Applies the batches in one transaction. Returns what became of each.
-pub(super) async fn commit(db: &Session, fence: &Fence, batches: &[&Batch]) -> Outcome<Vec<Committed>> {
+pub(super) async fn commit(db: &DbSession, fence: &Fence, batches: &[&Batch]) -> Outcome<Vec<Committed>> {
     let plan = Plan::new(batches.iter().copied());
     let synced = batches.iter().any(|batch| batch.synced);
     db.busy();
-    let answers = send(db, fence, &plan, synced).await;
+    let replies = send(db, fence, &plan, synced).await;
     // Refused or done, the commit has ended the transaction; after anything else the connection goes.
-    let ended = match &answers {
+    let ended = match &replies {
         Ok(_) => true,
         Err(failure) => !failure.again && failure.error.is_definite() && !copies(db, &plan),
     };
@@ -177,7 +177,7 @@ pub(super) async fn commit(db: &Session, fence: &Fence, batches: &[&Batch]) -> O
         db.clean();
     }
     let mut wrong = Vec::new();
-    for (step, rows) in answers? {
+    for (step, rows) in replies? {
         if let Step::Advance(moves) = step {
             for row in rows {
                 let lane = row.try_get::<_, i64>(0)?;
@@ -190,17 +190,17 @@ pub(super) async fn commit(db: &Session, fence: &Fence, batches: &[&Batch]) -> O
     Ok((0..batches.len()).map(|place| Committed { stale: stale(place) }).collect())
 }
 
-fn is_copied(db: &Session, step: &Step<'_>) -> bool {
+fn is_copied(db: &DbSession, step: &Step<'_>) -> bool {
     matches!(step, Step::Append(rows) if rows.lanes.len() >= COPY_ROWS) && db.copies()
 }
 
-fn copies(db: &Session, plan: &Plan<'_>) -> bool {
+fn copies(db: &DbSession, plan: &Plan<'_>) -> bool {
     plan.steps.iter().any(|step| is_copied(db, step))
 }
 
 /// Sends the plan. Returns each step that is not copied, with the rows it returned.
 async fn send<'p>(
-    db: &Session,
+    db: &DbSession,
     fence: &Fence,
     plan: &'p Plan<'p>,
     synced: bool,
@@ -219,9 +219,9 @@ async fn send<'p>(
     for step in &plan.steps {
         match step {
             Step::Append(rows) if is_copied(db, step) => {
-                let answers = pipeline.flush().await?;
-                let behind = answers.len() - pending.len();
-                done.extend(pending.drain(..).zip(answers.into_iter().skip(behind)));
+                let replies = pipeline.flush().await?;
+                let intermediate = replies.len() - pending.len();
+                done.extend(pending.drain(..).zip(replies.into_iter().skip(intermediate)));
                 copy(db, rows).await?;
             }
             _ => {
@@ -230,15 +230,15 @@ async fn send<'p>(
             }
         }
     }
-    let answers = pipeline.commit().await?;
-    let behind = answers.len() - pending.len();
-    done.extend(pending.into_iter().zip(answers.into_iter().skip(behind)));
+    let replies = pipeline.commit().await?;
+    let intermediate = replies.len() - pending.len();
+    done.extend(pending.into_iter().zip(replies.into_iter().skip(intermediate)));
     Ok(done)
 }
 
 /// COPY knows no conflicts and no floor: what is acked is left out here, and if a number is there already the rows go the
 /// other way.
-async fn copy(db: &Session, rows: &Rows) -> Outcome<()> {
+async fn copy(db: &DbSession, rows: &Rows) -> Outcome<()> {
     let mut lanes = rows.lanes.clone();
     lanes.dedup();
     let mut floors = BTreeMap::new();
@@ -256,7 +256,7 @@ async fn copy(db: &Session, rows: &Rows) -> Outcome<()> {
     Ok(())
 }
 
-async fn copy_rows(db: &Session, rows: &Rows, floors: &BTreeMap<i64, i64>) -> Result<(), tokio_postgres::Error> {
+async fn copy_rows(db: &DbSession, rows: &Rows, floors: &BTreeMap<i64, i64>) -> Result<(), tokio_postgres::Error> {
     let sink = db.copy_in(COPY).await?;
     let mut writer = pin!(BinaryCopyInWriter::new(sink, &[Type::INT8, Type::INT8, Type::BYTEA]));
     for ((lane, number), payload) in rows.lanes.iter().zip(&rows.numbers).zip(rows.payloads()) {

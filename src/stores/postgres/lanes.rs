@@ -3,7 +3,7 @@
 //! Sender and receiver find or create the same row by the same rule, so they meet in it.
 
 use super::error::Outcome;
-use super::session::{Param, Session, int8, text};
+use super::session::{DbSession, Param, int8, text};
 pub(super) use crate::stores::shared::sql::{incarnation, seq, sql_incarnation, sql_seq};
 use crate::stores::{LaneKey, StoreError};
 use crate::types::{LaneId, LaneName, NodeId, Topic};
@@ -38,26 +38,26 @@ pub(super) fn only(row: Option<Row>) -> Outcome<i64> {
 pub(super) const FIND: &str = "SELECT connection_key::int8 FROM conn_key_map
     WHERE sender = $1 AND source_topic = $2 AND receiver = $3 AND topic = $4";
 
-pub(super) async fn find(db: &Session, lane: &LaneName) -> Outcome<Option<LaneKey>> {
+pub(super) async fn find(db: &DbSession, lane: &LaneName) -> Outcome<Option<LaneKey>> {
     let row = db.first(FIND, &params(&names(lane))).await?;
     Ok(row.map(|row| row.try_get(0)).transpose()?.map(LaneKey))
 }
 
 /// The lane's key, which its transaction has made before if it was missing.
-pub(super) async fn made(db: &Session, lane: &LaneName) -> Outcome<LaneKey> {
+pub(super) async fn made(db: &DbSession, lane: &LaneName) -> Outcome<LaneKey> {
     // An operator, or its sender, may have forgotten it since.
     find(db, lane).await?.ok_or_else(|| StoreError::Busy.into())
 }
 
 /// One transaction at a time gives out keys.
-async fn lock_keys(db: &Session) -> Outcome<()> {
+async fn lock_keys(db: &DbSession) -> Outcome<()> {
     db.execute("INSERT INTO seq (id, v) VALUES (1, 0) ON CONFLICT (id) DO NOTHING", &[]).await?;
     db.query("SELECT v FROM seq WHERE id = 1 FOR UPDATE", &[]).await?;
     Ok(())
 }
 
 /// A key above every key in any table, whatever an operator or liner_broker left in them.
-async fn new_key(db: &Session) -> Outcome<LaneKey> {
+async fn new_key(db: &DbSession) -> Outcome<LaneKey> {
     let sql = "UPDATE seq SET v = 1 + greatest(
             v::int8,
             (SELECT max(connection_key) FROM conn_key_map),
@@ -71,7 +71,7 @@ async fn new_key(db: &Session) -> Outcome<LaneKey> {
 }
 
 /// The key of a topic for people and tools that know liner_broker's table; nothing here reads it.
-pub(super) async fn ensure_topic_key(db: &Session, topic: &Topic) -> Outcome<()> {
+pub(super) async fn ensure_topic_key(db: &DbSession, topic: &Topic) -> Outcome<()> {
     let (known, topic) = ("SELECT 1 FROM topic_key WHERE topic = $1", topic.as_str());
     if db.first(known, &[text(&topic)]).await?.is_some() {
         return Ok(());

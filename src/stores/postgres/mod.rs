@@ -40,7 +40,7 @@ use crate::stores::{OpenError, StoreError, StoreFacts};
 use error::Failure;
 use options::Endpoint;
 use pool::Sessions;
-use session::{Connector, Session};
+use session::{Connector, DbSession};
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -105,13 +105,13 @@ async fn open(connector: Arc<Connector>) -> Result<Opened<Sessions>, OpenError> 
 }
 
 async fn within<T>(limit: Duration, step: impl Future<Output = Result<T, OpenError>>) -> Result<T, OpenError> {
-    timeout(limit, step).await.unwrap_or_else(|_| Err(unavailable("no answer from the server".to_owned())))
+    timeout(limit, step).await.unwrap_or_else(|_| Err(unavailable("no reply from the server".to_owned())))
 }
 
 /// What the server says of itself, and the catalogue's version.
 async fn facts(
     connector: &Connector,
-    session: &Session,
+    session: &DbSession,
     id: crate::types::StoreId,
 ) -> Result<(StoreFacts, u64), OpenError> {
     let sql = "SELECT current_setting('synchronous_commit'), current_setting('fsync'),

@@ -7,7 +7,7 @@
 use super::error::Outcome;
 use super::journal::Pipeline;
 use super::lanes::names;
-use super::session::{Session, boolean, in_order, int8, text};
+use super::session::{DbSession, boolean, in_order, int8, text};
 use crate::stores::Fence;
 use crate::stores::shared::naming;
 use crate::types::LaneName;
@@ -55,7 +55,7 @@ const CREATE: &str = "WITH key AS MATERIALIZED (
     DELETE FROM liner_attempts USING key WHERE connection_key = key.v";
 
 /// Makes the lane, unless it is there.
-pub(super) async fn create(db: &Session, fence: &Fence, lane: &LaneName) -> Outcome<()> {
+pub(super) async fn create(db: &DbSession, fence: &Fence, lane: &LaneName) -> Outcome<()> {
     const NAMES: [Type; 6] = [Type::TEXT; 6];
     let statements: [(&'static str, &[Type]); 5] = [
         (super::FENCE, &[Type::TEXT, Type::INT8, Type::BOOL]),
@@ -82,7 +82,7 @@ pub(super) async fn create(db: &Session, fence: &Fence, lane: &LaneName) -> Outc
 }
 
 /// Makes the lane in a transaction that goes on, and holds the counter for as long as that does. The catalogue is read only.
-pub(super) async fn create_within(db: &Session, lane: &LaneName) -> Outcome<()> {
+pub(super) async fn create_within(db: &DbSession, lane: &LaneName) -> Outcome<()> {
     let ([sender, source, receiver, topic], plain, with_topic) =
         (names(lane), naming::plain(lane), naming::with_topic(lane));
     let row = [text(&sender), text(&source), text(&receiver), text(&topic), text(&plain), text(&with_topic)];

@@ -2,7 +2,7 @@
 
 use super::error::Outcome;
 use super::lanes::{self, incarnation, lane_id, names, seq, sql_incarnation, sql_seq};
-use super::session::{Param, Session, int8, int8s, text};
+use super::session::{DbSession, Param, int8, int8s, text};
 use crate::stores::shared::chain::Chain;
 use crate::stores::shared::{naming, row};
 use crate::stores::{Amount, LaneKey, OutboxLane, Page, PageLimit, Span, StoreError};
@@ -31,12 +31,12 @@ pub(super) fn opened(rows: &[Row]) -> Outcome<Vec<(LaneKey, LaneId)>> {
     rows.iter().map(|row| Ok((LaneKey(row.try_get(0)?), lane_id(row, 1)?))).collect()
 }
 
-async fn opened_by(db: &Session, sender: &NodeId) -> Outcome<Vec<(LaneKey, LaneId)>> {
+async fn opened_by(db: &DbSession, sender: &NodeId) -> Outcome<Vec<(LaneKey, LaneId)>> {
     opened(&db.query(OPENED, &[text(&sender.as_str())]).await?)
 }
 
 /// Everything of [`OutboxLane`] but what is pending, which needs no transaction.
-pub(super) async fn open(db: &Session, lane: &LaneName, incarnation: Incarnation) -> Outcome<OutboxLane> {
+pub(super) async fn open(db: &DbSession, lane: &LaneName, incarnation: Incarnation) -> Outcome<OutboxLane> {
     let key = lanes::made(db, lane).await?;
     lock(db, key).await?;
     remember_route(db, lane).await?;
@@ -59,14 +59,14 @@ pub(super) async fn open(db: &Session, lane: &LaneName, incarnation: Incarnation
 }
 
 /// Keeps appends and trims away until the transaction ends.
-async fn lock(db: &Session, key: LaneKey) -> Outcome<()> {
+async fn lock(db: &DbSession, key: LaneKey) -> Outcome<()> {
     let sql = "SELECT 1 FROM conn_key_map WHERE connection_key = $1 FOR UPDATE";
     db.query(sql, &[int8(&key.0)]).await?;
     Ok(())
 }
 
 /// Writes the peer's address to the table where liner_broker kept it, for operators; nothing here reads it.
-async fn remember_route(db: &Session, lane: &LaneName) -> Outcome<()> {
+async fn remember_route(db: &DbSession, lane: &LaneName) -> Outcome<()> {
     let sql = "INSERT INTO sender_listener (sender_key, addr, listener_topic, client_name)
         SELECT $1, addr, topic, client_name FROM topic_addr WHERE topic = $2 AND client_name = $3 ORDER BY addr
         ON CONFLICT (sender_key, addr)
@@ -77,7 +77,7 @@ async fn remember_route(db: &Session, lane: &LaneName) -> Outcome<()> {
     Ok(())
 }
 
-async fn numbers(db: &Session, key: LaneKey) -> Outcome<Numbers> {
+async fn numbers(db: &DbSession, key: LaneKey) -> Outcome<Numbers> {
     let sql = "SELECT acked, removed,
             (SELECT min(number) FROM conn_messages WHERE connection_key = $1 AND number > 0),
             (SELECT max(number) FROM conn_messages WHERE connection_key = $1 AND number > 0)
@@ -89,7 +89,7 @@ async fn numbers(db: &Session, key: LaneKey) -> Outcome<Numbers> {
     Ok(Numbers { acked: seq(acked), next, floor: lowest.map_or(next, seq).prev() })
 }
 
-async fn chain(db: &Session, key: LaneKey) -> Outcome<Chain> {
+async fn chain(db: &DbSession, key: LaneKey) -> Outcome<Chain> {
     let sql = "SELECT incarnation, first FROM liner_spans WHERE connection_key = $1 ORDER BY id";
     let mut spans = Vec::new();
     for row in db.query(sql, &[int8(&key.0)]).await? {
@@ -100,7 +100,7 @@ async fn chain(db: &Session, key: LaneKey) -> Outcome<Chain> {
     Ok(Chain { spans, predecessor: row.try_get::<_, Option<i64>>(0)?.map(incarnation) })
 }
 
-async fn store_chain(db: &Session, key: LaneKey, chain: &Chain) -> Outcome<()> {
+async fn store_chain(db: &DbSession, key: LaneKey, chain: &Chain) -> Outcome<()> {
     db.execute("DELETE FROM liner_spans WHERE connection_key = $1", &[int8(&key.0)]).await?;
     let (incarnations, firsts): (Vec<i64>, Vec<i64>) =
         chain.spans.iter().map(|span| (sql_incarnation(span.incarnation), sql_seq(span.first))).unzip();
@@ -197,7 +197,7 @@ impl Counting {
     }
 }
 
-async fn amount(db: &Session, key: LaneKey) -> Outcome<Amount> {
+async fn amount(db: &DbSession, key: LaneKey) -> Outcome<Amount> {
     let mut counting = Counting::new(key);
     while {
         let rows = db.query(COUNT, &counting.params()).await?;
@@ -207,7 +207,7 @@ async fn amount(db: &Session, key: LaneKey) -> Outcome<Amount> {
 }
 
 /// In ranges, so that no statement takes longer than the server allows one. Rows of liner_broker have no number.
-async fn empty(db: &Session, key: LaneKey) -> Outcome<()> {
+async fn empty(db: &DbSession, key: LaneKey) -> Outcome<()> {
     let sql = "DELETE FROM conn_messages WHERE connection_key = $1 AND number <= coalesce((
             SELECT number FROM conn_messages WHERE connection_key = $1 ORDER BY number LIMIT 1 OFFSET $2
         ), $3)";
@@ -216,7 +216,7 @@ async fn empty(db: &Session, key: LaneKey) -> Outcome<()> {
     Ok(())
 }
 
-pub(super) async fn clear(db: &Session, sender: &NodeId) -> Outcome<Amount> {
+pub(super) async fn clear(db: &DbSession, sender: &NodeId) -> Outcome<Amount> {
     let mut dropped = Amount::default();
     let mut opened = opened_by(db, sender).await?;
     opened.sort_by_key(|(key, _)| *key);
@@ -231,7 +231,7 @@ pub(super) async fn clear(db: &Session, sender: &NodeId) -> Outcome<Amount> {
     Ok(dropped)
 }
 
-pub(super) async fn forget(db: &Session, sender: &NodeId, lane: &LaneName) -> Outcome<Amount> {
+pub(super) async fn forget(db: &DbSession, sender: &NodeId, lane: &LaneName) -> Outcome<Amount> {
     let key = if lane.sender == *sender { lanes::find(db, lane).await? } else { None };
     let Some(key) = key else { return Ok(Amount::default()) };
     lock(db, key).await?;

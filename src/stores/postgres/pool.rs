@@ -1,7 +1,7 @@
 //! The connections for everything but batches: reads, and writes that are rare.
 
 use super::error::{Failure, Outcome, commit_failed, overdue};
-use super::session::{Connector, Param, Session, boolean, int8, text};
+use super::session::{Connector, DbSession, Param, boolean, int8, text};
 use super::{FENCE, OPERATION, new_lane};
 use crate::stores::{Fence, OpenError, StoreError};
 use crate::types::LaneName;
@@ -29,18 +29,18 @@ const ATTEMPTS: u32 = 4;
 pub(super) struct Manager(Arc<Connector>);
 
 impl ManageConnection for Manager {
-    type Connection = Session;
+    type Connection = DbSession;
     type Error = OpenError;
 
-    async fn connect(&self) -> Result<Session, OpenError> {
+    async fn connect(&self) -> Result<DbSession, OpenError> {
         self.0.connect().await
     }
 
-    async fn is_valid(&self, _: &mut Session) -> Result<(), OpenError> {
+    async fn is_valid(&self, _: &mut DbSession) -> Result<(), OpenError> {
         Ok(())
     }
 
-    fn has_broken(&self, session: &mut Session) -> bool {
+    fn has_broken(&self, session: &mut DbSession) -> bool {
         session.is_broken()
     }
 }
@@ -74,9 +74,9 @@ pub(super) struct Held<'a> {
 }
 
 impl Deref for Held<'_> {
-    type Target = Session;
+    type Target = DbSession;
 
-    fn deref(&self) -> &Session {
+    fn deref(&self) -> &DbSession {
         &self.session
     }
 }
@@ -123,14 +123,14 @@ impl Sessions {
         loop {
             let session = self.get().await?;
             session.busy();
-            let answer = timeout(OPERATION, session.read(sql, params)).await;
-            let failure = match answer {
+            let reply = timeout(OPERATION, session.read(sql, params)).await;
+            let failure = match reply {
                 Ok(Ok(rows)) => {
                     session.clean();
                     return Ok(rows);
                 }
                 Ok(Err(failure)) => failure,
-                Err(_) => return Err(StoreError::Unavailable("no answer from the server".into()).into()),
+                Err(_) => return Err(StoreError::Unavailable("no reply from the server".into()).into()),
             };
             if !failure.again || attempt == ATTEMPTS {
                 return Err(failure);
@@ -184,9 +184,9 @@ pub(super) struct Transaction<'a> {
 }
 
 impl Deref for Transaction<'_> {
-    type Target = Session;
+    type Target = DbSession;
 
-    fn deref(&self) -> &Session {
+    fn deref(&self) -> &DbSession {
         &self.session
     }
 }
@@ -194,7 +194,7 @@ impl Deref for Transaction<'_> {
 impl Transaction<'_> {
     /// Waits for a reply no longer than a transaction may take.
     pub(super) async fn bounded<T>(&self, operation: impl Future<Output = Outcome<T>>) -> Outcome<T> {
-        let late = |_| Err(StoreError::Unavailable("no answer from the server".into()).into());
+        let late = |_| Err(StoreError::Unavailable("no reply from the server".into()).into());
         timeout_at(self.deadline, operation).await.unwrap_or_else(late)
     }
 

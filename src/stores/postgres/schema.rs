@@ -5,7 +5,7 @@
 //! rises when that is impossible.
 
 use super::error::Failure;
-use super::session::{Param, Session, int8};
+use super::session::{DbSession, Param, int8};
 use crate::stores::legacy::LEGACY_TABLES;
 use crate::stores::{OpenError, StoreError};
 use crate::types::StoreId;
@@ -48,12 +48,12 @@ const ADDED_COLUMNS: &[(&str, &str, &str)] = &[
 
 /// A step of opening: what the caller was doing when the server said no.
 struct Opening<'a> {
-    session: &'a Session,
+    session: &'a DbSession,
     server: &'a str,
 }
 
 /// Brings the schema up to date and returns the store's id.
-pub(super) async fn prepare(session: &Session, server: &str, schema: Option<&str>) -> Result<StoreId, OpenError> {
+pub(super) async fn prepare(session: &DbSession, server: &str, schema: Option<&str>) -> Result<StoreId, OpenError> {
     let opening = Opening { session, server };
     opening.check_server().await?;
     opening.run(session.begin(false).await)?;

@@ -110,11 +110,11 @@ impl Connector {
     }
 
     /// Connects to the first host that replies and can be written to. Otherwise reports what was wrong with each.
-    pub(super) async fn connect(self: &Arc<Self>) -> Result<Session, OpenError> {
+    pub(super) async fn connect(self: &Arc<Self>) -> Result<DbSession, OpenError> {
         let mut failures: Vec<OpenError> = Vec::new();
         for (server, config) in &self.target.hosts {
             let server = format!("{server}/{}", self.target.database);
-            let late = || OpenError::Unreachable { server: server.clone(), reason: format!("no answer for {LOGIN:?}") };
+            let late = || OpenError::Unreachable { server: server.clone(), reason: format!("no reply for {LOGIN:?}") };
             match timeout(LOGIN, self.connect_one(config)).await {
                 Ok(Ok(session)) => return Ok(session),
                 Ok(Err(error)) => failures.push(error::refusal(&server, &error)),
@@ -124,7 +124,10 @@ impl Connector {
         Err(worst(failures))
     }
 
-    async fn connect_one(self: &Arc<Self>, config: &tokio_postgres::Config) -> Result<Session, tokio_postgres::Error> {
+    async fn connect_one(
+        self: &Arc<Self>,
+        config: &tokio_postgres::Config,
+    ) -> Result<DbSession, tokio_postgres::Error> {
         let (client, mut connection) = config.connect(self.tls.clone()).await?;
         let notifications = Arc::new(Notify::new());
         let listener = notifications.clone();
@@ -143,7 +146,7 @@ impl Connector {
             drop(connection);
             listener.notify_one();
         });
-        let session = Session {
+        let session = DbSession {
             client,
             connector: self.clone(),
             statements: Mutex::default(),
@@ -199,7 +202,7 @@ fn worst(mut failures: Vec<OpenError>) -> OpenError {
 }
 
 /// A connection.
-pub(super) struct Session {
+pub(super) struct DbSession {
     client: Client,
     connector: Arc<Connector>,
     /// By their text. The pool keeps none, so they stay with the connection.
@@ -210,7 +213,7 @@ pub(super) struct Session {
     unclean: AtomicBool,
 }
 
-impl Session {
+impl DbSession {
     pub(super) fn is_closed(&self) -> bool {
         self.client.is_closed()
     }
@@ -219,7 +222,7 @@ impl Session {
         self.is_closed() || self.unclean.load(Ordering::Relaxed)
     }
 
-    /// From here to [`Session::clean`], a future that is dropped takes the connection along.
+    /// From here to [`DbSession::clean`], a future that is dropped takes the connection along.
     pub(super) fn busy(&self) {
         self.unclean.store(true, Ordering::Relaxed);
     }
@@ -279,8 +282,8 @@ impl Session {
         }
         let step = |sql| async move { self.batch(sql).await.map(|()| Vec::new()) }.boxed();
         let steps = vec![step(self.opening(false)), self.query(sql, params).boxed(), step("COMMIT")];
-        let answers = in_order(steps).await.into_iter().collect::<Result<Vec<_>, _>>()?;
-        Ok(answers.into_iter().nth(1).unwrap_or_default())
+        let replies = in_order(steps).await.into_iter().collect::<Result<Vec<_>, _>>()?;
+        Ok(replies.into_iter().nth(1).unwrap_or_default())
     }
 
     /// Runs a statement and returns how many rows it changed.
@@ -328,9 +331,9 @@ impl Session {
     }
 }
 
-impl Drop for Session {
+impl Drop for DbSession {
     fn drop(&mut self) {
-        // A server that does not answer would keep the task and its socket for ever. Otherwise the task says good-bye.
+        // A server that does not reply would keep the task and its socket for ever. Otherwise the task says good-bye.
         if self.unclean.load(Ordering::Relaxed) {
             self.driver.abort();
         }

@@ -7,7 +7,7 @@
 use super::directory::VERSION;
 use super::error::Outcome;
 use super::lanes::only;
-use super::session::{Connector, Session, unreachable};
+use super::session::{Connector, DbSession, unreachable};
 use super::{OPERATION, error};
 use crate::stores::server::version_watch::publish;
 use std::sync::Arc;
@@ -55,7 +55,7 @@ async fn watch_once(connector: &Arc<Connector>, versions: &Sender<u64>) -> Outco
     Ok(())
 }
 
-async fn version(session: &Session) -> Outcome<u64> {
+async fn version(session: &DbSession) -> Outcome<u64> {
     let rows = session.read(VERSION, &[]).await?;
     Ok(only(rows.into_iter().next())?.cast_unsigned())
 }

@@ -2,7 +2,7 @@
 //! idempotent.
 
 use super::error::{Failure, Outcome, overdue};
-use super::session::{Connector, Session, unreachable};
+use super::session::{Connector, DbSession, unreachable};
 use super::{OPERATION, PATIENCE, journal};
 use crate::stores::server::commit_queue::CommitRequest;
 use crate::stores::shared::group::{GroupWriter, Weight};
@@ -17,7 +17,7 @@ const LAST_PAUSE: Duration = Duration::from_millis(500);
 
 pub(super) struct Writer {
     connector: Arc<Connector>,
-    session: Option<Session>,
+    session: Option<DbSession>,
 }
 
 impl Writer {
@@ -39,13 +39,13 @@ impl Writer {
         committed
     }
 
-    async fn connect(&self) -> Outcome<Session> {
+    async fn connect(&self) -> Outcome<DbSession> {
         let session = self.connector.connect().await.map_err(|error| unreachable(&error))?;
         match timeout(OPERATION, journal::prepare(&session)).await {
             Ok(prepared) => prepared?,
             Err(_) => {
                 return Err(Failure {
-                    error: StoreError::Unavailable("no answer from the server".into()),
+                    error: StoreError::Unavailable("no reply from the server".into()),
                     again: false,
                 });
             }

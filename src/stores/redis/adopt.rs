@@ -8,7 +8,7 @@ use super::commit;
 use super::directory::{fenced, parsed};
 use super::error::Outcome;
 use super::lanes::Lanes;
-use super::script::{ADOPT, Answer, LEFT, RENAME, STAGE};
+use super::script::{ADOPT, LEFT, RENAME, STAGE, ScriptReply};
 use crate::stores::legacy::redis::{FoundKeys, PATTERN, parties, route, routes_key, unescaped};
 use crate::stores::legacy::{
     ADOPTED, AdoptedLane, AdoptionContext, LegacyCatalogue, LegacyConnection, QueueSplit, RememberedRoute, RowOutcome,
@@ -27,7 +27,7 @@ const ROWS: usize = 256;
 const BYTES: usize = 4 * 1024 * 1024;
 
 /// A key to adopt.
-struct Taken {
+struct KeyToAdopt {
     left: LegacyConnection,
     /// The legacy composite; empty if the key belongs to a lane.
     composite: String,
@@ -93,7 +93,7 @@ async fn search(db: &Lanes<'_>, fence: &Fence) -> Outcome<FoundKeys> {
 }
 
 /// Returns the keys to adopt: composites that belong to no lane, and lanes to whose queue liner_broker has appended rows.
-async fn left(db: &Lanes<'_>, fence: &Fence, composites: &[String]) -> Outcome<Vec<Taken>> {
+async fn left(db: &Lanes<'_>, fence: &Fence, composites: &[String]) -> Outcome<Vec<KeyToAdopt>> {
     let mut taken = Vec::new();
     // The script also returns lanes, so it is called even without composites.
     let parts = composites.chunks(SCANNED).collect::<Vec<_>>();
@@ -102,9 +102,9 @@ async fn left(db: &Lanes<'_>, fence: &Fence, composites: &[String]) -> Outcome<V
         for composite in part {
             call.add(composite.as_str());
         }
-        let mut answer = db.connection.run(&call).await?;
-        while !answer.is_over() {
-            taken.extend(read(db, answer.parts()?).await?);
+        let mut reply = db.connection.run(&call).await?;
+        while !reply.is_over() {
+            taken.extend(read(db, reply.parts()?).await?);
         }
     }
     taken.sort_by_key(|taken| taken.left.key);
@@ -112,17 +112,22 @@ async fn left(db: &Lanes<'_>, fence: &Fence, composites: &[String]) -> Outcome<V
     Ok(taken)
 }
 
-async fn read(db: &Lanes<'_>, mut found: Answer) -> Outcome<Option<Taken>> {
+async fn read(db: &Lanes<'_>, mut found: ScriptReply) -> Outcome<Option<KeyToAdopt>> {
     let (composite, key) = (found.text()?, i64::try_from(found.number()?).unwrap_or(0));
     let (source, receiver, handled) = (found.text()?, found.text()?, found.number()?);
     let length = usize::try_from(found.number()?).unwrap_or(0);
     if composite.is_empty() {
         let keep = ours(db, key, length).await?;
-        return Ok(Some(Taken { left: LegacyConnection { key, source, receiver, handled }, composite, keep, length }));
+        return Ok(Some(KeyToAdopt {
+            left: LegacyConnection { key, source, receiver, handled },
+            composite,
+            keep,
+            length,
+        }));
     }
     let Some((source, receiver)) = parties(&composite) else { return Ok(None) };
     let left = LegacyConnection { key, source, receiver, handled };
-    Ok(Some(Taken { left, composite, keep: 0, length }))
+    Ok(Some(KeyToAdopt { left, composite, keep: 0, length }))
 }
 
 /// Returns how many rows at the front of a queue are ours.
@@ -143,7 +148,12 @@ fn row_at(key: i64, at: usize) -> Cmd {
     command
 }
 
-async fn catalogue(db: &Lanes<'_>, fence: &Fence, taken: &[Taken], numbered: &[String]) -> Outcome<LegacyCatalogue> {
+async fn catalogue(
+    db: &Lanes<'_>,
+    fence: &Fence,
+    taken: &[KeyToAdopt],
+    numbered: &[String],
+) -> Outcome<LegacyCatalogue> {
     // A server is always shared by all nodes.
     let mut catalogue = LegacyCatalogue { others_send: true, ..LegacyCatalogue::default() };
     let numbered = if numbered.is_empty() { search(db, fence).await?.numbered } else { numbered.to_vec() };
@@ -191,12 +201,12 @@ struct Aim {
 struct Adoption<'a> {
     db: &'a Lanes<'a>,
     fence: &'a Fence,
-    taken: &'a Taken,
+    taken: &'a KeyToAdopt,
     split: QueueSplit<'a>,
     aims: BTreeMap<Topic, Aim>,
 }
 
-async fn take(db: &Lanes<'_>, fence: &Fence, catalogue: &LegacyCatalogue, taken: &Taken) -> Outcome<Adopted> {
+async fn take(db: &Lanes<'_>, fence: &Fence, catalogue: &LegacyCatalogue, taken: &KeyToAdopt) -> Outcome<Adopted> {
     let mut context = AdoptionContext::new(MAX_MESSAGE)?;
     // Kept until the adoption is done, so that a repeated attempt writes the same dead letters again.
     let adopting = format!("lnr_connection:{}:adopting", taken.left.key);
@@ -282,7 +292,7 @@ impl Adoption<'_> {
             stage(self.db, self.fence, aim).await?;
         }
         let born = getrandom::u64().map_err(|error| StoreError::Unavailable(error.to_string().into()))?;
-        let Taken { left, composite, keep, length } = self.taken;
+        let KeyToAdopt { left, composite, keep, length } = self.taken;
         let call = ADOPT.call().text(self.fence.node.as_str()).number(self.fence.epoch.get());
         let call = call.text(&left.key.to_string()).text(composite).number(*length as u64).number(*keep as u64);
         let mut call = call.number(self.split.acked().get()).number(born).number(ADOPTED.get());

@@ -1,7 +1,7 @@
 //! A group of batches as one call of one script, which checks the fence and applies every write, or none.
 
 use super::error::Outcome;
-use super::script::{Answer, COMMIT, Call};
+use super::script::{COMMIT, Call, ScriptReply};
 use crate::stores::shared::{naming, row};
 use crate::stores::{Batch, Committed, DeadLetter, Fence, LaneKey, Stored, Write};
 use crate::types::{Incarnation, Seq};
@@ -157,10 +157,10 @@ fn text(incarnation: Incarnation) -> String {
 }
 
 /// Reads what became of each batch.
-pub(super) fn committed(mut answer: Answer, batches: usize) -> Outcome<Vec<Committed>> {
+pub(super) fn committed(mut reply: ScriptReply, batches: usize) -> Outcome<Vec<Committed>> {
     let mut committed = vec![Committed::default(); batches];
-    while !answer.is_over() {
-        let (batch, lane) = (answer.number()?, answer.number()?);
+    while !reply.is_over() {
+        let (batch, lane) = (reply.number()?, reply.number()?);
         let place = usize::try_from(batch).unwrap_or(usize::MAX);
         if let Some(committed) = committed.get_mut(place) {
             committed.stale.push(LaneKey(i64::try_from(lane).unwrap_or(0)));

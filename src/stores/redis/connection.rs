@@ -5,7 +5,7 @@
 
 use super::error::{Access, Failure, Outcome, failure};
 use super::options::Endpoint;
-use super::script::{Answer, Call};
+use super::script::{Call, ScriptReply};
 use super::{OPERATION, PATIENCE};
 use crate::stores::StoreError;
 use parking_lot::Mutex;
@@ -51,38 +51,38 @@ impl RetryingConnection {
 
     /// Sends a command once.
     pub(super) async fn send(&self, command: &Cmd) -> RedisResult<Value> {
-        let answer = self.manager()?.send_packed_command(command).await;
+        let reply = self.manager()?.send_packed_command(command).await;
         let refused = |error: &RedisError| !error.is_io_error() && error.kind() != ErrorKind::Extension;
-        if answer.as_ref().is_err_and(|error| refused(error) && !is_of_command(error)) {
+        if reply.as_ref().is_err_and(|error| refused(error) && !is_of_command(error)) {
             *self.manager.lock() = None;
         }
-        match answer {
+        match reply {
             Ok(Value::ServerError(error)) => Err(error.into()),
-            answer => answer,
+            reply => reply,
         }
     }
 
     async fn attempt(&self, call: &Call) -> Outcome<Value> {
-        let mut answer = self.send(&call.command).await;
+        let mut reply = self.send(&call.command).await;
         // The server does not have the script: it is new, or was started again.
-        if answer.as_ref().is_err_and(|e| e.kind() == ErrorKind::Server(ServerErrorKind::NoScript)) {
-            answer = match self.send(redis::cmd("SCRIPT").arg("LOAD").arg(call.script.code)).await {
+        if reply.as_ref().is_err_and(|e| e.kind() == ErrorKind::Server(ServerErrorKind::NoScript)) {
+            reply = match self.send(redis::cmd("SCRIPT").arg("LOAD").arg(call.script.code)).await {
                 Ok(_) => self.send(&call.command).await,
                 // Nothing was asked of it yet.
                 Err(error) => return Err(failure(&error, Access::Reads)),
             };
         }
-        answer.map_err(|error| failure(&error, call.script.access))
+        reply.map_err(|error| failure(&error, call.script.access))
     }
 
     /// Runs a script, again while the connection is what fails.
-    pub(super) async fn run(&self, call: &Call) -> Outcome<Answer> {
+    pub(super) async fn run(&self, call: &Call) -> Outcome<ScriptReply> {
         let deadline = Instant::now() + PATIENCE;
         let mut pause = FIRST_PAUSE;
         let mut unknown: Option<StoreError> = None;
         loop {
             let failure = match self.attempt(call).await {
-                Ok(value) => return Answer::new(value),
+                Ok(value) => return ScriptReply::new(value),
                 Err(failure) => failure,
             };
             if !failure.error.is_definite() {
@@ -99,21 +99,21 @@ impl RetryingConnection {
     }
 
     /// Runs a script that says whether it did something, and returns the rest of its reply.
-    pub(super) async fn write(&self, call: &Call) -> Outcome<Answer> {
+    pub(super) async fn write(&self, call: &Call) -> Outcome<ScriptReply> {
         match self.try_write(call).await? {
-            Some(answer) => Ok(answer),
+            Some(reply) => Ok(reply),
             None => Err(StoreError::Damaged("the store changes all the time".into()).into()),
         }
     }
 
     /// `None` if something else changed what the script was to change.
-    pub(super) async fn try_write(&self, call: &Call) -> Outcome<Option<Answer>> {
-        let mut answer = self.run(call).await?;
-        match answer.text()?.as_str() {
-            "ok" => Ok(Some(answer)),
+    pub(super) async fn try_write(&self, call: &Call) -> Outcome<Option<ScriptReply>> {
+        let mut reply = self.run(call).await?;
+        match reply.text()?.as_str() {
+            "ok" => Ok(Some(reply)),
             "again" => Ok(None),
             "fenced" => Err(StoreError::Fenced.into()),
-            "nolane" => Err(StoreError::NoLane(i64::try_from(answer.number()?).unwrap_or(0)).into()),
+            "nolane" => Err(StoreError::NoLane(i64::try_from(reply.number()?).unwrap_or(0)).into()),
             other => Err(StoreError::Damaged(format!("a script returned {other:?}").into()).into()),
         }
     }

@@ -2,7 +2,7 @@
 
 use super::connection::RetryingConnection;
 use super::error::Outcome;
-use super::script::{Answer, Call, DIRECTORY, TOPICS};
+use super::script::{Call, DIRECTORY, ScriptReply, TOPICS};
 use crate::stores::shared::routes::{RouteRow, gather};
 use crate::stores::{CatalogueChange, Fence, MAX_LEASE, Registration, StoreError, TopicEntry};
 use crate::types::{Epoch, NodeId, Topic};
@@ -28,8 +28,8 @@ fn lease_ms(lease: Duration) -> u64 {
 
 pub(super) async fn register(db: &RetryingConnection, node: &NodeId) -> Outcome<Registration> {
     let call = DIRECTORY.call().text(node.as_str()).number(0).text("register");
-    let mut answer = db.write(&call).await?;
-    Ok(Registration { epoch: Epoch::new(answer.number()?), clean: answer.number()? == 1 })
+    let mut reply = db.write(&call).await?;
+    Ok(Registration { epoch: Epoch::new(reply.number()?), clean: reply.number()? == 1 })
 }
 
 /// Returns how many rows a change that deletes them has deleted.
@@ -63,17 +63,17 @@ pub(super) async fn topics(db: &RetryingConnection, topics: &[Topic]) -> Outcome
         for topic in part {
             call.add(topic.as_str());
         }
-        let mut answer = db.write(&call).await?;
+        let mut reply = db.write(&call).await?;
         for _ in part {
-            entries.push(entry(&mut answer)?);
+            entries.push(entry(&mut reply)?);
         }
     }
     Ok(entries)
 }
 
 /// The next topic's rows and tombstones.
-fn entry(answer: &mut Answer) -> Outcome<TopicEntry> {
-    let (mut rows, mut tombstones) = (answer.parts()?, answer.parts()?);
+fn entry(reply: &mut ScriptReply) -> Outcome<TopicEntry> {
+    let (mut rows, mut tombstones) = (reply.parts()?, reply.parts()?);
     let (mut found, mut gone): (Vec<RouteRow>, Vec<NodeId>) = (Vec::new(), Vec::new());
     while !rows.is_over() {
         let mut row = rows.parts()?;

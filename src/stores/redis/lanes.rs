@@ -3,7 +3,7 @@
 use super::commit::{Known, capped};
 use super::connection::RetryingConnection;
 use super::error::Outcome;
-use super::script::{Answer, CLEAR, FORGET, LANE, LANES, LOAD, OPEN};
+use super::script::{CLEAR, FORGET, LANE, LANES, LOAD, OPEN, ScriptReply};
 use crate::stores::shared::chain::Chain;
 use crate::stores::shared::{naming, row};
 use crate::stores::{Amount, Fence, InboxLane, LaneKey, OutboxLane, Page, PageLimit, PendingLane, Span, StoreError};
@@ -62,19 +62,19 @@ fn spans_text(spans: &[Span]) -> String {
 }
 
 impl Found {
-    fn read(mut answer: Answer) -> Outcome<Found> {
-        let key = LaneKey(i64::try_from(answer.number()?).unwrap_or(0));
-        let (born, spans_found) = (answer.text()?, answer.text()?);
-        let chain = Chain { spans: spans(&spans_found)?, predecessor: incarnation(&answer.text()?)? };
-        let (acked, last) = (Seq::new(answer.number()?), Seq::new(answer.number()?));
-        let pending = Amount { messages: answer.number()?, bytes: answer.number()? };
-        let first = answer.text()?;
+    fn read(mut reply: ScriptReply) -> Outcome<Found> {
+        let key = LaneKey(i64::try_from(reply.number()?).unwrap_or(0));
+        let (born, spans_found) = (reply.text()?, reply.text()?);
+        let chain = Chain { spans: spans(&spans_found)?, predecessor: incarnation(&reply.text()?)? };
+        let (acked, last) = (Seq::new(reply.number()?), Seq::new(reply.number()?));
+        let pending = Amount { messages: reply.number()?, bytes: reply.number()? };
+        let first = reply.text()?;
         let first = if first.is_empty() { last.next() } else { Seq::new(number(&first, "a number")?) };
-        let (of, seq) = (incarnation(&answer.text()?)?, Seq::new(answer.number()?));
+        let (of, seq) = (incarnation(&reply.text()?)?, Seq::new(reply.number()?));
         let mut attempts = Vec::new();
-        while !answer.is_over() {
-            let (of, seq) = numbered(&answer.text()?)?;
-            attempts.push((of, seq, u32::try_from(answer.number()?).unwrap_or(u32::MAX)));
+        while !reply.is_over() {
+            let (of, seq) = numbered(&reply.text()?)?;
+            attempts.push((of, seq, u32::try_from(reply.number()?).unwrap_or(u32::MAX)));
         }
         attempts.sort_by_key(|(of, seq, _)| (*seq, *of));
         let cursor = of.map(|incarnation| Cursor { incarnation, seq });
@@ -161,10 +161,10 @@ impl Lanes<'_> {
 
     async fn list(&self, sender: &NodeId, queued: bool) -> Outcome<Vec<PendingLane>> {
         let call = LANES.call().text(sender.as_str()).number(u64::from(queued));
-        let mut answer = self.connection.run(&call).await?;
+        let mut reply = self.connection.run(&call).await?;
         let mut lanes = Vec::new();
-        while !answer.is_over() {
-            let mut lane = answer.parts()?;
+        while !reply.is_over() {
+            let mut lane = reply.parts()?;
             lane.number()?;
             let (sender, source) = (NodeId::new(&lane.text()?)?, Topic::new(&lane.text()?)?);
             let (receiver, topic) = (NodeId::new(&lane.text()?)?, Topic::new(&lane.text()?)?);
@@ -181,10 +181,10 @@ impl Lanes<'_> {
     pub(super) async fn load(&self, lane: LaneKey, after: Seq, limit: PageLimit) -> Outcome<Page> {
         let most = |limit: usize| u64::try_from(limit).unwrap_or(u64::MAX).min(1 << 52);
         let call = LOAD.call().text(&lane.0.to_string()).number(capped(after));
-        let mut answer = self.connection.run(&call.number(most(limit.messages)).number(most(limit.bytes))).await?;
-        let mut page = Page { messages: Vec::new(), end: answer.number()? != 0 };
-        while !answer.is_over() {
-            page.messages.push(row::decode(answer.bytes()?)?);
+        let mut reply = self.connection.run(&call.number(most(limit.messages)).number(most(limit.bytes))).await?;
+        let mut page = Page { messages: Vec::new(), end: reply.number()? != 0 };
+        while !reply.is_over() {
+            page.messages.push(row::decode(reply.bytes()?)?);
         }
         Ok(page)
     }
@@ -201,6 +201,6 @@ impl Lanes<'_> {
     }
 }
 
-fn dropped(mut answer: Answer) -> Outcome<Amount> {
-    Ok(Amount { messages: answer.number()?, bytes: answer.number()? })
+fn dropped(mut reply: ScriptReply) -> Outcome<Amount> {
+    Ok(Amount { messages: reply.number()?, bytes: reply.number()? })
 }

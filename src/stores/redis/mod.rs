@@ -100,7 +100,7 @@ async fn open(
     options: &RedisOptions,
 ) -> Result<Opened<Option<bool>>, OpenError> {
     let looked = timeout(OPERATION, server::look(connection, options, &target.shown)).await;
-    let server = looked.unwrap_or_else(|_| Err(unavailable("no answer from the server".to_owned())))?;
+    let server = looked.unwrap_or_else(|_| Err(unavailable("no reply from the server".to_owned())))?;
     let (id, version) = prepare(connection, &target.shown).await?;
     let encrypted = if target.encrypted { "TLS" } else { "not encrypted" };
     let description = format!("redis {} at {}, {encrypted}", server.version, target.shown);
@@ -114,12 +114,12 @@ async fn prepare(connection: &RetryingConnection, shown: &str) -> Result<(StoreI
     let id = getrandom::u64().map_err(|error| unavailable(error.to_string()))?;
     let call = script::PREPARE.call().number(id).number(VERSION.into()).number(MIN_READER.into());
     let prepared = async {
-        let mut answer = connection.run(&call).await?;
-        if answer.text()? == "foreign" {
-            let path = format!("key {} of {shown}", answer.text()?);
+        let mut reply = connection.run(&call).await?;
+        if reply.text()? == "foreign" {
+            let path = format!("key {} of {shown}", reply.text()?);
             return Ok(Err(OpenError::Foreign { path }));
         }
-        let (id, min_reader, version) = (answer.number()?, answer.number()?, answer.number()?);
+        let (id, min_reader, version) = (reply.number()?, reply.number()?, reply.number()?);
         if min_reader > VERSION.into() {
             let min_reader = u32::try_from(min_reader).unwrap_or(u32::MAX);
             return Ok(Err(OpenError::Newer { min_reader, ours: VERSION }));

@@ -73,16 +73,16 @@ impl Call {
 }
 
 /// The parts of a script's reply, read one after the other.
-pub(super) struct Answer(std::vec::IntoIter<Value>);
+pub(super) struct ScriptReply(std::vec::IntoIter<Value>);
 
 fn unexpected(what: &str) -> StoreError {
     StoreError::Damaged(format!("a script returned no {what}").into())
 }
 
-impl Answer {
-    pub(super) fn new(value: Value) -> Outcome<Answer> {
+impl ScriptReply {
+    pub(super) fn new(value: Value) -> Outcome<ScriptReply> {
         match value {
-            Value::Array(parts) => Ok(Answer(parts.into_iter())),
+            Value::Array(parts) => Ok(ScriptReply(parts.into_iter())),
             _ => Err(unexpected("parts").into()),
         }
     }
@@ -115,7 +115,7 @@ impl Answer {
         }
     }
 
-    pub(super) fn parts(&mut self) -> Outcome<Answer> {
-        Answer::new(self.0.next().ok_or_else(|| unexpected("part"))?)
+    pub(super) fn parts(&mut self) -> Outcome<ScriptReply> {
+        ScriptReply::new(self.0.next().ok_or_else(|| unexpected("part"))?)
     }
 }

@@ -83,7 +83,7 @@ fn judge<'a>(version: String, of: impl Fn(&str) -> Option<&'a str>, settings: &H
         match syncs {
             Some(true) => None,
             Some(false) => Some("a crash of the server or its machine may lose the last commits"),
-            None => Some("the server does not say how it persists what it answers"),
+            None => Some("the server does not say how it persists what it acknowledges"),
         }
     };
     let durability = format!(
@@ -112,8 +112,8 @@ fn fields(info: &str) -> HashMap<String, String> {
     pairs.map(|(name, value)| (name.to_owned(), value.trim().to_owned())).collect()
 }
 
-fn setting(answer: RedisResult<Value>) -> Option<String> {
-    let pair: Vec<String> = redis::from_redis_value(answer.ok()?).ok()?;
+fn setting(reply: RedisResult<Value>) -> Option<String> {
+    let pair: Vec<String> = redis::from_redis_value(reply.ok()?).ok()?;
     pair.into_iter().nth(1)
 }
 

@@ -48,7 +48,7 @@ async fn watch_once(target: &Endpoint, connection: &RetryingConnection, versions
         listening.subscribe(CATALOGUE).await?;
         Ok::<_, RedisError>(listening)
     };
-    let late = |_| StoreError::Unavailable("no answer from the server".into());
+    let late = |_| StoreError::Unavailable("no reply from the server".into());
     let mut listening = timeout(CONNECT, subscribed).await.map_err(late)?.map_err(|e| failure(&e, Access::Reads))?;
     let mut messages = listening.on_message();
     loop {

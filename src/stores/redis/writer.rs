@@ -23,8 +23,8 @@ impl GroupWriter for Writer {
     async fn transact(&mut self, group: &mut [CommitRequest]) -> Result<(), Failure> {
         let batches: Vec<&Batch> = group.iter().map(|request| &request.batch).collect();
         let call = commit::call(&group[0].fence, &batches, &self.known);
-        let answer = self.connection.write(&call).await?;
-        let committed = commit::committed(answer, group.len())?;
+        let reply = self.connection.write(&call).await?;
+        let committed = commit::committed(reply, group.len())?;
         for (request, committed) in group.iter_mut().zip(committed) {
             request.committed = committed;
         }

@@ -75,7 +75,7 @@ ALTER TABLE conn_messages SET (
     autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold = 50000,
     autovacuum_vacuum_cost_delay = 0, vacuum_truncate = false
 );
--- Few rows, updated with every batch: room beside each for its next version, and vacuumed often.
+-- Few rows, updated with every batch: the pages have room for the next version of each row, and are vacuumed often.
 ALTER TABLE conn_key_map SET (
     fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000,
     autovacuum_vacuum_cost_delay = 0, vacuum_truncate = false
@@ -85,7 +85,7 @@ ALTER TABLE conn_mess_number SET (
     autovacuum_vacuum_cost_delay = 0, vacuum_truncate = false
 );
 
--- One row: `catalogue` counts changes of what a look-up of a topic answers, `last_key` is the highest connection key
+-- One row: `catalogue` counts changes of what a look-up of a topic returns, `last_key` is the highest connection key
 -- given out. A `seq.v` below it means that an operator emptied the tables.
 CREATE TABLE liner_state (
     id INTEGER PRIMARY KEY CHECK (id = 1),

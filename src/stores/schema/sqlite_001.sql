@@ -63,7 +63,7 @@ CREATE TABLE IF NOT EXISTS sender_listener (
 CREATE UNIQUE INDEX liner_lane_name ON conn_key_map (sender, source_topic, receiver, topic);
 CREATE UNIQUE INDEX liner_message_number ON conn_messages (connection_key, number);
 
--- One row: `catalogue` counts changes of what a look-up of a topic answers, `last_key` is the highest connection key
+-- One row: `catalogue` counts changes of what a look-up of a topic returns, `last_key` is the highest connection key
 -- given out. A `seq.v` below it means that an operator emptied the tables.
 CREATE TABLE liner_state (
     id INTEGER PRIMARY KEY CHECK (id = 1),

@@ -14,14 +14,14 @@ use std::time::Duration;
 /// Half of the 100 ms within which a change is promised to be seen.
 const POLL: Duration = Duration::from_millis(50);
 
-struct Waiter {
+struct WatchRequest {
     /// The version its handle has seen.
     since: i64,
     reply: oneshot::Sender<Result<i64, StoreError>>,
 }
 
 /// The thread and the way to it; it ends when this is dropped.
-pub(super) struct Watcher(Thread<Waiter>);
+pub(super) struct Watcher(Thread<WatchRequest>);
 
 impl Watcher {
     pub(super) fn start(db: Connection) -> std::io::Result<Watcher> {
@@ -33,7 +33,7 @@ impl Watcher {
     pub(super) async fn changed(&self, since: i64) -> Result<i64, StoreError> {
         let gone = || StoreError::Unavailable("store thread has ended".into());
         let (reply, version) = oneshot::channel();
-        if !self.0.send(Waiter { since, reply }) {
+        if !self.0.send(WatchRequest { since, reply }) {
             return Err(gone());
         }
         version.await.unwrap_or_else(|_| Err(gone()))
@@ -54,11 +54,11 @@ struct Watch {
     db: Connection,
     /// As last polled; `None` when the catalogue must be read whatever it is.
     data_version: Option<i64>,
-    waiters: Vec<Waiter>,
+    waiters: Vec<WatchRequest>,
 }
 
 impl Watch {
-    fn serve(mut self, arriving: &Receiver<Waiter>) {
+    fn serve(mut self, arriving: &Receiver<WatchRequest>) {
         loop {
             let next = if self.waiters.is_empty() {
                 arriving.recv().map_err(|_| RecvTimeoutError::Disconnected)
@@ -103,7 +103,7 @@ impl Watch {
         self.db.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0))
     }
 
-    fn reply(&mut self, result: impl Fn(&Waiter) -> Option<Result<i64, StoreError>>) {
+    fn reply(&mut self, result: impl Fn(&WatchRequest) -> Option<Result<i64, StoreError>>) {
         for waiter in std::mem::take(&mut self.waiters) {
             match result(&waiter) {
                 // A future dropped meanwhile has not seen the change, and the handle's next call sees it.

@@ -1,6 +1,6 @@
 //! Configuration of the receiving half.
 
-use crate::wire::volume::Volume;
+use crate::types::Amount;
 use std::time::Duration;
 
 /// Configuration of an [`Inbound`](super::Inbound).
@@ -35,7 +35,7 @@ pub struct InboundConfig {
 
 impl InboundConfig {
     /// The window of one lane.
-    pub(super) fn window(&self) -> Volume {
-        Volume { messages: self.window_messages, bytes: self.window_bytes }
+    pub(super) fn window(&self) -> Amount {
+        Amount { messages: self.window_messages, bytes: self.window_bytes }
     }
 }

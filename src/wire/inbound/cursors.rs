@@ -19,8 +19,8 @@ pub(super) enum CursorState {
 /// What happens to a `Resume`.
 #[derive(Debug)]
 pub(super) enum ResumeStep {
-    /// It is answered now.
-    Answer(Resume),
+    /// It gets its reply now.
+    Reply(Resume),
     /// It waits for the store, which is to be asked.
     Read,
     /// It waits for the store, which was asked.
@@ -65,7 +65,7 @@ impl CursorTracker {
     /// A `Resume` arrived. It waits until the stored cursor is known, and replaces an earlier one that waits.
     pub(super) fn resume(&mut self, resume: Resume) -> ResumeStep {
         let step = match &self.state {
-            CursorState::Read => return ResumeStep::Answer(resume),
+            CursorState::Read => return ResumeStep::Reply(resume),
             CursorState::Unread => ResumeStep::Read,
             CursorState::Reading(_) => ResumeStep::Wait,
         };

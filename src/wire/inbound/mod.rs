@@ -41,12 +41,11 @@ pub use config::InboundConfig;
 pub use event::{CursorStep, InboundCounts, InboundEvent};
 pub use hand_over::{Disposition, HandOver, LaneSlot, SubscriberSpec};
 
-use crate::types::{Cursor, Incarnation, LaneId, NodeId, Seq, Topic};
+use crate::types::{Amount, Cursor, Incarnation, LaneId, NodeId, Seq, Topic};
 use crate::wire::codec;
 use crate::wire::error::LinkError;
 use crate::wire::frame::{CloseCode, Frame, LaneIx, Resume, ResumeAt};
 use crate::wire::heartbeat::Heartbeat;
-use crate::wire::volume::Volume;
 use bytes::{Bytes, BytesMut};
 use connection_view::ConnectionView;
 use cursors::{CursorState, ResumeStep};
@@ -110,7 +109,7 @@ impl Inbound {
     /// Returns what is held of each lane: messages that arrived and are not done, and their bytes of payload and headers.
     pub fn held(&self) -> impl Iterator<Item = (&LaneId, u64, u64)> {
         self.lanes.iter().map(|(_, lane)| {
-            let Volume { messages, bytes } = lane.queue.volume();
+            let Amount { messages, bytes } = lane.queue.amount();
             (&lane.id, messages, bytes)
         })
     }
@@ -241,7 +240,7 @@ impl Inbound {
             return Ok(());
         }
         match lane.cursors.resume(resume) {
-            ResumeStep::Answer(resume) => self.answer_resume(slot, &resume),
+            ResumeStep::Reply(resume) => self.answer_resume(slot, &resume),
             ResumeStep::Read => {
                 let lane = lane.id.clone();
                 self.events.push_back(InboundEvent::OpenLane { slot, lane });
@@ -275,9 +274,9 @@ impl Inbound {
             lane.cursors.lift(cursor);
             self.schedule.commit(slot);
         }
-        let window = lane.gate.subscriber().map_or(Volume::default(), |_| self.config.window());
-        let window = ReceiveWindow::new(window, lane.queue.volume());
-        let Volume { messages, bytes } = window.granted();
+        let window = lane.gate.subscriber().map_or(Amount::default(), |_| self.config.window());
+        let window = ReceiveWindow::new(window, lane.queue.amount());
+        let Amount { messages, bytes } = window.granted();
         lane.view = Some(ConnectionView::new(resume, plan.position, window));
         let at = ResumeAt { lane: resume.lane, received: plan.received, messages, bytes };
         codec::encode(&Frame::ResumeAt(at), &mut self.tx);

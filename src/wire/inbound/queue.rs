@@ -1,8 +1,7 @@
 //! Messages of a lane between arrival and ack.
 
-use crate::types::{Cursor, Message};
+use crate::types::{Amount, Cursor, Message};
 use crate::wire::frame::DataFlags;
-use crate::wire::volume::Volume;
 use bytes::BytesMut;
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -166,10 +165,10 @@ impl DeliveryQueue {
     }
 
     /// What the queue holds against the window.
-    pub(super) fn volume(&self) -> Volume {
-        let mut volume = Volume::default();
-        self.entries.iter().filter_map(|e| e.size).for_each(|size| volume.add(size));
-        volume
+    pub(super) fn amount(&self) -> Amount {
+        let mut amount = Amount::default();
+        self.entries.iter().filter_map(|e| e.size).for_each(|size| amount.add(size));
+        amount
     }
 
     /// Notes that the entry may share the buffer it arrived in. Returns whether it is the only one.

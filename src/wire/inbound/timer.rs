@@ -53,7 +53,7 @@ impl Inbound {
         let overdue: Vec<_> = late.map(|(token, e)| (token, e.handed)).collect();
         for (token, attempt) in overdue {
             self.events.push_back(InboundEvent::Overdue { slot, token, attempt });
-            let reason = format!("no answer within {timeout:?}");
+            let reason = format!("no reply within {timeout:?}");
             self.handle_disposition(now, slot, token, attempt, Disposition::Failed { delay: None, reason }, || random);
         }
     }

@@ -1,6 +1,6 @@
 //! [`ReceiveWindow`]: the credit of a lane's sender.
 
-use crate::wire::volume::Volume;
+use crate::types::Amount;
 
 /// Bytes that are acked at once. One write of the sender mostly has as much, so its memory is free again.
 const ACK_BYTES: u64 = 64 * 1024;
@@ -11,30 +11,30 @@ const ACK_MESSAGES: u64 = 1024;
 #[derive(Debug)]
 pub(super) struct ReceiveWindow {
     /// What left the queue since the lane was resumed.
-    consumed: Volume,
+    consumed: Amount,
     /// The same when an ack was last considered.
-    reported: Volume,
+    reported: Amount,
     /// What waited already when the lane was resumed. It takes its part of the window.
-    waited: Volume,
+    waited: Amount,
     /// The credit as last announced.
-    granted: Volume,
+    granted: Amount,
 }
 
 impl ReceiveWindow {
     /// A lane is resumed. Its queue holds `waited`, and its window is `window`.
-    pub(super) fn new(window: Volume, waited: Volume) -> Self {
-        let none = Volume::default();
+    pub(super) fn new(window: Amount, waited: Amount) -> Self {
+        let none = Amount::default();
         let mut granted = window;
         granted.remove_all(waited);
         ReceiveWindow { consumed: none, reported: none, waited, granted }
     }
 
-    pub(super) fn granted(&self) -> Volume {
+    pub(super) fn granted(&self) -> Amount {
         self.granted
     }
 
     #[cfg(test)]
-    pub(super) fn consumed(&self) -> Volume {
+    pub(super) fn consumed(&self) -> Amount {
         self.consumed
     }
 
@@ -45,7 +45,7 @@ impl ReceiveWindow {
     }
 
     /// Whether enough has left the queue for the sender to be notified at once.
-    pub(super) fn has_news(&self, window: Volume) -> bool {
+    pub(super) fn has_news(&self, window: Amount) -> bool {
         let messages = self.consumed.messages - self.reported.messages;
         let bytes = self.consumed.bytes - self.reported.bytes;
         messages >= (window.messages / 8).min(ACK_MESSAGES) || bytes >= (window.bytes / 8).min(ACK_BYTES)
@@ -56,9 +56,9 @@ impl ReceiveWindow {
     }
 
     /// Grants more credit if a quarter of the window has become free. Returns the new totals then.
-    pub(super) fn grant(&mut self, window: Volume) -> Option<Volume> {
+    pub(super) fn grant(&mut self, window: Amount) -> Option<Amount> {
         let mut credit = window;
-        credit.add_all(self.consumed);
+        credit += self.consumed;
         credit.remove_all(self.waited);
         let more_messages = credit.messages - self.granted.messages;
         let more_bytes = credit.bytes - self.granted.bytes;

@@ -2,8 +2,7 @@
 
 use super::queued::StoreHandoff;
 use super::{AppendOutcome, GroupOutcome, LaneIx, Numbered, Outbound, OutboundEvent, Rejection, SendLane};
-use crate::types::Seq;
-use crate::wire::volume::Volume;
+use crate::types::{Amount, Seq};
 use std::time::Instant;
 
 /// Pages of committed messages that stay in memory to be sent. Messages after them are loaded when their turn comes.
@@ -78,7 +77,7 @@ impl Outbound {
     fn appended(&mut self, lane: LaneIx, through: Seq) {
         let Some(l) = self.lanes.get_mut(lane) else { return };
         let (last, accepted) = l.fresh.mark_stored(through);
-        l.pending.add_all(accepted);
+        l.pending += accepted;
         if let Some(through) = last {
             self.events.push_back(OutboundEvent::Accepted { lane, through });
         }
@@ -108,7 +107,7 @@ impl Outbound {
         // While the link is down, nothing stays in memory.
         let pages = if self.is_up() { KEPT_PAGES } else { 0 };
         let page = self.config.page;
-        let limit = Volume { messages: pages * page.messages, bytes: pages * page.bytes };
+        let limit = Amount { messages: pages * page.messages, bytes: pages * page.bytes };
         let Some(l) = self.lanes.get_mut(lane) else { return };
         self.memory.free(l.progress.mark_stored(through, &mut self.buffers));
         self.memory.free(l.settle(through, limit));
@@ -126,7 +125,7 @@ impl Outbound {
         match outcome {
             GroupOutcome::Committed => {
                 let accepted = l.fresh.mark_group_stored(seq);
-                l.pending.add_all(accepted);
+                l.pending += accepted;
                 self.settle(lane, seq);
                 self.refuse_again(lane, seq);
             }

@@ -3,10 +3,9 @@
 use super::inflight::{Inflight, Retained, SentMessage};
 use super::segments::{FrameRef, Segments};
 use super::transmit::Transmit;
-use crate::types::{Message, Seq};
+use crate::types::{Amount, Message, Seq};
 use crate::wire::codec;
 use crate::wire::frame::{Data, Frame, LaneIx};
-use crate::wire::volume::Volume;
 use bytes::Bytes;
 use std::time::Instant;
 
@@ -111,8 +110,8 @@ impl SendBuffers {
 
     /// Removes the messages up to `through` from the flight and releases their frames. Returns all of them, and those that
     /// only memory held. A run of frames mostly lies in one segment, and is released at once.
-    pub(super) fn release_through(&mut self, inflight: &mut Inflight, through: Seq) -> (Volume, Volume) {
-        let (mut all, mut held) = (Volume::default(), Volume::default());
+    pub(super) fn release_through(&mut self, inflight: &mut Inflight, through: Seq) -> (Amount, Amount) {
+        let (mut all, mut held) = (Amount::default(), Amount::default());
         let mut run: Option<(FrameRef, u32)> = None;
         inflight.remove_acked(through, |SentMessage { size, retained, .. }| {
             all.add(*size);

@@ -1,6 +1,6 @@
 //! Configuration of the sending half, and the limits of the connected peer.
 
-use crate::wire::volume::Volume;
+use crate::types::Amount;
 use std::time::{Duration, Instant};
 
 /// Configuration of an [`Outbound`](super::Outbound).
@@ -9,15 +9,15 @@ pub struct OutboundConfig {
     /// How long a write-behind message may stay unacked before it is written to the durable queue.
     pub write_behind_delay: Duration,
     /// Limit of at-least-once messages that only memory holds, per link.
-    pub memory: Volume,
+    pub memory: Amount,
     /// Limit of at-most-once messages that wait for the connection or for credit, per link.
-    pub direct: Volume,
+    pub direct: Amount,
     /// Limit of accepted and unacked messages per lane, in memory and in the durable queue.
-    pub lane: Volume,
+    pub lane: Amount,
     /// Bytes in the transmit buffer above which nothing more is encoded until the connection has taken some.
     pub transmit_bytes: usize,
     /// Largest page loaded from the durable queue at once.
-    pub page: Volume,
+    pub page: Amount,
     /// Most rows in one append.
     pub append_messages: usize,
     /// Payloads above this size, in bytes, are compressed.

@@ -1,9 +1,8 @@
 //! Events of the sending half, and the results its owner reports back.
 
 use super::Numbered;
-use crate::types::{Incarnation, Message, Seq, Topic};
+use crate::types::{Amount, Incarnation, Message, Seq, Topic};
 use crate::wire::frame::{CloseCode, LaneIx, RefuseCode};
-use crate::wire::volume::Volume;
 
 /// Result of an append to a lane's durable queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,7 +91,7 @@ pub enum OutboundEvent {
         /// The last acked number.
         through: Seq,
         /// Messages acked since the last such event, not counting those that an earlier process sent.
-        amount: Volume,
+        amount: Amount,
         /// Whether there are rows to delete, as far as this end knows. If not, the new floor may be written later.
         has_rows: bool,
     },

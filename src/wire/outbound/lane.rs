@@ -14,8 +14,7 @@ use super::progress::LaneProgress;
 use super::queued::{FreshQueue, QueuedState, ReadyQueue};
 use super::refusals::Refusals;
 use super::{LaneRecord, Numbered};
-use crate::types::{Message, Seq, Topic};
-use crate::wire::volume::Volume;
+use crate::types::{Amount, Message, Seq, Topic};
 use std::collections::VecDeque;
 use std::time::Instant;
 
@@ -43,7 +42,7 @@ pub(super) struct SendLane {
     pub(super) load: LoadState,
     pub(super) refusals: Refusals,
     /// Accepted and not acked.
-    pub(super) pending: Volume,
+    pub(super) pending: Amount,
     /// Whether the lane is in the link's turn.
     pub(super) in_turn: bool,
 }
@@ -61,7 +60,7 @@ impl SendLane {
             append: AppendState::default(),
             load: LoadState::default(),
             refusals: Refusals::default(),
-            pending: Volume::default(),
+            pending: Amount::default(),
             in_turn: false,
         }
     }
@@ -143,14 +142,14 @@ impl SendLane {
 
     /// Moves committed messages from the front of `fresh` to the stored ones. Those that follow what is in memory stay there
     /// to be sent while `ready` is below `limit`. Returns how much memory was freed.
-    pub(super) fn settle(&mut self, through: Seq, limit: Volume) -> Volume {
-        let mut freed = Volume::default();
+    pub(super) fn settle(&mut self, through: Seq, limit: Amount) -> Amount {
+        let mut freed = Amount::default();
         let unstored = self.progress.retained().next().map(|sent| sent.seq);
         while unstored.is_none()
             && let Some(message) = self.fresh.pop_stored()
         {
             freed.add(message.message.size());
-            let ready = self.ready.volume();
+            let ready = self.ready.amount();
             let follows = !self.progress.is_behind() && ready.messages < limit.messages && ready.bytes < limit.bytes;
             self.progress.advance_stored(message.seq, follows);
             if follows {

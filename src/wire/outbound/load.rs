@@ -61,7 +61,7 @@ impl Outbound {
         let Some(l) = self.lanes.get_mut(lane) else { return };
         let has_credit = l.phase.open().is_some_and(|open| open.credit.allows());
         let wanted = l.progress.is_behind() && has_credit && !l.refusals.is_stopped();
-        if !wanted || !l.load.is_idle() || l.ready.volume().messages > limit {
+        if !wanted || !l.load.is_idle() || l.ready.amount().messages > limit {
             return;
         }
         let id = self.next_load;

@@ -1,21 +1,21 @@
 //! Memory that a link holds for messages, and the callers it turned away.
 
 use super::OutboundConfig;
-use crate::wire::volume::Volume;
+use crate::types::Amount;
 
 /// Memory that a link holds for messages.
 #[derive(Debug, Default)]
 pub(super) struct MemoryUse {
     /// At-least-once messages that only memory holds.
-    unstored: Volume,
+    unstored: Amount,
     /// At-most-once messages that wait.
-    direct: Volume,
+    direct: Amount,
     /// Whether a caller was turned away since room was last announced.
     starved: bool,
 }
 
 impl MemoryUse {
-    pub(super) fn unstored(&self) -> Volume {
+    pub(super) fn unstored(&self) -> Amount {
         self.unstored
     }
 
@@ -35,7 +35,7 @@ impl MemoryUse {
     }
 
     #[inline]
-    fn reserve_in(used: &mut Volume, limit: Volume, starved: &mut bool, size: usize) -> bool {
+    fn reserve_in(used: &mut Amount, limit: Amount, starved: &mut bool, size: usize) -> bool {
         let fits = limit.has_room(*used, size);
         if fits {
             used.add(size);
@@ -45,7 +45,7 @@ impl MemoryUse {
         fits
     }
 
-    pub(super) fn free(&mut self, freed: Volume) {
+    pub(super) fn free(&mut self, freed: Amount) {
         self.unstored.remove_all(freed);
     }
 
@@ -58,7 +58,7 @@ impl MemoryUse {
     }
 
     pub(super) fn free_all_direct(&mut self) {
-        self.direct = Volume::default();
+        self.direct = Amount::default();
     }
 
     /// Returns whether callers that were turned away should be notified of room: half of both limits is free.

@@ -1,7 +1,6 @@
 //! Messages as they are offered to the sending half and exchanged with the durable queue.
 
-use crate::types::{Incarnation, Message, Payload, Seq};
-use crate::wire::volume::Volume;
+use crate::types::{Amount, Incarnation, Message, Payload, Seq};
 use bytes::Bytes;
 use std::time::Instant;
 
@@ -28,7 +27,7 @@ pub struct LaneRecord {
     /// The last acked number.
     pub acked: Seq,
     /// Messages in the queue.
-    pub pending: Volume,
+    pub pending: Amount,
 }
 
 /// A page read from a lane's durable queue.

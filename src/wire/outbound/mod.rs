@@ -39,12 +39,11 @@ mod tests;
 mod transmission;
 mod transmit;
 
-pub use crate::wire::volume::Volume;
 pub use config::{OutboundConfig, PeerLimits};
 pub use event::{AppendOutcome, GroupOutcome, OutboundEvent, Rejection};
 pub use message::{AcceptMode, Body, LaneRecord, LoadedPage, Numbered, OfferError};
 
-use crate::types::{Incarnation, Seq, Topic};
+use crate::types::{Amount, Incarnation, Seq, Topic};
 use crate::wire::frame::{Frame, LaneIx};
 use crate::wire::heartbeat::{Heartbeat, Silence};
 use buffers::SendBuffers;
@@ -121,8 +120,8 @@ impl Outbound {
     }
 
     /// Returns what is accepted and not acked on one lane.
-    pub fn pending(&self, lane: LaneIx) -> Volume {
-        self.lanes.get(lane).map_or(Volume::default(), |l| l.pending)
+    pub fn pending(&self, lane: LaneIx) -> Amount {
+        self.lanes.get(lane).map_or(Amount::default(), |l| l.pending)
     }
 
     /// Returns the incarnation of newly accepted messages, if the lane is durable.
@@ -142,7 +141,7 @@ impl Outbound {
     }
 
     /// Returns the at-least-once messages that only memory holds.
-    pub fn memory(&self) -> Volume {
+    pub fn memory(&self) -> Amount {
         self.memory.unstored()
     }
 
@@ -230,7 +229,7 @@ impl Outbound {
         l.ready.clear();
         l.load.cancel();
         l.refusals.close_all();
-        l.pending = Volume::default();
+        l.pending = Amount::default();
         self.note_unstored(lane);
         self.announce_room();
         self.enqueue(lane);

@@ -3,8 +3,7 @@
 use super::buffers::SendBuffers;
 use super::inflight::{Inflight, Retained, SentMessage};
 use super::queued::FreshQueue;
-use crate::types::{Message, Seq};
-use crate::wire::volume::Volume;
+use crate::types::{Amount, Message, Seq};
 use std::time::Instant;
 
 /// The watermarks of a lane, and the messages in flight between the first two.
@@ -81,15 +80,15 @@ impl LaneProgress {
     }
 
     /// Everything up to `through` is acked. Returns what left the flight, and the part of it that only memory held.
-    pub(super) fn ack(&mut self, through: Seq, buffers: &mut SendBuffers) -> (Volume, Volume) {
+    pub(super) fn ack(&mut self, through: Seq, buffers: &mut SendBuffers) -> (Amount, Amount) {
         self.acked = through;
         self.cached = self.cached.max(through);
         buffers.release_through(&mut self.inflight, through)
     }
 
     /// Everything up to `through` is in the durable queue. Returns what memory need not hold any more.
-    pub(super) fn mark_stored(&mut self, through: Seq, buffers: &mut SendBuffers) -> Volume {
-        let mut freed = Volume::default();
+    pub(super) fn mark_stored(&mut self, through: Seq, buffers: &mut SendBuffers) -> Amount {
+        let mut freed = Amount::default();
         self.inflight.mark_stored(through, |retained, size| {
             freed.add(size);
             if let Retained::Frame(frame) = retained {
@@ -132,7 +131,7 @@ impl LaneProgress {
     }
 
     /// The durable queue was cleared up to `through`. Returns what memory held of the messages in flight.
-    pub(super) fn clear(&mut self, through: Seq, buffers: &mut SendBuffers) -> Volume {
+    pub(super) fn clear(&mut self, through: Seq, buffers: &mut SendBuffers) -> Amount {
         let (_, held) = buffers.release_through(&mut self.inflight, Seq::new(u64::MAX));
         self.stored = self.stored.max(through);
         self.cached = self.cached.max(self.stored);

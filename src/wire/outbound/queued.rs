@@ -1,8 +1,7 @@
 //! Messages of a lane that wait in memory: those that are stored and come next, and those that only memory holds.
 
 use super::refusals::Refusals;
-use crate::types::{Message, Seq};
-use crate::wire::volume::Volume;
+use crate::types::{Amount, Message, Seq};
 use std::collections::VecDeque;
 use std::time::Instant;
 
@@ -79,8 +78,8 @@ impl ReadyQueue {
         self.messages.is_empty()
     }
 
-    pub(super) fn volume(&self) -> Volume {
-        Volume { messages: self.messages.len() as u64, bytes: self.bytes as u64 }
+    pub(super) fn amount(&self) -> Amount {
+        Amount { messages: self.messages.len() as u64, bytes: self.bytes as u64 }
     }
 
     pub(super) fn clear(&mut self) {
@@ -209,8 +208,8 @@ impl FreshQueue {
 
     /// Marks what an append up to `through` committed. Returns the last number that became accepted by it, and how much
     /// did.
-    pub(super) fn mark_stored(&mut self, through: Seq) -> (Option<Seq>, Volume) {
-        let (mut last, mut accepted) = (None, Volume::default());
+    pub(super) fn mark_stored(&mut self, through: Seq) -> (Option<Seq>, Amount) {
+        let (mut last, mut accepted) = (None, Amount::default());
         for message in self.messages.iter_mut().take_while(|m| m.seq <= through) {
             match message.state {
                 QueuedState::Reserved { .. } => {
@@ -227,8 +226,8 @@ impl FreshQueue {
     }
 
     /// Marks the external message `seq` and everything accepted before it as committed. Returns what became accepted.
-    pub(super) fn mark_group_stored(&mut self, seq: Seq) -> Volume {
-        let mut accepted = Volume::default();
+    pub(super) fn mark_group_stored(&mut self, seq: Seq) -> Amount {
+        let mut accepted = Amount::default();
         for message in self.messages.iter_mut().take_while(|m| m.seq <= seq) {
             if message.seq == seq {
                 accepted.add(message.message.size());
@@ -250,9 +249,9 @@ impl FreshQueue {
     /// Gives up on the messages whose deadline is `due`. A message that the store was never given is removed and reported
     /// as `true` to `report`. Any other stays until its outcome is known, and is reported as `false`, once. Returns what
     /// was removed.
-    pub(super) fn expire(&mut self, due: impl Fn(Instant) -> bool, mut report: impl FnMut(Seq, bool)) -> Volume {
+    pub(super) fn expire(&mut self, due: impl Fn(Instant) -> bool, mut report: impl FnMut(Seq, bool)) -> Amount {
         let mut next: Option<Instant> = None;
-        let mut removed = Volume::default();
+        let mut removed = Amount::default();
         self.messages.retain_mut(|message| {
             let QueuedState::Reserved { deadline, handoff, .. } = &mut message.state else { return true };
             match handoff {
@@ -276,8 +275,8 @@ impl FreshQueue {
     }
 
     /// Removes all messages but those that wait for their commit. Returns what was removed.
-    pub(super) fn clear_accepted(&mut self) -> Volume {
-        let mut removed = Volume::default();
+    pub(super) fn clear_accepted(&mut self) -> Amount {
+        let mut removed = Amount::default();
         self.messages.retain(|message| {
             let stays = matches!(message.state, QueuedState::Reserved { .. } | QueuedState::External);
             if !stays {

@@ -28,7 +28,7 @@ use topic::{TopicRoutes, Update};
 
 /// What the owner has to do or to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Event {
+pub enum RoutingEvent {
     /// Read these topics in the catalogue, then call [`Routing::handle_look_up`] with the same id.
     LookUp {
         /// Identifies the look-up.
@@ -79,7 +79,7 @@ pub struct Routing {
     refresh: Refresh,
     /// Topics whose targets may have changed.
     changed: BTreeSet<Topic>,
-    events: VecDeque<Event>,
+    events: VecDeque<RoutingEvent>,
 }
 
 /// What is known of one peer, whatever the topic.
@@ -155,7 +155,7 @@ impl Routing {
     }
 
     /// Asks for the topic to be looked up. The look-up that serves the caller begins now, or after the one that is under
-    /// way: it never began before the call. Concurrent callers share it. [`Event::LookedUp`] with a greater id than the one
+    /// way: it never began before the call. Concurrent callers share it. [`RoutingEvent::LookedUp`] with a greater id than the one
     /// returned says that it ended.
     pub fn look_up(&mut self, topic: &Topic) -> LookUpId {
         let last = self.last_look_up;
@@ -262,7 +262,7 @@ impl Routing {
         for topic in topics {
             let again = outdated.contains(&topic);
             if !again {
-                self.events.push_back(Event::LookedUp { topic: topic.clone(), id, read });
+                self.events.push_back(RoutingEvent::LookedUp { topic: topic.clone(), id, read });
             }
             if self.topic(&topic).end_look_up(again) {
                 self.begin_look_up(topic);
@@ -273,7 +273,7 @@ impl Routing {
     // ---- outputs ----
 
     /// Returns the next thing for the owner to do.
-    pub fn poll_event(&mut self) -> Option<Event> {
+    pub fn poll_event(&mut self) -> Option<RoutingEvent> {
         // New targets come before the news that a look-up has ended: who waited for it finds them.
         while let Some(topic) = self.changed.pop_first() {
             let Some(state) = self.topics.get(&topic).filter(|state| state.is_used()) else { continue };
@@ -281,7 +281,7 @@ impl Routing {
             let addrs = |node: &NodeId| self.peers.get(node).map(PeerFacts::addrs).unwrap_or_default();
             let target = |(node, state): (NodeId, RouteState)| TopicTarget { addrs: addrs(&node), node, state };
             let targets = targets.into_iter().map(target).collect();
-            return Some(Event::Targets { topic, targets });
+            return Some(RoutingEvent::Targets { topic, targets });
         }
         self.events.pop_front()
     }
@@ -304,7 +304,7 @@ impl Routing {
         let id = self.last_look_up.next();
         self.last_look_up = id;
         self.running.insert(id, topics.clone());
-        self.events.push_back(Event::LookUp { id, topics });
+        self.events.push_back(RoutingEvent::LookUp { id, topics });
         id
     }
 
@@ -327,7 +327,7 @@ impl Routing {
             }
         }
         if update == Update::New {
-            self.events.push_back(Event::Changed(topic.clone()));
+            self.events.push_back(RoutingEvent::Changed(topic.clone()));
         }
         self.changed.insert(topic.clone());
         update

@@ -60,7 +60,7 @@ impl<T> Blocked<T> {
 }
 
 /// Returns the targets that a message may go to: those in the best state there is. `targets` are in the order of
-/// [`Event::Targets`](super::Event::Targets).
+/// [`RoutingEvent::Targets`](super::RoutingEvent::Targets).
 #[inline]
 pub fn usable<T: Target>(targets: &[T], guarantee: Guarantee) -> &[T] {
     let Some(best) = targets.first().map(T::state) else { return &[] };

@@ -51,11 +51,11 @@ impl Bench {
     fn poll(&mut self) {
         while let Some(event) = self.routing.poll_event() {
             match event {
-                Event::LookUp { id, topics } => self.look_ups.push((id, topics)),
-                Event::Targets { topic, targets } if topic == self.topic => self.targets = targets,
-                Event::Targets { .. } => {}
-                Event::Changed(_) => self.changes += 1,
-                Event::LookedUp { id, read, .. } => self.looked_up.push((id, read)),
+                RoutingEvent::LookUp { id, topics } => self.look_ups.push((id, topics)),
+                RoutingEvent::Targets { topic, targets } if topic == self.topic => self.targets = targets,
+                RoutingEvent::Targets { .. } => {}
+                RoutingEvent::Changed(_) => self.changes += 1,
+                RoutingEvent::LookedUp { id, read, .. } => self.looked_up.push((id, read)),
             }
         }
     }
@@ -64,11 +64,11 @@ impl Bench {
     fn read(&mut self, entry: CatalogueEntry) {
         self.routing.look_up(&topic("t"));
         self.poll();
-        self.answer(Some(entry));
+        self.look_up_done(Some(entry));
     }
 
     /// Ends the oldest look-up.
-    fn answer(&mut self, entry: Option<CatalogueEntry>) {
+    fn look_up_done(&mut self, entry: Option<CatalogueEntry>) {
         let (id, _) = self.look_ups.remove(0);
         self.routing.handle_look_up(id, entry.map(|entry| vec![entry]));
         self.poll();
@@ -149,7 +149,7 @@ fn a_look_up_that_began_before_a_peer_withdrew_does_not_bring_it_back() {
     bench.routing.look_up(&topic("t"));
     bench.poll();
     bench.routing.handle_serves(&node("peer"), &topic("t"), false);
-    bench.answer(Some(entry(&[("peer", true)], &[])));
+    bench.look_up_done(Some(entry(&[("peer", true)], &[])));
     assert_eq!(bench.targets(), []);
     bench.read(entry(&[("peer", true)], &[]));
     assert_eq!(bench.names(), ["peer"], "it subscribed again");
@@ -164,11 +164,11 @@ fn look_ups_asked_for_together_are_one_and_never_older_than_their_caller() {
     let third = bench.routing.look_up(&topic("t"));
     bench.poll();
     assert_eq!(bench.look_ups.len(), 1, "one is under way at a time");
-    bench.answer(Some(entry(&[], &[])));
+    bench.look_up_done(Some(entry(&[], &[])));
     assert_eq!(bench.look_ups.len(), 1, "another one serves those who asked meanwhile");
     let (ended, _) = bench.looked_up[0];
     assert!(ended > first && ended <= second && ended <= third);
-    bench.answer(None);
+    bench.look_up_done(None);
     let (ended, read) = bench.looked_up[1];
     assert!(ended > second && ended > third && !read);
     assert_eq!(bench.look_ups, [], "nobody asked again");
@@ -200,9 +200,9 @@ fn a_refresh_reads_all_topics_in_use_once_and_again_if_asked_meanwhile() {
     bench.poll();
     assert_eq!(bench.look_ups.len(), 1);
     assert_eq!(bench.look_ups[0].1, [topic("t"), topic("watched")]);
-    bench.answer(None);
+    bench.look_up_done(None);
     assert_eq!(bench.look_ups.len(), 1);
-    bench.answer(None);
+    bench.look_up_done(None);
     assert_eq!(bench.look_ups, []);
 }
 
@@ -216,10 +216,10 @@ fn a_forgotten_node_is_no_target_and_a_look_up_under_way_does_not_bring_it_back(
     bench.poll();
     assert_eq!(bench.names(), ["other"]);
     assert_eq!(bench.routing.entry(&topic("t")), None);
-    bench.answer(Some(entry(&[("peer", true), ("other", true)], &[])));
+    bench.look_up_done(Some(entry(&[("peer", true), ("other", true)], &[])));
     assert_eq!(bench.names(), ["other"]);
     assert_eq!(bench.looked_up.len(), 1, "those who asked wait for the look-up that follows");
-    bench.answer(Some(entry(&[("other", true)], &[])));
+    bench.look_up_done(Some(entry(&[("other", true)], &[])));
     assert_eq!((bench.names(), bench.looked_up.len()), (vec!["other".to_owned()], 2));
 }
 
@@ -243,7 +243,7 @@ fn a_node_is_dialled_at_its_addresses_under_all_topics_whichever_was_read_last()
     let read = |bench: &mut Bench, name: &str, entry| {
         bench.routing.look_up(&topic(name));
         bench.poll();
-        bench.answer(Some(entry));
+        bench.look_up_done(Some(entry));
     };
     let addrs = |bench: &Bench| bench.targets[0].addrs.clone();
     let (mut first, mut second) = (Bench::new(), Bench::new());

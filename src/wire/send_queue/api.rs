@@ -1,6 +1,6 @@
 //! What goes into the queue of a topic and what comes out: sends, offers, outcomes and events.
 
-use crate::types::NodeId;
+use crate::types::{NodeId, OnFull};
 use crate::wire::outbound::GroupOutcome;
 use crate::wire::routing::selection::{Blocked, Guarantee};
 use std::time::Instant;
@@ -11,7 +11,7 @@ pub struct SendId(pub(super) u64);
 
 /// Identifies a look-up that this queue asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LookUpId(pub(super) u64);
+pub struct QueueLookUpId(pub(super) u64);
 
 /// The messages of a send and where they go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,15 +25,6 @@ pub enum Shape {
         /// Whether it is accepted by a commit.
         commits: bool,
     },
-}
-
-/// What a send does when there is no room.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OnFull {
-    /// It waits, up to its deadline.
-    Wait,
-    /// It is rejected.
-    Reject,
 }
 
 /// A send for the queue.
@@ -56,7 +47,7 @@ pub enum Destination {
     Next,
     /// To the target with this index among those that were polled with.
     Target(usize),
-    /// To the target with this index, to get a place that [`Event::Settle`] settles.
+    /// To the target with this index, to get a place that [`SendQueueEvent::Settle`] settles.
     Reserve(usize),
 }
 
@@ -73,7 +64,7 @@ pub enum Offered {
 
 /// What became of a send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
+pub enum SendOutcome {
     /// Targets took all of its messages.
     Accepted,
     /// Nobody serves the topic.
@@ -92,7 +83,7 @@ pub enum Outcome {
 
 /// What the owner has to do or to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Event {
+pub enum SendQueueEvent {
     /// Offer a message now, then call [`SendQueue::handle_offered`](super::SendQueue::handle_offered).
     Offer {
         /// The send.
@@ -103,7 +94,7 @@ pub enum Event {
         to: Destination,
     },
     /// Look the topic up, then call [`SendQueue::handle_looked_up`](super::SendQueue::handle_looked_up) with the same id.
-    LookUp(LookUpId),
+    LookUp(QueueLookUpId),
     /// Open the lane to this target, then call [`SendQueue::handle_opened`](super::SendQueue::handle_opened). One at a time per target.
     OpenLane(NodeId),
     /// Call [`SendQueue::handle_room`](super::SendQueue::handle_room) when the link to this target has room. One at a time per target.
@@ -122,6 +113,6 @@ pub enum Event {
         /// The send.
         send: SendId,
         /// What became of it.
-        outcome: Outcome,
+        outcome: SendOutcome,
     },
 }

@@ -21,10 +21,10 @@ mod api;
 mod tests;
 mod tickets;
 
-pub use api::{Destination, Event, LookUpId, Offered, OnFull, Outcome, QueuedSend, SendId, Shape};
+pub use api::{Destination, Offered, QueueLookUpId, QueuedSend, SendId, SendOutcome, SendQueueEvent, Shape};
 pub use tickets::{QueueTicket, Tickets};
 
-use crate::types::NodeId;
+use crate::types::{NodeId, OnFull};
 use crate::wire::outbound::GroupOutcome;
 use crate::wire::routing::selection::{Blocked, Guarantee, Target, every, pick, usable};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -38,7 +38,7 @@ enum Stage {
     /// The topic was looked up since it was found to have no target.
     LookedUp,
     Offering,
-    LookingUp(LookUpId),
+    LookingUp(QueueLookUpId),
     Opening(NodeId),
     AwaitingRoom(NodeId),
     Committing,
@@ -46,7 +46,7 @@ enum Stage {
 
 /// How far the first send of the queue is.
 #[derive(Debug)]
-struct Progress {
+struct HeadProgress {
     stage: Stage,
     /// Messages of a batch that were taken.
     taken: usize,
@@ -87,10 +87,10 @@ fn position<T: Target>(targets: &[T], node: &NodeId) -> Option<usize> {
     targets.iter().position(|target| target.node() == node)
 }
 
-impl Progress {
+impl HeadProgress {
     fn new() -> Self {
         let stage = Stage::Ready;
-        Progress { stage, taken: 0, lane: None, left: None, has_places: false, was_full: false }
+        HeadProgress { stage, taken: 0, lane: None, left: None, has_places: false, was_full: false }
     }
 }
 
@@ -100,14 +100,14 @@ pub struct SendQueue {
     /// In order.
     sends: BTreeMap<SendId, QueuedSend>,
     deadlines: BTreeSet<(Instant, SendId)>,
-    first: Progress,
+    first: HeadProgress,
     /// Targets whose lane is being opened.
     opening: BTreeSet<NodeId>,
     /// Targets whose room the owner waits for.
     awaited: BTreeSet<NodeId>,
     /// Sends whose commit is under way, though they may be finished.
     committing: BTreeSet<SendId>,
-    events: VecDeque<Event>,
+    events: VecDeque<SendQueueEvent>,
     last_send: u64,
     last_look_up: u64,
 }
@@ -124,7 +124,7 @@ impl SendQueue {
         SendQueue {
             sends: BTreeMap::new(),
             deadlines: BTreeSet::new(),
-            first: Progress::new(),
+            first: HeadProgress::new(),
             opening: BTreeSet::new(),
             awaited: BTreeSet::new(),
             committing: BTreeSet::new(),
@@ -152,7 +152,7 @@ impl SendQueue {
 
     // ---- inputs ----
 
-    /// What came of an offer of [`Event::Offer`].
+    /// What came of an offer of [`SendQueueEvent::Offer`].
     pub fn handle_offered(&mut self, send: SendId, offered: Offered) {
         let Some((id, first)) = self.first() else { return };
         if id != send || self.first.stage != Stage::Offering {
@@ -162,12 +162,12 @@ impl SendQueue {
         match offered {
             Offered::Taken => self.taken(id, first),
             Offered::Blocked(blocked) => self.blocked(id, first, blocked),
-            Offered::Refused => self.finish(id, Outcome::Refused),
+            Offered::Refused => self.finish(id, SendOutcome::Refused),
         }
     }
 
     /// A look-up ended. `read` says whether the catalogue was read.
-    pub fn handle_looked_up(&mut self, look_up: LookUpId, read: bool) {
+    pub fn handle_looked_up(&mut self, look_up: QueueLookUpId, read: bool) {
         if self.first.stage == Stage::LookingUp(look_up) {
             self.go_on(read, Stage::LookedUp);
         }
@@ -195,10 +195,10 @@ impl SendQueue {
             return;
         }
         let outcome = if committed { GroupOutcome::Committed } else { GroupOutcome::Rejected };
-        self.events.push_back(Event::Settle { send, outcome });
+        self.events.push_back(SendQueueEvent::Settle { send, outcome });
         if self.sends.contains_key(&send) {
             self.first.has_places = false;
-            self.finish(send, if committed { Outcome::Accepted } else { Outcome::Failed });
+            self.finish(send, if committed { SendOutcome::Accepted } else { SendOutcome::Failed });
         }
     }
 
@@ -207,7 +207,7 @@ impl SendQueue {
         while let Some((_, id)) = self.deadlines.first().copied().filter(|(deadline, _)| *deadline <= now) {
             let is_first = self.first().is_some_and(|(first, _)| first == id);
             let committing = is_first && self.first.stage == Stage::Committing;
-            self.finish(id, if committing { Outcome::Indeterminate } else { Outcome::Deadline });
+            self.finish(id, if committing { SendOutcome::Indeterminate } else { SendOutcome::Deadline });
         }
     }
 
@@ -220,7 +220,7 @@ impl SendQueue {
 
     /// Returns the next thing for the owner to do. `targets` are those of the topic now, the best first, and `turn`
     /// counts messages: it is called for each that is bound to one of them.
-    pub fn poll_event<T: Target>(&mut self, targets: &[T], mut turn: impl FnMut() -> usize) -> Option<Event> {
+    pub fn poll_event<T: Target>(&mut self, targets: &[T], mut turn: impl FnMut() -> usize) -> Option<SendQueueEvent> {
         loop {
             if let Some(event) = self.events.pop_front() {
                 return Some(event);
@@ -234,7 +234,7 @@ impl SendQueue {
                     [] => self.no_route(id),
                     _ => self.offer(id, 0, Destination::Next),
                 },
-                Shape::Batch(messages) if self.first.taken == messages => self.finish(id, Outcome::Accepted),
+                Shape::Batch(messages) if self.first.taken == messages => self.finish(id, SendOutcome::Accepted),
                 Shape::Batch(_) => self.offer_on_lane(id, first, targets, &mut turn),
                 Shape::All { commits } => self.offer_to_all(id, first, commits, targets),
             }
@@ -249,7 +249,7 @@ impl SendQueue {
 
     fn offer(&mut self, send: SendId, message: usize, to: Destination) {
         self.first.stage = Stage::Offering;
-        self.events.push_back(Event::Offer { send, message, to });
+        self.events.push_back(SendQueueEvent::Offer { send, message, to });
     }
 
     fn offer_on_lane<T: Target>(
@@ -266,7 +266,7 @@ impl SendQueue {
         let chosen = || pick(usable(targets, first.guarantee), turn()).map(|target| target.node().clone());
         let Some(node) = self.first.lane.take().or_else(chosen) else { return self.no_route(id) };
         match position(targets, &node) {
-            None => self.finish(id, Outcome::NoRoute),
+            None => self.finish(id, SendOutcome::NoRoute),
             Some(at) => {
                 self.first.lane = Some(node);
                 self.offer(id, self.first.taken, Destination::Target(at));
@@ -283,17 +283,17 @@ impl SendQueue {
         match left.next(targets) {
             Some(at) if once => self.offer(id, 0, Destination::Target(at)),
             Some(at) => self.offer(id, 0, Destination::Reserve(at)),
-            None if self.first.was_full => self.finish(id, Outcome::QueueFull),
+            None if self.first.was_full => self.finish(id, SendOutcome::QueueFull),
             None if self.first.has_places && commits => {
                 self.first.stage = Stage::Committing;
                 self.committing.insert(id);
-                self.events.push_back(Event::Commit(id));
+                self.events.push_back(SendQueueEvent::Commit(id));
             }
             None if self.first.has_places => {
                 self.settle(id, GroupOutcome::WriteBehind);
-                self.finish(id, Outcome::Accepted);
+                self.finish(id, SendOutcome::Accepted);
             }
-            None if self.first.taken > 0 => self.finish(id, Outcome::Accepted),
+            None if self.first.taken > 0 => self.finish(id, SendOutcome::Accepted),
             None => {
                 self.first.left = None;
                 self.no_route(id);
@@ -304,18 +304,18 @@ impl SendQueue {
     /// There is no target: the topic is looked up once.
     fn no_route(&mut self, id: SendId) {
         if self.first.stage == Stage::LookedUp {
-            return self.finish(id, Outcome::NoRoute);
+            return self.finish(id, SendOutcome::NoRoute);
         }
         self.last_look_up += 1;
-        let look_up = LookUpId(self.last_look_up);
+        let look_up = QueueLookUpId(self.last_look_up);
         self.first.stage = Stage::LookingUp(look_up);
-        self.events.push_back(Event::LookUp(look_up));
+        self.events.push_back(SendQueueEvent::LookUp(look_up));
     }
 
     fn taken(&mut self, id: SendId, first: QueuedSend) {
         self.first.taken += 1;
         match first.shape {
-            Shape::One => self.finish(id, Outcome::Accepted),
+            Shape::One => self.finish(id, SendOutcome::Accepted),
             Shape::Batch(_) => {}
             Shape::All { .. } => {
                 self.first.has_places = first.guarantee == Guarantee::AtLeastOnce;
@@ -339,16 +339,16 @@ impl SendQueue {
         }
         match blocked {
             Blocked::NoRoute => self.no_route(id),
-            Blocked::LaneFull => self.finish(id, Outcome::QueueFull),
+            Blocked::LaneFull => self.finish(id, SendOutcome::QueueFull),
             Blocked::NotOpen(node) => {
                 if self.opening.insert(node.clone()) {
-                    self.events.push_back(Event::OpenLane(node.clone()));
+                    self.events.push_back(SendQueueEvent::OpenLane(node.clone()));
                 }
                 self.first.stage = Stage::Opening(node);
             }
             Blocked::Full(node) if first.on_full == OnFull::Wait => {
                 if self.awaited.insert(node.clone()) {
-                    self.events.push_back(Event::AwaitRoom(node.clone()));
+                    self.events.push_back(SendQueueEvent::AwaitRoom(node.clone()));
                 }
                 self.first.stage = Stage::AwaitingRoom(node);
             }
@@ -357,37 +357,37 @@ impl SendQueue {
                 self.first.was_full = true;
                 self.pass_on();
             }
-            Blocked::Full(_) => self.finish(id, Outcome::QueueFull),
+            Blocked::Full(_) => self.finish(id, SendOutcome::QueueFull),
         }
     }
 
     /// What the first send waited for has ended.
     fn go_on(&mut self, done: bool, stage: Stage) {
         match self.first() {
-            Some((id, _)) if !done => self.finish(id, Outcome::Failed),
+            Some((id, _)) if !done => self.finish(id, SendOutcome::Failed),
             _ => self.first.stage = stage,
         }
     }
 
     fn settle(&mut self, send: SendId, outcome: GroupOutcome) {
         if std::mem::take(&mut self.first.has_places) {
-            self.events.push_back(Event::Settle { send, outcome });
+            self.events.push_back(SendQueueEvent::Settle { send, outcome });
         }
     }
 
     /// Removes a send, wherever it stands.
-    fn finish(&mut self, id: SendId, outcome: Outcome) {
+    fn finish(&mut self, id: SendId, outcome: SendOutcome) {
         let is_first = self.first().is_some_and(|(first, _)| first == id);
         if is_first {
             // The places of a commit under way are settled when it ends.
             if !self.committing.contains(&id) {
                 self.settle(id, GroupOutcome::Rejected);
             }
-            self.first = Progress::new();
+            self.first = HeadProgress::new();
         }
         if let Some(send) = self.sends.remove(&id) {
             self.deadlines.remove(&(send.deadline, id));
-            self.events.push_back(Event::Finished { send: id, outcome });
+            self.events.push_back(SendQueueEvent::Finished { send: id, outcome });
         }
     }
 }

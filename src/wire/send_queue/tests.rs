@@ -56,18 +56,18 @@ impl Bench {
         position(&self.targets, &node(name)).expect("a target")
     }
 
-    fn poll(&mut self) -> Option<Event> {
+    fn poll(&mut self) -> Option<SendQueueEvent> {
         self.queue.poll_event(&self.targets, || 0)
     }
 
     /// The next event is an offer of this message: that comes of it.
     fn offered(&mut self, send: SendId, message: usize, to: Destination, offered: Offered) {
-        assert_eq!(self.poll(), Some(Event::Offer { send, message, to }));
+        assert_eq!(self.poll(), Some(SendQueueEvent::Offer { send, message, to }));
         self.queue.handle_offered(send, offered);
     }
 
-    fn finished(&mut self, send: SendId, outcome: Outcome) {
-        assert_eq!(self.poll(), Some(Event::Finished { send, outcome }));
+    fn finished(&mut self, send: SendId, outcome: SendOutcome) {
+        assert_eq!(self.poll(), Some(SendQueueEvent::Finished { send, outcome }));
     }
 }
 
@@ -84,13 +84,13 @@ fn sends_are_done_in_order_and_none_overtakes_one_that_waits() {
     let mut bench = Bench::new(&["a"]);
     let (first, second) = (bench.send(Shape::One, 100), bench.send(Shape::One, 100));
     bench.offered(first, 0, Destination::Next, full("a"));
-    assert_eq!(bench.poll(), Some(Event::AwaitRoom(node("a"))));
+    assert_eq!(bench.poll(), Some(SendQueueEvent::AwaitRoom(node("a"))));
     assert_eq!(bench.poll(), None, "the second waits for the first");
     bench.queue.handle_room(&node("a"));
     bench.offered(first, 0, Destination::Next, Offered::Taken);
-    bench.finished(first, Outcome::Accepted);
+    bench.finished(first, SendOutcome::Accepted);
     bench.offered(second, 0, Destination::Next, Offered::Taken);
-    bench.finished(second, Outcome::Accepted);
+    bench.finished(second, SendOutcome::Accepted);
     assert!(bench.poll().is_none() && bench.queue.is_idle());
 }
 
@@ -98,31 +98,31 @@ fn sends_are_done_in_order_and_none_overtakes_one_that_waits() {
 fn a_topic_without_targets_is_looked_up_once_and_then_nobody_serves_it() {
     let mut bench = Bench::new(&[]);
     let (first, second) = (bench.send(Shape::One, 100), bench.send(Shape::Batch(1), 100));
-    let Some(Event::LookUp(look_up)) = bench.poll() else { panic!("no look-up") };
+    let Some(SendQueueEvent::LookUp(look_up)) = bench.poll() else { panic!("no look-up") };
     assert_eq!(bench.poll(), None);
     bench.queue.handle_looked_up(look_up, true);
-    bench.finished(first, Outcome::NoRoute);
-    let Some(Event::LookUp(later)) = bench.poll() else { panic!("no look-up of its own") };
+    bench.finished(first, SendOutcome::NoRoute);
+    let Some(SendQueueEvent::LookUp(later)) = bench.poll() else { panic!("no look-up of its own") };
     bench.queue.handle_looked_up(look_up, true);
     assert_eq!(bench.poll(), None, "an old look-up says nothing of a later send");
     bench.targets = Bench::new(&["a"]).targets;
     bench.queue.handle_looked_up(later, true);
     bench.offered(second, 0, Destination::Target(bench.index("a")), Offered::Taken);
-    bench.finished(second, Outcome::Accepted);
+    bench.finished(second, SendOutcome::Accepted);
 }
 
 #[test]
 fn a_look_up_or_an_opening_that_fails_fails_the_send() {
     let mut bench = Bench::new(&[]);
     let (first, second) = (bench.send(Shape::One, 100), bench.send(Shape::One, 100));
-    let Some(Event::LookUp(look_up)) = bench.poll() else { panic!("no look-up") };
+    let Some(SendQueueEvent::LookUp(look_up)) = bench.poll() else { panic!("no look-up") };
     bench.queue.handle_looked_up(look_up, false);
-    bench.finished(first, Outcome::Failed);
+    bench.finished(first, SendOutcome::Failed);
     bench.targets = Bench::new(&["a"]).targets;
     bench.offered(second, 0, Destination::Next, not_open("a"));
-    assert_eq!(bench.poll(), Some(Event::OpenLane(node("a"))));
+    assert_eq!(bench.poll(), Some(SendQueueEvent::OpenLane(node("a"))));
     bench.queue.handle_opened(&node("a"), false);
-    bench.finished(second, Outcome::Failed);
+    bench.finished(second, SendOutcome::Failed);
 }
 
 #[test]
@@ -130,14 +130,14 @@ fn a_lane_is_opened_once_however_many_wait_for_it() {
     let mut bench = Bench::new(&["a"]);
     let (first, second) = (bench.send(Shape::One, 10), bench.send(Shape::One, 100));
     bench.offered(first, 0, Destination::Next, not_open("a"));
-    assert_eq!(bench.poll(), Some(Event::OpenLane(node("a"))));
+    assert_eq!(bench.poll(), Some(SendQueueEvent::OpenLane(node("a"))));
     bench.queue.handle_timeout(bench.at(10));
-    bench.finished(first, Outcome::Deadline);
+    bench.finished(first, SendOutcome::Deadline);
     bench.offered(second, 0, Destination::Next, not_open("a"));
     assert_eq!(bench.poll(), None, "it is being opened");
     bench.queue.handle_opened(&node("a"), true);
     bench.offered(second, 0, Destination::Next, Offered::Taken);
-    bench.finished(second, Outcome::Accepted);
+    bench.finished(second, SendOutcome::Accepted);
 }
 
 #[test]
@@ -145,14 +145,14 @@ fn every_send_keeps_its_deadline_wherever_it_stands() {
     let mut bench = Bench::new(&["a"]);
     let (first, second) = (bench.send(Shape::One, 50), bench.send(Shape::One, 20));
     bench.offered(first, 0, Destination::Next, full("a"));
-    assert_eq!(bench.poll(), Some(Event::AwaitRoom(node("a"))));
+    assert_eq!(bench.poll(), Some(SendQueueEvent::AwaitRoom(node("a"))));
     assert_eq!(bench.queue.poll_timeout(), Some(bench.at(20)));
     bench.queue.handle_timeout(bench.at(19));
     assert_eq!(bench.poll(), None);
     bench.queue.handle_timeout(bench.at(20));
-    bench.finished(second, Outcome::Deadline);
+    bench.finished(second, SendOutcome::Deadline);
     bench.queue.handle_timeout(bench.at(50));
-    bench.finished(first, Outcome::Deadline);
+    bench.finished(first, SendOutcome::Deadline);
     assert_eq!((bench.poll(), bench.queue.poll_timeout()), (None, None));
 }
 
@@ -161,10 +161,10 @@ fn a_send_that_does_not_wait_is_rejected_where_there_is_no_room() {
     let mut bench = Bench::new(&["a"]);
     let first = bench.send_as(Shape::One, Guarantee::AtLeastOnce, OnFull::Reject, 100);
     bench.offered(first, 0, Destination::Next, full("a"));
-    bench.finished(first, Outcome::QueueFull);
+    bench.finished(first, SendOutcome::QueueFull);
     let second = bench.send(Shape::One, 100);
     bench.offered(second, 0, Destination::Next, Offered::Blocked(Blocked::LaneFull));
-    bench.finished(second, Outcome::QueueFull);
+    bench.finished(second, SendOutcome::QueueFull);
 }
 
 #[test]
@@ -175,13 +175,13 @@ fn a_batch_stays_on_one_lane_and_ends_where_it_cannot_go_on() {
     bench.targets.rotate_left(1);
     bench.offered(batch, 1, Destination::Target(bench.index("a")), Offered::Taken);
     bench.targets.retain(|target| target.0 == node("b"));
-    bench.finished(batch, Outcome::NoRoute);
+    bench.finished(batch, SendOutcome::NoRoute);
     let batch = bench.send(Shape::Batch(2), 100);
     bench.offered(batch, 0, Destination::Target(bench.index("b")), Offered::Taken);
     bench.offered(batch, 1, Destination::Target(bench.index("b")), Offered::Refused);
-    bench.finished(batch, Outcome::Refused);
+    bench.finished(batch, SendOutcome::Refused);
     let empty = bench.send(Shape::Batch(0), 100);
-    bench.finished(empty, Outcome::Accepted);
+    bench.finished(empty, SendOutcome::Accepted);
 }
 
 #[test]
@@ -190,16 +190,16 @@ fn a_message_to_all_has_a_place_on_every_lane_or_on_none() {
     let all = bench.send(Shape::All { commits: true }, 100);
     bench.offered(all, 0, Destination::Reserve(bench.index("a")), Offered::Taken);
     bench.offered(all, 0, Destination::Reserve(bench.index("b")), full("b"));
-    assert_eq!(bench.poll(), Some(Event::Settle { send: all, outcome: GroupOutcome::Rejected }));
-    assert_eq!(bench.poll(), Some(Event::AwaitRoom(node("b"))));
+    assert_eq!(bench.poll(), Some(SendQueueEvent::Settle { send: all, outcome: GroupOutcome::Rejected }));
+    assert_eq!(bench.poll(), Some(SendQueueEvent::AwaitRoom(node("b"))));
     bench.queue.handle_room(&node("b"));
     bench.offered(all, 0, Destination::Reserve(bench.index("a")), Offered::Taken);
     bench.offered(all, 0, Destination::Reserve(bench.index("b")), Offered::Taken);
-    assert_eq!(bench.poll(), Some(Event::Commit(all)));
+    assert_eq!(bench.poll(), Some(SendQueueEvent::Commit(all)));
     assert_eq!(bench.poll(), None);
     bench.queue.handle_committed(all, true);
-    assert_eq!(bench.poll(), Some(Event::Settle { send: all, outcome: GroupOutcome::Committed }));
-    bench.finished(all, Outcome::Accepted);
+    assert_eq!(bench.poll(), Some(SendQueueEvent::Settle { send: all, outcome: GroupOutcome::Committed }));
+    bench.finished(all, SendOutcome::Accepted);
     assert!(bench.poll().is_none() && bench.queue.is_idle());
 }
 
@@ -208,8 +208,8 @@ fn a_message_to_all_without_a_commit_is_accepted_when_all_have_it() {
     let mut bench = Bench::new(&["a"]);
     let all = bench.send(Shape::All { commits: false }, 100);
     bench.offered(all, 0, Destination::Reserve(bench.index("a")), Offered::Taken);
-    assert_eq!(bench.poll(), Some(Event::Settle { send: all, outcome: GroupOutcome::WriteBehind }));
-    bench.finished(all, Outcome::Accepted);
+    assert_eq!(bench.poll(), Some(SendQueueEvent::Settle { send: all, outcome: GroupOutcome::WriteBehind }));
+    bench.finished(all, SendOutcome::Accepted);
 }
 
 #[test]
@@ -217,15 +217,15 @@ fn a_deadline_during_a_commit_leaves_the_outcome_open_and_the_commit_goes_on() {
     let mut bench = Bench::new(&["a"]);
     let (all, next) = (bench.send(Shape::All { commits: true }, 10), bench.send(Shape::One, 100));
     bench.offered(all, 0, Destination::Reserve(bench.index("a")), Offered::Taken);
-    assert_eq!(bench.poll(), Some(Event::Commit(all)));
+    assert_eq!(bench.poll(), Some(SendQueueEvent::Commit(all)));
     assert_eq!(bench.poll(), None, "the next one waits for the commit");
     bench.queue.handle_timeout(bench.at(10));
-    bench.finished(all, Outcome::Indeterminate);
+    bench.finished(all, SendOutcome::Indeterminate);
     bench.offered(next, 0, Destination::Next, Offered::Taken);
-    bench.finished(next, Outcome::Accepted);
+    bench.finished(next, SendOutcome::Accepted);
     assert!(!bench.queue.is_idle(), "the places are still to be settled");
     bench.queue.handle_committed(all, false);
-    assert_eq!(bench.poll(), Some(Event::Settle { send: all, outcome: GroupOutcome::Rejected }));
+    assert_eq!(bench.poll(), Some(SendQueueEvent::Settle { send: all, outcome: GroupOutcome::Rejected }));
     assert!(bench.poll().is_none() && bench.queue.is_idle());
 }
 
@@ -236,7 +236,7 @@ fn at_most_once_to_all_serves_each_node_for_itself() {
     bench.offered(all, 0, Destination::Target(bench.index("a")), Offered::Taken);
     bench.offered(all, 0, Destination::Target(bench.index("b")), full("b"));
     bench.offered(all, 0, Destination::Target(bench.index("c")), Offered::Taken);
-    bench.finished(all, Outcome::QueueFull);
+    bench.finished(all, SendOutcome::QueueFull);
 }
 
 #[test]
@@ -244,12 +244,12 @@ fn at_most_once_has_no_route_to_a_released_node() {
     let mut bench = Bench::new(&[]);
     bench.targets.push(Candidate(node("old"), RouteState::Released));
     let send = bench.send_as(Shape::One, Guarantee::AtMostOnce, OnFull::Wait, 100);
-    let Some(Event::LookUp(look_up)) = bench.poll() else { panic!("no look-up") };
+    let Some(SendQueueEvent::LookUp(look_up)) = bench.poll() else { panic!("no look-up") };
     bench.queue.handle_looked_up(look_up, true);
-    bench.finished(send, Outcome::NoRoute);
+    bench.finished(send, SendOutcome::NoRoute);
     let send = bench.send(Shape::One, 100);
     bench.offered(send, 0, Destination::Next, Offered::Taken);
-    bench.finished(send, Outcome::Accepted);
+    bench.finished(send, SendOutcome::Accepted);
 }
 
 #[test]

@@ -51,7 +51,7 @@ use subscribe::Subscriptions;
 const MAILBOX: usize = 1024;
 
 /// One link and the actor that drives it.
-pub(crate) struct Peer {
+pub(crate) struct PeerLink {
     pub(crate) link: Arc<Link>,
     pub(crate) sender: Addr<Sender>,
 }
@@ -67,7 +67,7 @@ pub struct LinerSystem {
     pub(crate) acks: Addr<AckTracker>,
     pub(crate) listener: Addr<Listener>,
     pub(crate) topics: Topics,
-    pub(crate) peers: HashMap<NodeId, Peer>,
+    pub(crate) peers: HashMap<NodeId, PeerLink>,
     queues: HashMap<Topic, mpsc::UnboundedSender<Arrival>>,
     subscriptions: Subscriptions,
     watchers: Watchers,
@@ -128,7 +128,7 @@ impl LinerSystem {
         let (node, end) = (self.node.clone(), link.clone());
         let sender = Supervisor::start_in_arbiter(&thread.handle, move |_| Sender::new(node, end, talks_to));
         link.attach(Some(sender.clone().recipient()));
-        self.peers.insert(peer.clone(), Peer { link: link.clone(), sender });
+        self.peers.insert(peer.clone(), PeerLink { link: link.clone(), sender });
         link
     }
 

@@ -2,9 +2,9 @@
 
 use super::*;
 use crate::actors::sending::queue::{LaneOpened, LookUp};
-use crate::actors::sending::route_table::Target;
+use crate::actors::sending::route_table::LinkTarget;
 use crate::actors::sending::topics::catalogue_entry;
-use crate::wire::routing::{Event, LookUpId, TopicTarget};
+use crate::wire::routing::{LookUpId, RoutingEvent, TopicTarget};
 
 /// The catalogue may have changed.
 #[derive(Debug, Clone, Copy, Message)]
@@ -64,14 +64,14 @@ impl LinerSystem {
         let mut is_told = false;
         while let Some(event) = self.topics.routing.poll_event() {
             match event {
-                Event::LookUp { id, topics } => self.read_catalogue(ctx, id, topics),
-                Event::Targets { topic, targets } => self.set_targets(ctx, &topic, targets),
-                Event::Changed(topic) => {
+                RoutingEvent::LookUp { id, topics } => self.read_catalogue(ctx, id, topics),
+                RoutingEvent::Targets { topic, targets } => self.set_targets(ctx, &topic, targets),
+                RoutingEvent::Changed(topic) => {
                     if let Some(entry) = self.topics.entry(&topic) {
                         self.node.event(MeshEvent::TopicChanged { topic, entry });
                     }
                 }
-                Event::LookedUp { topic, id, read } => {
+                RoutingEvent::LookedUp { topic, id, read } => {
                     let failed = error.as_ref().filter(|_| !read);
                     is_told |= failed.is_some();
                     self.topics.looked_up(&topic, id, &failed.cloned().map_or(Ok(()), Err));
@@ -106,7 +106,7 @@ impl LinerSystem {
         for TopicTarget { node, state, addrs } in targets {
             let link = self.link(ctx, &node, addrs);
             let (lane, _) = link.add_lane(&self.node.topic, topic);
-            routes.push(Target { link, lane, state });
+            routes.push(LinkTarget { link, lane, state });
         }
         self.topics.table(topic).set(routes);
     }

@@ -19,7 +19,7 @@ pub(super) struct Replies {
 
 /// A reply that is not known yet. It is sent as soon as it is.
 struct DelayedReply {
-    answer: oneshot::Receiver<SendResult>,
+    result: oneshot::Receiver<SendResult>,
     reply: Option<OneshotSender<SendResult>>,
 }
 
@@ -35,7 +35,7 @@ impl Future for DelayedReply {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<()> {
-        self.answer.poll_unpin(cx).map(|result| self.give(result.unwrap_or_else(|_| SendResult::closed())))
+        self.result.poll_unpin(cx).map(|result| self.give(result.unwrap_or_else(|_| SendResult::closed())))
     }
 }
 
@@ -48,7 +48,7 @@ impl Replies {
 
     fn close(&self) {
         for mut delayed in self.delayed.take() {
-            let result = delayed.answer.try_recv().ok().flatten();
+            let result = delayed.result.try_recv().ok().flatten();
             delayed.give(result.unwrap_or_else(SendResult::closed));
         }
     }
@@ -172,7 +172,7 @@ impl LinerSystem {
             Err(error) => return Reply::Now(Err(error.into())),
         };
         let body = Body::Shared(&payload);
-        let answer = match try_send(
+        let reply = match try_send(
             &self.node,
             &table,
             &outgoing.headers,
@@ -189,7 +189,7 @@ impl LinerSystem {
             }
         };
         self.sends.last_table = Some(table);
-        answer
+        reply
     }
 
     pub(super) fn later<T>(
@@ -199,9 +199,9 @@ impl LinerSystem {
         options: Options,
         request: impl FnOnce(oneshot::Sender<Result<T, SendError>>) -> SendRequest,
     ) -> Reply<Result<T, SendError>> {
-        let (reply, answer) = oneshot::channel();
+        let (reply, result) = oneshot::channel();
         match self.queue(ctx, table, request(reply), options) {
-            Ok(()) => Reply::Later(answer),
+            Ok(()) => Reply::Later(result),
             Err(error) => Reply::Now(Err(error)),
         }
     }
@@ -253,16 +253,16 @@ where
 /// The reply to a [`SendTo`], sent together with others.
 #[allow(unreachable_pub)]
 pub struct CoalescedReply {
-    answer: Reply<SendResult>,
+    reply: Reply<SendResult>,
     replies: Rc<Replies>,
 }
 
 impl MessageResponse<LinerSystem, SendTo> for CoalescedReply {
     fn handle(self, _: &mut Context<LinerSystem>, reply: Option<OneshotSender<SendResult>>) {
         let Some(reply) = reply else { return };
-        match self.answer {
+        match self.reply {
             Reply::Now(result) => self.replies.known.borrow_mut().push((reply, result)),
-            Reply::Later(answer) => self.replies.delayed.borrow_mut().push(DelayedReply { answer, reply: Some(reply) }),
+            Reply::Later(result) => self.replies.delayed.borrow_mut().push(DelayedReply { result, reply: Some(reply) }),
         }
     }
 }
@@ -271,7 +271,7 @@ impl Handler<SendTo> for LinerSystem {
     type Result = CoalescedReply;
 
     fn handle(&mut self, send: SendTo, ctx: &mut Self::Context) -> Self::Result {
-        CoalescedReply { answer: self.send_to(ctx, send), replies: self.sends.replies.clone() }
+        CoalescedReply { reply: self.send_to(ctx, send), replies: self.sends.replies.clone() }
     }
 }
 
@@ -310,9 +310,9 @@ impl Handler<SendBatch> for LinerSystem {
             Ok(topic) => self.table(ctx, &topic),
             Err(error) => return refuse(error),
         };
-        let (reply, answer) = oneshot::channel();
+        let (reply, result) = oneshot::channel();
         match self.queue(ctx, &table, SendRequest::Batch(messages, reply), options) {
-            Ok(()) => Reply::Later(answer),
+            Ok(()) => Reply::Later(result),
             Err(error) => refuse(error),
         }
     }
@@ -349,14 +349,14 @@ mod tests {
     fn nobody_waits_for_a_system_that_ended() {
         let replies = Replies::default();
         let delayed = || {
-            let ((answer, waits), (reply, heard)) = (oneshot::channel(), replying::channel());
-            replies.delayed.borrow_mut().push(DelayedReply { answer: waits, reply: Some(reply) });
-            (answer, heard)
+            let ((sender, result), (reply, receiver)) = (oneshot::channel(), replying::channel());
+            replies.delayed.borrow_mut().push(DelayedReply { result, reply: Some(reply) });
+            (sender, receiver)
         };
-        let ((answer, mut answered), (_pending, mut pending)) = (delayed(), delayed());
-        answer.send(Err(SendError::Deadline)).expect("is waited for");
+        let ((sender, mut known), (_pending, mut pending)) = (delayed(), delayed());
+        sender.send(Err(SendError::Deadline)).expect("is waited for");
         replies.close();
-        assert!(matches!(answered.try_recv(), Ok(Err(SendError::Deadline))));
+        assert!(matches!(known.try_recv(), Ok(Err(SendError::Deadline))));
         assert!(matches!(pending.try_recv(), Ok(Err(SendError::Indeterminate))));
     }
 }

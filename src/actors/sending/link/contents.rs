@@ -29,7 +29,7 @@ impl Link {
     }
 
     /// Each lane with whether it is open in the store, and what is accepted and not acked on it.
-    pub(crate) fn pending(&self) -> Vec<(LaneId, bool, Volume)> {
+    pub(crate) fn pending(&self) -> Vec<(LaneId, bool, Amount)> {
         let state = self.state.lock();
         let outbound = &state.outbound;
         let lane = |ix: LaneIx| (state.lanes[ix.0 as usize].id.clone(), outbound.is_durable(ix), outbound.pending(ix));
@@ -37,7 +37,7 @@ impl Link {
     }
 
     /// What only memory holds.
-    pub(crate) fn memory(&self) -> Volume {
+    pub(crate) fn memory(&self) -> Amount {
         self.state.lock().outbound.memory()
     }
 

@@ -1,6 +1,6 @@
 //! The shared end of a link: the sending machine under one short lock, and those who wait for commits.
 //!
-//! Whoever sends takes the lock for the time it takes to encode a message into the transmit buffer. The write loop takes
+//! A sender takes the lock for the time it takes to encode a message into the transmit buffer. The write loop takes
 //! it to swap that buffer. Nothing is awaited, and no store is asked, under it.
 
 mod connection;
@@ -10,12 +10,12 @@ mod flow;
 use crate::actors::node::{Node, count};
 use crate::error::SendError;
 use crate::stores::{LaneKey, OutboxLane, StoreError};
-use crate::types::{Headers, Incarnation, LaneId, LaneName, MessageId, NodeId, Receipt, Seq, Topic};
+use crate::types::{Amount, Headers, Incarnation, LaneId, LaneName, MessageId, NodeId, Receipt, Seq, Topic};
 use crate::wire::error::LinkError;
 use crate::wire::frame::LaneIx;
 use crate::wire::outbound::{
     AcceptMode, AppendOutcome, Body, GroupOutcome, LaneRecord, LoadedPage, Numbered, OfferError, Outbound,
-    OutboundEvent, PeerLimits, Rejection, Volume,
+    OutboundEvent, PeerLimits, Rejection,
 };
 use actix::prelude::{Message, Recipient};
 use bytes::Bytes;
@@ -33,8 +33,8 @@ use tokio::sync::Notify;
 #[rtype(result = "()")]
 pub(crate) struct Drive;
 
-/// Who waits for a commit.
-pub(crate) type Waiter = oneshot::Sender<Result<Receipt, SendError>>;
+/// The reply to a send that waits for its commit.
+pub(crate) type ReceiptSender = oneshot::Sender<Result<Receipt, SendError>>;
 
 /// What an offer leaves to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,7 +55,7 @@ struct LaneEnd {
     /// Of the messages accepted now.
     incarnation: Incarnation,
     /// In number order.
-    waiters: VecDeque<(Seq, Waiter)>,
+    waiters: VecDeque<(Seq, ReceiptSender)>,
 }
 
 struct LinkState {
@@ -68,7 +68,7 @@ struct LinkState {
     /// The write loop found nothing to transmit, and nobody is about to wake it.
     is_idle: bool,
     /// Accepted, and not in the node's counters yet.
-    uncounted: Volume,
+    uncounted: Amount,
     /// The store's last error, for those it concerns.
     store_error: Option<StoreError>,
     /// The actor that drives the link, until it is stopped.
@@ -98,7 +98,7 @@ impl Link {
             scheduled: false,
             armed: false,
             is_idle: false,
-            uncounted: Volume::default(),
+            uncounted: Amount::default(),
             store_error: None,
             sender: None,
         };
@@ -159,13 +159,12 @@ impl Link {
     pub(crate) fn open_lane(&self, lane: LaneIx, record: OutboxLane) {
         let mut state = self.state.lock();
         state.lanes[lane.0 as usize].key = Some(record.key);
-        let pending = Volume { messages: record.pending.messages, bytes: record.pending.bytes };
         let record = LaneRecord {
             spans: record.spans.iter().map(|s| (s.incarnation, s.first)).collect(),
             predecessor: record.predecessor,
             next: record.next,
             acked: record.acked,
-            pending,
+            pending: record.pending,
         };
         state.outbound.open_lane(lane, record);
         state.lanes[lane.0 as usize].incarnation = state.outbound.incarnation(lane).unwrap_or(NO_INCARNATION);
@@ -220,7 +219,7 @@ impl Link {
         headers: &Headers,
         body: Body<'_>,
         promise: AcceptMode,
-        waiter: &mut Option<Waiter>,
+        waiter: &mut Option<ReceiptSender>,
     ) -> Result<(Receipt, AfterOffer), OfferError> {
         let mut state = self.state.lock();
         let seq = state.outbound.offer(Instant::now, lane, headers, body, promise)?;
@@ -283,7 +282,7 @@ impl Link {
     }
 
     fn count(&self, state: &mut LinkState) {
-        let Volume { messages, bytes } = std::mem::take(&mut state.uncounted);
+        let Amount { messages, bytes } = std::mem::take(&mut state.uncounted);
         if messages > 0 {
             count(&self.node.counters.accepted, messages);
             count(&self.node.counters.bytes_accepted, bytes);
@@ -329,7 +328,7 @@ impl Link {
                 OutboundEvent::Accepted { lane, through } => Self::accepted(&mut state, lane, through),
                 OutboundEvent::Rejected { lane, seq, why } => Self::rejected(&mut state, lane, seq, why),
                 OutboundEvent::Indeterminate { lane, seq } => {
-                    Self::answer(&mut state, lane, seq, SendError::Indeterminate)
+                    Self::fail(&mut state, lane, seq, SendError::Indeterminate)
                 }
                 event => events.push(event),
             }
@@ -355,10 +354,10 @@ impl Link {
             // An unknown outcome is that of other messages: this one was not given to the store.
             (Rejection::Store | Rejection::Deadline, _) => SendError::Deadline,
         };
-        Self::answer(state, lane, seq, error);
+        Self::fail(state, lane, seq, error);
     }
 
-    fn answer(state: &mut LinkState, lane: LaneIx, seq: Seq, error: SendError) {
+    fn fail(state: &mut LinkState, lane: LaneIx, seq: Seq, error: SendError) {
         let waiters = &mut state.lanes[lane.0 as usize].waiters;
         if let Ok(at) = waiters.binary_search_by_key(&seq, |(seq, _)| *seq)
             && let Some((_, waiter)) = waiters.remove(at)

@@ -2,12 +2,12 @@
 -- lane, and the lanes of the node whose queue ends with a legacy row. Each has: composite or '', key, source topic, receiver,
 -- number handled, length of the queue.
 
-local answer = {}
+local reply = {}
 for at = 2, #ARGV do
   local id = redis.call('GET', 'lnr_connection:' .. ARGV[at] .. ':key')
   local key = id and 'lnr_connection:' .. id
   if key and redis.call('EXISTS', key .. ':lane') == 0 then
-    answer[#answer + 1] = { ARGV[at], id, '', '', redis.call('GET', key .. ':mess_number') or '0',
+    reply[#reply + 1] = { ARGV[at], id, '', '', redis.call('GET', key .. ':mess_number') or '0',
       redis.call('LLEN', key .. ':messages') }
   end
 end
@@ -18,8 +18,8 @@ for _, id in ipairs(redis.call('SMEMBERS', 'lnr_node_lanes:' .. ARGV[1])) do
     local found = redis.call('HMGET', key .. ':lane', 'sender', 'source_topic', 'receiver')
     -- The recorded number may be ours, so no row counts as handled.
     if found[1] == ARGV[1] then
-      answer[#answer + 1] = { '', id, found[2], found[3], '0', redis.call('LLEN', key .. ':messages') }
+      reply[#reply + 1] = { '', id, found[2], found[3], '0', redis.call('LLEN', key .. ':messages') }
     end
   end
 end
-return answer
+return reply

@@ -1,4 +1,4 @@
--- Drops all queues of a sender. ARGV: node, epoch. Answers messages and bytes.
+-- Drops all queues of a sender. ARGV: node, epoch. Returns messages and bytes.
 
 if fenced() then return { 'fenced' } end
 local messages, bytes = 0, 0

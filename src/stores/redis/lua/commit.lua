@@ -124,7 +124,7 @@ local function keep(at)
     unpack(ARGV, at + 4, at + 3 + 2 * count))
 end
 
-local answer, batch = { 'ok' }, 0
+local reply, batch = { 'ok' }, 0
 at = 4
 while ARGV[at] do
   local kind, id = ARGV[at], ARGV[at + 1]
@@ -138,8 +138,8 @@ while ARGV[at] do
     local l = lanes[id]
     local right = l and apply[kind](l, at)
     if kind == 'V' and not right then
-      answer[#answer + 1] = batch
-      answer[#answer + 1] = id
+      reply[#reply + 1] = batch
+      reply[#reply + 1] = id
     end
   end
   at = at + size(at)
@@ -150,4 +150,4 @@ for _, l in pairs(lanes) do
     redis.call('HSET', l.key .. ':lane', 'acked', text(l.acked), 'last', text(l.last), 'bytes', text(l.bytes))
   end
 end
-return answer
+return reply

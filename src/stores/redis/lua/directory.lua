@@ -15,7 +15,7 @@ local function renew(lease)
   local found = redis.call('HMGET', key, 'epoch', 'lease_until')
   if not found[1] then redis.call('HSET', key, 'epoch', ARGV[2], 'released', '0') end
   redis.call('HSET', key, 'lease_until', text(at + tonumber(lease)))
-  -- A lease that goes on changes no answer.
+  -- A lease that goes on changes no reply.
   if not (found[2] and tonumber(found[2]) > at) then bump() end
 end
 
@@ -133,13 +133,13 @@ end
 
 -- Rows and tombstones of each topic: all of one moment.
 function ops.topics(...)
-  local answer, at = { 'ok' }, now()
+  local reply, at = { 'ok' }, now()
   for _, topic in ipairs({ ... }) do
     local rows, gone = entry(topic, at)
-    answer[#answer + 1] = rows
-    answer[#answer + 1] = gone
+    reply[#reply + 1] = rows
+    reply[#reply + 1] = gone
   end
-  return answer
+  return reply
 end
 
 function ops.clear(topic)

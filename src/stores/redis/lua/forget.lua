@@ -1,4 +1,4 @@
--- Drops a lane. ARGV: node, epoch, sender, composite with topic, the sender's key, receiver, topic. Answers messages and
+-- Drops a lane. ARGV: node, epoch, sender, composite with topic, the sender's key, receiver, topic. Returns messages and
 -- bytes.
 
 if fenced() then return { 'fenced' } end

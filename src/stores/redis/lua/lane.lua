@@ -1,5 +1,5 @@
 -- Finds or creates a lane. ARGV: node, epoch, sender, source topic, receiver, topic, its two composites, the sender's key
--- ('' for the receiver, who remembers no route), a random number. Answers its key and what is known of it.
+-- ('' for the receiver, who remembers no route), a random number. Returns its key and what is known of it.
 
 if fenced() then return { 'fenced' } end
 take_though_full()
@@ -33,11 +33,11 @@ if ARGV[9] ~= '' then
 end
 
 local first = redis.call('LINDEX', l.queue, 0)
-local answer = {
+local reply = {
   'ok', id, l.born, l.spans, redis.call('HGET', l.key .. ':lane', 'predecessor') or '', text(l.acked), text(l.last),
   l.len, l.bytes, first and text(number(first)) or '', l.cursor, redis.call('GET', l.key .. ':mess_number') or '0',
 }
 for _, part in ipairs(redis.call('HGETALL', l.key .. ':attempts')) do
-  answer[#answer + 1] = part
+  reply[#reply + 1] = part
 end
-return answer
+return reply

@@ -1,4 +1,4 @@
--- Makes the store where there is none. ARGV: a random id, the version, the oldest version that may read it. Answers the
+-- Makes the store where there is none. ARGV: a random id, the version, the oldest version that may read it. Returns the
 -- id, that version, and the catalogue's version.
 
 for key, kind in pairs({ lnr_store = 'hash', lnr_unique_key = 'string', lnr_catalogue = 'string' }) do

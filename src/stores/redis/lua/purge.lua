@@ -1,4 +1,4 @@
--- Deletes dead letters of a node. ARGV: node, epoch, ids. Answers how many.
+-- Deletes dead letters of a node. ARGV: node, epoch, ids. Returns how many.
 
 if fenced() then return { 'fenced' } end
 local gone = 0

@@ -53,7 +53,7 @@ fn parts_make_one_message_and_an_aborted_one_leaves_no_trace() {
     assert_eq!(messages.iter().map(|d| d.message.payload.len()).collect::<Vec<_>>(), [150]);
     link.answer(messages[0].token, done());
     let view = link.inn.lanes[SLOT].view.as_ref().expect("open");
-    assert_eq!(view.window.consumed(), Volume { messages: 2, bytes: 351 });
+    assert_eq!(view.window.consumed(), Amount { messages: 2, bytes: 351 });
 }
 
 #[test]

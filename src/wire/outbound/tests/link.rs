@@ -124,7 +124,7 @@ fn after_a_clear_the_hole_is_announced_and_late_acks_are_heard() {
     link.write_behind();
     assert_eq!(link.said(), ["1", "2"]);
     link.out.clear_lane(link.lane);
-    assert_eq!(link.out.memory(), Volume::default());
+    assert_eq!(link.out.memory(), Amount::default());
     assert!(matches!(link.ack(2)[..], [OutboundEvent::Acked { through, .. }] if through == seq(2)));
     link.write_behind();
     assert_eq!(link.said(), ["3"]);

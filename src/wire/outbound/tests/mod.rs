@@ -24,11 +24,11 @@ struct Link {
 fn config() -> OutboundConfig {
     OutboundConfig {
         write_behind_delay: MAX_DELAY,
-        memory: Volume { messages: 8, bytes: 10_000 },
-        direct: Volume { messages: 2, bytes: 1000 },
-        lane: Volume { messages: 100, bytes: 100_000 },
+        memory: Amount { messages: 8, bytes: 10_000 },
+        direct: Amount { messages: 2, bytes: 1000 },
+        lane: Amount { messages: 100, bytes: 100_000 },
         transmit_bytes: 10_000,
-        page: Volume { messages: 4, bytes: 1000 },
+        page: Amount { messages: 4, bytes: 1000 },
         append_messages: 100,
         compress_threshold: 200,
         part_bytes: 64,
@@ -47,7 +47,7 @@ fn topic(name: &str) -> Topic {
 }
 
 fn record(next: u64, acked: u64, pending: u64) -> LaneRecord {
-    let pending = Volume { messages: pending, bytes: pending };
+    let pending = Amount { messages: pending, bytes: pending };
     LaneRecord { spans: vec![(A, seq(acked + 1))], predecessor: None, next: seq(next), acked: seq(acked), pending }
 }
 

@@ -13,9 +13,9 @@ fn a_write_behind_message_goes_at_once_and_is_stored_only_when_its_ack_is_late()
     link.wait(MAX_DELAY);
     assert_eq!(link.append(), [2]);
     assert_eq!(link.appended(AppendOutcome::Done), []);
-    assert_eq!(link.out.memory(), Volume::default());
+    assert_eq!(link.out.memory(), Amount::default());
     let through = seq(2);
-    let amount = Volume { messages: 1, bytes: 3 };
+    let amount = Amount { messages: 1, bytes: 3 };
     assert_eq!(link.ack(2), [OutboundEvent::Acked { lane: link.lane, through, amount, has_rows: true }]);
     assert!(!link.out.has_work());
 }
@@ -132,7 +132,7 @@ fn a_forgotten_lane_does_not_reject_what_the_store_may_have() {
         link.events(),
         [OutboundEvent::Indeterminate { lane, seq: seq(1) }, OutboundEvent::Rejected { lane, seq: seq(2), why }]
     );
-    assert_eq!(link.out.memory(), Volume::default());
+    assert_eq!(link.out.memory(), Amount::default());
 }
 
 #[test]
@@ -166,6 +166,6 @@ fn a_group_writes_what_was_accepted_before_it() {
     let rows: Vec<_> = link.out.group_rows(link.lane, group).iter().map(|row| row.seq.get()).collect();
     assert_eq!(rows, [1, 2]);
     link.out.finish_group(link.lane, group, GroupOutcome::Committed);
-    assert_eq!(link.out.memory(), Volume::default());
+    assert_eq!(link.out.memory(), Amount::default());
     assert_eq!(link.said(), ["2s"]);
 }
