@@ -96,8 +96,8 @@ impl Config {
         Self::on(StoreConfig::Memory(store.clone()), name, topic)
     }
 
-    /// Creates the configuration of a node on a store that is open already: a store of this library, or a wrapper around
-    /// one that measures it or injects failures. The node does not close it.
+    /// Creates the configuration of a node on a store that is open already: one of this library, a wrapper around one, or
+    /// another implementation of [`Store`](crate::stores::Store). The node does not close it.
     pub fn custom(name: impl Into<String>, topic: impl Into<String>, store: SharedStore) -> Self {
         Self::on(StoreConfig::Custom(store), name, topic)
     }

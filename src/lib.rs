@@ -26,9 +26,9 @@
 //! }
 //! ```
 //!
-//! A node is an actor of [`actix`], and every operation is a message to its address. `send` returns two nested results: the
-//! outer one is the mailbox's, the inner one the operation's. [`LinerSystem::spawn`] also works outside actix, for example
-//! under `#[tokio::main]`.
+//! A node is an actor of [`actix`], and every operation is a message to its address. `send` returns two nested results: an
+//! outer error means that the node has ended, and the inner result is that of the operation. [`LinerSystem::spawn`] also
+//! works outside actix, for example under `#[tokio::main]`.
 //!
 //! # The guarantee
 //!
@@ -36,15 +36,16 @@
 //!
 //! | mode | accepted when | survives |
 //! |---|---|---|
-//! | [`Mode::AtMostOnce`] | it is queued in memory for a known peer | nothing; it is dropped and counted if the peer is away |
+//! | [`Mode::AtMostOnce`] | it is queued in memory, or was dropped and counted because the peer is away | nothing |
 //! | [`Durability::WriteBehind`] | it is in memory; the store follows within 50 ms | network failures, the death of the receiver, an outage of the store |
 //! | [`Durability::Committed`], the default | it is committed to the store | the death of any process |
 //! | [`Durability::Synced`] | it is committed and flushed to the medium | a power loss |
 //!
-//! An accepted at-least-once message is sent until a subscriber has handled it, or has failed it
-//! [`max_attempts`](Limits::max_attempts) times; then it is kept as a [`DeadLetter`]. First deliveries of a lane come in the
-//! order of acceptance. Around a crash or a lost link a message may be delivered twice. [`Delivery::id`] is the same both
-//! times and identifies the duplicate; [`Delivery::redelivered`] marks every message that may be one. A [`SendError`] means
+//! An accepted at-least-once message is sent until a subscriber has handled it. After
+//! [`max_attempts`](Limits::max_attempts) failures, or if the receiver refuses it for good, it becomes a [`DeadLetter`].
+//! First deliveries of a lane come in the order of acceptance. Around a crash or a lost link a message may be delivered more
+//! than once. [`Delivery::id`] is the same each
+//! time and identifies the duplicate; [`Delivery::redelivered`] marks every message that may be one. A [`SendError`] means
 //! that the message will never be delivered, except for [`SendError::Indeterminate`], which leaves it open.
 //!
 //! # Where to go

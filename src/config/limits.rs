@@ -111,14 +111,15 @@ settings! {
         heartbeat: Duration = Duration::from_secs(2),
         /// Sets how long a connection and its handshake may take. Default 5 s.
         connect_timeout: Duration = Duration::from_secs(5),
-        /// Sets the shortest wait before a peer is dialled again. It doubles with each failure. Default 50 ms.
+        /// Sets the upper bound of the first random wait before a peer is dialled again. It doubles with each failure.
+        /// Default 50 ms.
         redial_backoff_min: Duration = Duration::from_millis(50),
-        /// Sets the longest wait before a peer is dialled again. Default 5 s.
+        /// Sets the limit of that bound. Default 5 s.
         redial_backoff_max: Duration = Duration::from_secs(5),
-        /// Sets the shortest wait before a message is redelivered after a [`Nack`](crate::Nack) without a delay. It
-        /// doubles with each attempt. Default 100 ms.
+        /// Sets the upper bound of the first random wait before a message is redelivered after a [`Nack`](crate::Nack)
+        /// without a delay. It doubles with each failure. Default 100 ms.
         nack_backoff_min: Duration = Duration::from_millis(100),
-        /// Sets the longest wait before a message is redelivered after a nack without a delay. Default 5 s.
+        /// Sets the limit of that bound. Default 5 s.
         nack_backoff_max: Duration = Duration::from_secs(5),
         /// Sets the pause after a failure of the store. Default 100 ms.
         store_retry: Duration = Duration::from_millis(100),

@@ -38,10 +38,10 @@ impl Backoff {
     }
 }
 
-/// Draws the delay before attempt number `attempt`, counted from 1, for callers that count attempts themselves. `random`
-/// is any 64 random bits.
-pub fn delay(first: Duration, cap: Duration, attempt: u32, random: u64) -> Duration {
-    Backoff { first, cap, attempt: attempt.saturating_sub(1).min(31) }.next_delay(random)
+/// Draws the delay after so many failures, at least one, for callers that count them themselves. `random` is any 64 random
+/// bits.
+pub fn delay(first: Duration, cap: Duration, failures: u32, random: u64) -> Duration {
+    Backoff { first, cap, attempt: failures.saturating_sub(1).min(31) }.next_delay(random)
 }
 
 #[cfg(test)]

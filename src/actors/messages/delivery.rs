@@ -85,7 +85,7 @@ impl Delivery {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Nack {
-    /// The wait before the redelivery. `None` stands for a backoff that doubles from
+    /// The wait before the redelivery. `None` stands for a random wait below a bound that doubles with each failure, from
     /// [`Timing::nack_backoff_min`](crate::Timing::nack_backoff_min) to
     /// [`Timing::nack_backoff_max`](crate::Timing::nack_backoff_max).
     pub delay: Option<Duration>,

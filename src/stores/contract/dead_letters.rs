@@ -60,7 +60,7 @@ pub struct DeadLetter {
     pub message: Message,
     /// The reason of the last failure, for people to read.
     pub reason: String,
-    /// The number of deliveries.
+    /// The number of failed deliveries.
     pub attempts: u32,
     /// The time of the last failure, in milliseconds since 1970.
     pub died_ms: u64,

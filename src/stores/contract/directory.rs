@@ -68,6 +68,13 @@ pub struct StoreFacts {
     pub max_message: usize,
 }
 
+impl StoreFacts {
+    /// Creates the description of a store.
+    pub fn new(id: StoreId, description: String, durability: String, max_message: usize) -> Self {
+        StoreFacts { id, description, durability, max_message }
+    }
+}
+
 /// The longest lease a store gives; longer ones are cut to it. A year is longer than any use, and fits every clock.
 pub(crate) const MAX_LEASE: Duration = Duration::from_secs(365 * 24 * 3600);
 

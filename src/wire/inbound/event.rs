@@ -58,7 +58,7 @@ pub enum InboundEvent {
         place: Cursor,
         /// The message.
         message: Message,
-        /// Number of hand-overs.
+        /// Number of failed hand-overs.
         attempts: u32,
         /// The last reason.
         reason: String,

@@ -25,8 +25,8 @@ pub(super) struct Attachment {
 struct WriteSlot {
     bytes: RefCell<Option<Bytes>>,
     ready: Notify,
-    /// Whether the session had more to write.
-    starved: Cell<bool>,
+    /// Whether the session has more to write.
+    session_has_more: Cell<bool>,
 }
 
 impl Attachment {
@@ -39,7 +39,7 @@ impl Attachment {
     }
 
     /// Returns whether this is the connection with that number.
-    pub(super) fn is(&self, generation: u64) -> bool {
+    pub(super) fn is_current(&self, generation: u64) -> bool {
         self.generation == generation
     }
 
@@ -64,7 +64,7 @@ impl Attachment {
         let write = async move {
             let next = || {
                 let bytes = slot.bytes.take();
-                if bytes.is_some() && slot.starved.take() {
+                if bytes.is_some() && slot.session_has_more.take() {
                     session.do_send(Writable);
                 }
                 bytes
@@ -87,7 +87,7 @@ impl Attachment {
     fn write(&self, next: impl FnOnce() -> Option<Bytes>) {
         let Some(slot) = &self.write_slot else { return };
         if slot.bytes.borrow().is_some() {
-            slot.starved.set(true);
+            slot.session_has_more.set(true);
         } else if let Some(bytes) = next() {
             slot.bytes.replace(Some(bytes));
             slot.ready.notify_one();

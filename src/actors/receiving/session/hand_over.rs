@@ -56,8 +56,8 @@ enum Path {
     /// They are lent to the callback.
     Call(CallbackRunner),
     /// They go to the feeder as they arrive.
-    Pass,
-    /// They are queued in the machine and handed over in turn.
+    FeedNow,
+    /// They are queued in the machine and handed over in turn: their subscriber takes one batch at a time, or there is none.
     Queue,
 }
 
@@ -82,7 +82,7 @@ impl CallbackRunner {
 
 impl Session {
     /// Handles a frame of the connection. `lookup` is that of the previous frame.
-    pub(super) fn take(
+    pub(super) fn handle_frame(
         &mut self,
         now: Instant,
         lookup: &mut Option<Lookup>,
@@ -93,7 +93,7 @@ impl Session {
         let slot = self.inbound.slot(data.lane).ok_or(LinkError::UnknownLane)?;
         let runner = match self.look_up(lookup, slot) {
             Path::Call(runner) => runner,
-            Path::Pass => {
+            Path::FeedNow => {
                 if let Some(next) = self.inbound.handle_data_now(now, &data, chunk)? {
                     self.tally.deliver(&next);
                     self.batches.push(&self.inbound, next);
@@ -132,7 +132,7 @@ impl Session {
             Some(Subscriber::Callback(callback)) => {
                 Path::Call(CallbackRunner { callback: callback.clone(), lane: Some(lane.clone()) })
             }
-            Some(Subscriber::Fed(handle)) if !handle.takes_one_batch() => Path::Pass,
+            Some(Subscriber::Fed(handle)) if !handle.takes_one_batch() => Path::FeedNow,
             _ => Path::Queue,
         }
     }
@@ -165,7 +165,7 @@ impl Session {
         if self.subscribers.is_paused(&topic) {
             return self.take_back(now, slot, &outgoing);
         }
-        let is_alone = self.subscribers.is_alone(&topic);
+        let has_no_retired = self.subscribers.has_no_retired(&topic);
         let handle = match self.subscribers.get_mut(&topic) {
             Some(Subscriber::Fed(handle)) if handle.connected() => handle,
             _ => {
@@ -174,7 +174,7 @@ impl Session {
                 return self.take_back(now, slot, &outgoing);
             }
         };
-        if is_alone {
+        if has_no_retired {
             self.inbound.set_prefetch(slot, handle.prefetch());
         }
         if handle.takes_one_batch() {

@@ -64,7 +64,7 @@ pub(crate) struct Session {
     /// Topics this node unsubscribed from and the peer has lanes for. The peer is notified on every connection.
     withdrawn: HashSet<Topic>,
     timer: Timer,
-    drained: Vec<futures::channel::oneshot::Sender<()>>,
+    drain_waiters: Vec<futures::channel::oneshot::Sender<()>>,
     /// Set while the session closes. Dropping it notifies the waiting caller.
     closing: Option<futures::channel::oneshot::Sender<()>>,
     tally: Tally,
@@ -91,7 +91,7 @@ impl Session {
             keys: HashMap::new(),
             withdrawn: HashSet::new(),
             timer: Timer::default(),
-            drained: Vec::new(),
+            drain_waiters: Vec::new(),
             closing: None,
             tally: Tally::default(),
         };
@@ -115,8 +115,8 @@ impl Session {
         self.tally.add_to(&self.node.counters, self.inbound.counts());
         self.transmit();
         self.arm(ctx);
-        if !self.drained.is_empty() && self.inbound.is_settled() {
-            for waiter in self.drained.drain(..) {
+        if !self.drain_waiters.is_empty() && self.inbound.is_settled() {
+            for waiter in self.drain_waiters.drain(..) {
                 let _ = waiter.send(());
             }
         }
@@ -203,7 +203,7 @@ impl Handler<Arrived> for Session {
     type Result = Result<(), LinkError>;
 
     fn handle(&mut self, Arrived { generation, chunk }: Arrived, ctx: &mut Self::Context) -> Self::Result {
-        if !self.attachment.is(generation) {
+        if !self.attachment.is_current(generation) {
             return Ok(());
         }
         let now = Instant::now();
@@ -212,7 +212,7 @@ impl Handler<Arrived> for Session {
         let mut lookup = None;
         for frame in codec::frames(&chunk) {
             result = match frame {
-                Ok(frame) => self.take(now, &mut lookup, frame, &chunk),
+                Ok(frame) => self.handle_frame(now, &mut lookup, frame, &chunk),
                 Err(error) => Err(LinkError::from(error)),
             };
             if result.is_err() {
@@ -228,7 +228,7 @@ impl Handler<Ended> for Session {
     type Result = ();
 
     fn handle(&mut self, ended: Ended, ctx: &mut Self::Context) {
-        if self.attachment.is(ended.generation) {
+        if self.attachment.is_current(ended.generation) {
             self.end(&ended.reason);
             if self.closing.is_some() {
                 ctx.stop();
@@ -265,13 +265,13 @@ impl Handler<Drain> for Session {
     type Result = ResponseFuture<()>;
 
     fn handle(&mut self, _: Drain, ctx: &mut Self::Context) -> Self::Result {
-        let (waiter, drained) = futures::channel::oneshot::channel();
-        self.drained.push(waiter);
+        let (waiter, drain_waiters) = futures::channel::oneshot::channel();
+        self.drain_waiters.push(waiter);
         self.inbound.drain();
         self.subscribers.fed().for_each(SubscriberHandle::give_back);
         self.drive(ctx);
         Box::pin(async move {
-            let _ = drained.await;
+            let _ = drain_waiters.await;
         })
     }
 }

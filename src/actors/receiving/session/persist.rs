@@ -26,7 +26,7 @@ impl Session {
         }));
     }
 
-    /// Announces that an earlier process of this name may have unsubscribed from the topic while the peer was away.
+    /// Looks up whether an earlier process of this name unsubscribed from the topic, and announces it if so.
     pub(super) fn check_withdrawn(&mut self, ctx: &mut Context<Self>, topic: Topic) {
         let node = self.node.clone();
         let look = async move {

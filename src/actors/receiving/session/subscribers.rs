@@ -76,8 +76,8 @@ impl Subscribers {
         self.fed().chain(retired).for_each(SubscriberHandle::abandon);
     }
 
-    /// Returns whether no former subscriber of the topic has replies pending.
-    pub(super) fn is_alone(&self, topic: &Topic) -> bool {
+    /// Returns whether no retired feeder of the topic has replies pending.
+    pub(super) fn has_no_retired(&self, topic: &Topic) -> bool {
         self.retired.values().all(|retired| retired.topic != *topic)
     }
 
@@ -103,7 +103,7 @@ impl Subscribers {
         self.retire(topic, before)
     }
 
-    /// Handles that the feeder of a topic has ended, before its report of that.
+    /// Handles that the feeder of a topic has ended and has not reported it yet.
     pub(super) fn feeder_lost(&mut self, topic: &Topic) -> Option<Pause> {
         let before = self.replace_feeder(topic);
         self.retire(topic, before)
@@ -146,7 +146,7 @@ impl Subscribers {
 
     fn retire(&mut self, topic: &Topic, subscriber: Option<Subscriber>) -> Option<Pause> {
         let Some(Subscriber::Fed(handle)) = subscriber else { return None };
-        if !handle.is_fed() {
+        if !handle.has_feeder() {
             return None;
         }
         handle.retire();

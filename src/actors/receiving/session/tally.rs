@@ -28,7 +28,7 @@ impl Tally {
         let Tally { delivered, bytes, handled, machine: before } = std::mem::take(self);
         count(&counters.duplicates, machine.duplicates - before.duplicates);
         count(&counters.dropped, machine.dropped - before.dropped);
-        // Messages that came back untried were not delivered. They may be more than were delivered since: counters wrap.
+        // Messages that came back untried were not delivered. The difference may be negative: wrapping keeps the sum right.
         count(&counters.delivered, delivered.wrapping_sub(machine.untried - before.untried));
         count(&counters.bytes_delivered, bytes.wrapping_sub(machine.untried_bytes - before.untried_bytes));
         count(&counters.handled, handled);

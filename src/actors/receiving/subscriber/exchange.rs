@@ -59,8 +59,8 @@ pub(crate) struct OutgoingBatch {
     pub(crate) feeder: FeederId,
     pub(crate) slot: LaneSlot,
     pub(crate) outgoing: Vec<OutgoingDelivery>,
-    /// The number of failures of the lane that had been reported to the session. A batch that was sent before a report must
-    /// not overtake the message that failed.
+    /// The failures of the lane that the session knew of when it sent the batch. If the feeder knows of more, the batch
+    /// returns: it must not overtake a message that failed.
     pub(crate) failures: u64,
     pub(crate) session: Recipient<FeederReport>,
 }

@@ -31,7 +31,7 @@ const MAILFUL: usize = 16;
 
 /// Replies that a feeder gathers while it has more messages to hand over: waking the session costs more than handling a
 /// message.
-const REPORTED: usize = 256;
+const REPORT_AFTER: usize = 256;
 
 /// What a feeder starts with. If it is dropped, the session is notified that the feeder has ended.
 pub(crate) struct FeederStart {
@@ -90,7 +90,7 @@ struct Feeder {
     pending: PendingReplies,
     /// Replies not reported yet, and the number of messages they are for.
     replies: Vec<ReplyRun>,
-    messages: usize,
+    unreported: usize,
     /// Dropped last, so that the end is reported after everything else.
     end_guard: EndGuard,
 }
@@ -107,7 +107,7 @@ impl Feeder {
             lanes: HashMap::new(),
             pending: PendingReplies::new(!is_timed),
             replies: Vec::new(),
-            messages: 0,
+            unreported: 0,
             end_guard,
         }
     }
@@ -120,6 +120,7 @@ impl Feeder {
                 if batch.failures == ready.failures {
                     ready.batches.push_back(outgoing.into_iter());
                 } else {
+                    // Sent before the session knew of a failure: the message that failed comes first.
                     self.replies.extend(outgoing.iter().map(|delivery| untried(batch.slot, delivery)));
                 }
             }
@@ -182,7 +183,7 @@ impl Feeder {
     }
 
     fn report(&mut self, stage: FeederStage) {
-        self.messages = 0;
+        self.unreported = 0;
         if !self.replies.is_empty() || stage != FeederStage::Feeding {
             let replies = std::mem::take(&mut self.replies);
             self.end_guard.session.do_send(FeederReport { feeder: self.end_guard.feeder, replies, stage });
@@ -193,7 +194,7 @@ impl Feeder {
     fn note(&mut self, replies: Vec<ReplyRun>) {
         let failed: Vec<_> = replies.iter().filter(|reply| is_failure(&reply.disposition)).map(|r| r.slot).collect();
         for reply in replies {
-            self.messages += reply.messages();
+            self.unreported += reply.messages();
             reply.join(&mut self.replies);
         }
         for slot in failed {
@@ -222,7 +223,7 @@ impl Future for Feeder {
             self.note(replies);
         }
         let more = self.fill();
-        if !more || self.messages >= REPORTED {
+        if !more || self.unreported >= REPORT_AFTER {
             self.report(FeederStage::Feeding);
         }
         if more {

@@ -15,7 +15,7 @@ use futures::channel::mpsc;
 use std::collections::HashMap;
 
 /// Messages of a lane that the feeder of an actor holds ready in addition to those in the mailbox.
-const AHEAD: u32 = 1024;
+const PREFETCH: u32 = 1024;
 
 /// Payloads up to this size, in bytes, are copied for the thread of the subscriber. Counting references to a buffer that two
 /// threads share costs more.
@@ -53,7 +53,7 @@ impl SubscriberHandle {
     }
 
     /// Returns whether a feeder has been started. It will report its end.
-    pub(crate) fn is_fed(&self) -> bool {
+    pub(crate) fn has_feeder(&self) -> bool {
         self.commands.is_some()
     }
 
@@ -64,7 +64,7 @@ impl SubscriberHandle {
 
     /// Returns how many messages of a lane the feeder may hold ready.
     pub(crate) fn prefetch(&self) -> u32 {
-        if matches!(self.sink, FedSink::Actor(..)) { AHEAD } else { 0 }
+        if matches!(self.sink, FedSink::Actor(..)) { PREFETCH } else { 0 }
     }
 
     /// Records a failure that the feeder has reported.
@@ -114,14 +114,14 @@ impl SubscriberHandle {
         let failures = self.failures.get(&slot).copied().unwrap_or_default();
         let (feeder, session) = (self.feeder, self.session.clone());
         let deliver = FeederCommand::Deliver(OutgoingBatch { feeder, slot, outgoing, failures, session });
-        self.commands().unbounded_send(deliver).map_err(|refused| match refused.into_inner() {
+        self.start_or_get().unbounded_send(deliver).map_err(|refused| match refused.into_inner() {
             FeederCommand::Deliver(mut batch) => std::mem::take(&mut batch.outgoing),
             _ => Vec::new(),
         })
     }
 
     /// Returns the way to the feeder, which is started with its first message.
-    fn commands(&mut self) -> &mpsc::UnboundedSender<FeederCommand> {
+    fn start_or_get(&mut self) -> &mpsc::UnboundedSender<FeederCommand> {
         self.commands.get_or_insert_with(|| {
             let (sender, commands) = mpsc::unbounded();
             let end_guard = EndGuard { feeder: self.feeder, session: self.session.clone() };

@@ -11,8 +11,8 @@ use std::task::{Context, Poll};
 
 /// The mailbox of a subscriber, with the requests that can be used again.
 ///
-/// An address that found the mailbox full is parked until the subscriber has taken its message, and a second request made
-/// with it before then is never woken. Each message therefore has an address of its own. It is used again once the reply
+/// An address that met a full mailbox stays parked until the subscriber has taken its message, and a second request on it
+/// would never be woken. Each message therefore has an address of its own. It is used again once the reply
 /// has arrived, as is the memory of the request. The mailbox is bounded by `in_flight`.
 pub(crate) struct Mailbox<M: Message + Send>(Rc<MailboxSlots<M>>)
 where
@@ -32,7 +32,7 @@ where
     M::Result: Send,
 {
     handle: Recipient<M>,
-    answer: Pin<Box<Option<RecipientRequest<M>>>>,
+    reply: Pin<Box<Option<RecipientRequest<M>>>>,
 }
 
 impl<M: Message + Send + 'static> Mailbox<M>
@@ -50,9 +50,9 @@ where
     /// Puts a message into the mailbox.
     pub(crate) fn send(&self, message: M) -> MailboxRequest<M> {
         let idle = self.0.idle.borrow_mut().pop();
-        let mut slot = idle.unwrap_or_else(|| RequestSlot { handle: self.0.first.clone(), answer: Box::pin(None) });
+        let mut slot = idle.unwrap_or_else(|| RequestSlot { handle: self.0.first.clone(), reply: Box::pin(None) });
         let request = slot.handle.send(message);
-        slot.answer.as_mut().set(Some(request));
+        slot.reply.as_mut().set(Some(request));
         MailboxRequest { slot: Some(slot), mailbox: self.clone() }
     }
 }
@@ -82,12 +82,12 @@ where
 {
     /// Returns the reply, once.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<M::Result, MailboxError>> {
-        let Some(request) = self.slot.as_mut().and_then(|slot| slot.answer.as_mut().as_pin_mut()) else {
+        let Some(request) = self.slot.as_mut().and_then(|slot| slot.reply.as_mut().as_pin_mut()) else {
             return Poll::Ready(Err(MailboxError::Closed));
         };
         let result = ready!(request.poll(cx));
         if let Some(mut slot) = self.slot.take() {
-            slot.answer.as_mut().set(None);
+            slot.reply.as_mut().set(None);
             self.mailbox.0.idle.borrow_mut().push(slot);
         }
         Poll::Ready(result)
