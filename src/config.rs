@@ -18,6 +18,7 @@ use crate::stores::memory::MemoryStore;
 use crate::stores::postgres::PostgresOptions;
 #[cfg(feature = "redis")]
 use crate::stores::redis::RedisOptions;
+#[cfg(feature = "sqlite")]
 use std::path::PathBuf;
 
 /// A route that is configured instead of found.
@@ -64,6 +65,7 @@ pub struct Config {
 impl Config {
     /// Creates the configuration of a node on a SQLite file, which is created if it does not exist. Any number of
     /// processes on one machine may share the file.
+    #[cfg(feature = "sqlite")]
     pub fn sqlite(name: impl Into<String>, topic: impl Into<String>, path: impl Into<PathBuf>) -> Self {
         Self::on(StoreConfig::Sqlite(path.into()), name, topic)
     }

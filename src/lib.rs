@@ -65,10 +65,11 @@
 //!
 //! | feature | adds |
 //! |---|---|
+//! | `sqlite`, on by default | `Config::sqlite`: the store in an SQLite file |
 //! | `postgres` | `Config::postgres`: the store in a PostgreSQL database |
 //! | `redis` | `Config::redis`: the store in a Redis server |
 //!
-//! The stores in SQLite and in memory are always there. No feature is on by default.
+//! The store in memory is always there. `default-features = false` leaves SQLite out of the build.
 //!
 //! # Guides
 //!

@@ -17,12 +17,13 @@
 //! | module | what it is |
 //! |---|---|
 //! | `contract` | the traits and the values they exchange, re-exported here |
-//! | [`memory`], [`sqlite`], `postgres`, `redis` | the backends |
+//! | [`memory`], `sqlite`, `postgres`, `redis` | the backends |
 //! | `shared` | what all backends share: group commit, row format, names, chains of incarnations |
 //! | `server` | what the backends on a server share: the queue of commits, runtime, notifications |
 //! | `legacy` | what liner_broker 1.4.1 left in a store, and what becomes of it |
 
 mod contract;
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "redis"))]
 mod legacy;
 pub mod memory;
 #[cfg(feature = "postgres")]
@@ -32,6 +33,7 @@ pub mod redis;
 #[cfg(any(feature = "postgres", feature = "redis"))]
 mod server;
 mod shared;
+#[cfg(feature = "sqlite")]
 pub mod sqlite;
 
 pub use contract::*;

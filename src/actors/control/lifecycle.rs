@@ -15,6 +15,7 @@ use crate::config::{Config, Names, StoreConfig};
 #[cfg(feature = "redis")]
 use crate::config::{Durability, Mode};
 use crate::error::{AdminError, SpawnError};
+#[cfg(feature = "sqlite")]
 use crate::stores::sqlite::{SqliteOptions, SqliteStore};
 use crate::stores::{Adopted, Fence, OpenError, SharedStore, StoreError};
 use crate::types::{LaneId, NodeId, Topic};
@@ -35,6 +36,7 @@ pub(crate) fn open_store(config: &Config) -> Result<SharedStore, OpenError> {
     Ok(match &config.store {
         StoreConfig::Memory(store) => Arc::new(store.clone()),
         StoreConfig::Custom(store) => store.clone(),
+        #[cfg(feature = "sqlite")]
         StoreConfig::Sqlite(path) => Arc::new(SqliteStore::open(path, SqliteOptions::default())?),
         #[cfg(feature = "postgres")]
         StoreConfig::Postgres(options) => Arc::new(crate::stores::postgres::PostgresStore::open(options)?),

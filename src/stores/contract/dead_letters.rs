@@ -1,6 +1,6 @@
 //! Messages that could not be handled: what is kept of them, and how they are read and purged.
 
-use super::{Fence, StoreError, StoreFuture};
+use super::{Fence, StoreFuture};
 use crate::types::{Message, MessageId, NodeId, Topic};
 
 /// The number of a dead letter in its store.
@@ -29,6 +29,7 @@ pub enum DeadLetterOrigin {
     Refused,
 }
 
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "redis"))]
 impl DeadLetterOrigin {
     /// Returns the word that stands for it in tables.
     pub(crate) const fn as_str(self) -> &'static str {
@@ -39,11 +40,11 @@ impl DeadLetterOrigin {
     }
 
     /// Reads the word that stands for it.
-    pub(crate) fn parse(word: &str) -> Result<Self, StoreError> {
+    pub(crate) fn parse(word: &str) -> Result<Self, super::StoreError> {
         match word {
             "handler" => Ok(DeadLetterOrigin::Handler),
             "refused" => Ok(DeadLetterOrigin::Refused),
-            other => Err(StoreError::Damaged(format!("dead letter of origin {other:?}").into())),
+            other => Err(super::StoreError::Damaged(format!("dead letter of origin {other:?}").into())),
         }
     }
 }

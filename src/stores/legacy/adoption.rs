@@ -19,6 +19,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 pub(crate) const ADOPTED: Incarnation = Incarnation::new(u64::from_be_bytes(*b"liner1.4"));
 
 /// The connection key that two nodes with a file each use for each other.
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
 const ISOLATED_KEY: i64 = 1;
 
 /// Numbers above this are replaced, so that a lane does not run out of numbers.
@@ -158,6 +159,7 @@ impl<'a> QueueSplit<'a> {
 
     /// Returns the lanes whose receiver is this node and whose cursor is the recorded number. Empty unless the store is not
     /// shared and has a single peer.
+    #[cfg(any(feature = "sqlite", feature = "postgres"))]
     pub(crate) fn received(&self) -> Vec<LaneName> {
         let isolated = !self.catalogue.is_shared() && self.connection.key == ISOLATED_KEY && self.handled() > Seq::ZERO;
         if !isolated || self.flaw.is_some() || self.catalogue.only_peer(&self.sender) != Some(self.receiver.as_str()) {

@@ -2,7 +2,9 @@
 //!
 //! Pure: a backend loads the rows, and this file interprets them.
 
-use crate::types::{NodeId, Topic};
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+use crate::types::NodeId;
+use crate::types::Topic;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The topic of liner_broker's internal messages.
@@ -41,6 +43,7 @@ pub(crate) struct LegacyConnection {
 
 /// A connection key as the store has it: a row of `conn_key_map` with the records of its key.
 #[derive(Debug, Clone)]
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub(crate) struct LegacyKey {
     pub(crate) key: i64,
     pub(crate) composite: String,
@@ -52,6 +55,7 @@ pub(crate) struct LegacyKey {
     pub(crate) handled: i64,
 }
 
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
 impl LegacyKey {
     /// Interprets the key. Returns `None` if it belongs to another node.
     pub(crate) fn connection(self, node: &NodeId, catalogue: &LegacyCatalogue) -> Option<LegacyConnection> {
@@ -74,6 +78,7 @@ impl LegacyKey {
 ///
 /// Returns `None` if the composite belongs to another node or is ambiguous. `noted` is the sender's topic as stored for the
 /// key.
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
 fn parties<'a>(
     node: &NodeId,
     composite: &'a str,
@@ -117,6 +122,7 @@ impl LegacyCatalogue {
     }
 
     /// Adds a row of `sender_listener`, if it belongs to `node`. Its `sender_key` is `{node}:{source}` without escapes.
+    #[cfg(any(feature = "sqlite", feature = "postgres"))]
     pub(crate) fn remember(&mut self, node: &NodeId, sender_key: &str, topic: String, receiver: Option<String>) {
         let source = sender_key.strip_prefix(node.as_str()).and_then(|rest| rest.strip_prefix(':'));
         if let (Some(source), Some(receiver)) = (source, receiver) {
@@ -125,6 +131,7 @@ impl LegacyCatalogue {
     }
 
     /// Returns the topics that this node has sent from or served.
+    #[cfg(any(feature = "sqlite", feature = "postgres"))]
     fn sources(&self, node: &NodeId) -> BTreeSet<String> {
         let served = self.served.iter().filter(|(_, name)| name == node.as_str()).map(|(topic, _)| topic.clone());
         self.remembered.iter().map(|r| r.source.clone()).chain(served).collect()
@@ -167,6 +174,7 @@ impl LegacyCatalogue {
     }
 
     /// Returns the peer of this store, if there is exactly one.
+    #[cfg(any(feature = "sqlite", feature = "postgres"))]
     pub(super) fn only_peer(&self, node: &NodeId) -> Option<&str> {
         let peers: BTreeSet<&str> = self.served.iter().map(|(_, peer)| peer.as_str()).collect();
         let mut peers = peers.into_iter().filter(|peer| *peer != node.as_str());

@@ -17,11 +17,16 @@ pub(super) mod postgres;
 #[cfg(feature = "redis")]
 pub(super) mod redis;
 mod rows;
+#[cfg(feature = "sqlite")]
 pub(super) mod sqlite;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod tables;
 
 pub(super) use adoption::{ADOPTED, AdoptedLane, AdoptionContext, QueueSplit, RowOutcome};
-pub(super) use catalogue::{LegacyCatalogue, LegacyKey};
+pub(super) use catalogue::LegacyCatalogue;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+pub(super) use catalogue::LegacyKey;
 #[cfg(feature = "redis")]
 pub(super) use catalogue::{LegacyConnection, RememberedRoute};
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub(super) use tables::LEGACY_TABLES;
