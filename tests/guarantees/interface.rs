@@ -36,6 +36,27 @@ async fn send_all_reaches_every_node_once_and_send_to_takes_turns(mesh: Mesh) {
     assert_eq!(got, texts("", 9));
 }
 
+async fn send_all_goes_out_on_the_first_connection_and_counts_once_per_node(mesh: Mesh) {
+    for (topic, durability) in [("behind", Durability::WriteBehind), ("committed", Durability::Committed)] {
+        let orders = Node::start(mesh.named(&format!("orders-{topic}"), "orders")).await;
+        let mut events = Events::of(&orders).await;
+        let mut nodes = Vec::new();
+        for name in ["a", "b", "c"] {
+            let node = Node::start(mesh.named(&format!("{name}-{topic}"), topic)).await;
+            let inbox = Inbox::at(&node).await;
+            nodes.push((node, inbox));
+        }
+        orders.call(SendAll::new(topic, "all").durability(durability)).await.expect("accepted");
+        for (_, inbox) in &mut nodes {
+            assert_eq!(inbox.text().await, "all");
+        }
+        orders.settled().await;
+        assert_eq!(orders.stats().await.accepted, 3);
+        let lost = events.so_far().into_iter().find(|event| matches!(event, MeshEvent::PeerDown { .. }));
+        assert!(lost.is_none(), "{lost:?}");
+    }
+}
+
 async fn a_batch_goes_to_one_node_in_order(mesh: Mesh) {
     let orders = Node::start(mesh.config("orders")).await;
     let a = Node::start(mesh.named("a", "work")).await;
@@ -433,6 +454,7 @@ async fn a_port_in_use_and_an_open_network_are_refused() {
 
 on_each_store!(
     send_all_reaches_every_node_once_and_send_to_takes_turns,
+    send_all_goes_out_on_the_first_connection_and_counts_once_per_node,
     a_batch_goes_to_one_node_in_order,
     a_live_link_is_preferred_to_a_node_that_cannot_be_reached,
     a_reply_has_a_route_inside_the_handler_at_once,

@@ -42,6 +42,11 @@ impl Events {
         soon(what, found).await
     }
 
+    /// What was reported so far and was not taken yet.
+    pub(crate) fn so_far(&mut self) -> Vec<MeshEvent> {
+        std::iter::from_fn(|| self.0.try_recv().ok()).collect()
+    }
+
     pub(crate) async fn peer_up(&mut self, peer: &str) {
         self.wait("link up", |e| matches!(e, MeshEvent::PeerUp { peer: up, .. } if up.as_str() == peer)).await;
     }

@@ -1,7 +1,7 @@
 //! Replay of dead letters.
 
 use crate::actors::messages::{Delivery, Replayed, Sink};
-use crate::actors::node::Node;
+use crate::actors::node::{Node, count};
 use crate::actors::receiving::subscriber::outlet::deliver_once;
 use crate::actors::sending::link::Link;
 use crate::actors::sending::queue::{LaneOpened, open_lane};
@@ -12,7 +12,7 @@ use crate::error::AdminError;
 use crate::stores::{DeadLetter, DeadLetterFilter, DeadLetterId, DeadLetterOrigin, StoreError, Write};
 use crate::types::{LaneId, Topic};
 use crate::wire::frame::LaneIx;
-use crate::wire::outbound::{AcceptMode, Body, GroupOutcome};
+use crate::wire::outbound::{Body, GroupOutcome};
 use actix::prelude::*;
 use std::sync::Arc;
 
@@ -97,15 +97,15 @@ impl Replay {
         let Ok(ReplayLane { link, lane }) = found else { return Ok(false) };
         open_lane(&self.open, &self.opened, &link, lane).await?;
         let body = Body::Shared(&letter.message.payload);
-        let Ok((receipt, _)) = link.offer(lane, &letter.message.headers, body, AcceptMode::Group, &mut None) else {
-            return Ok(false);
-        };
+        let Ok(receipt) = link.reserve(lane, &letter.message.headers, body) else { return Ok(false) };
         let Some(key) = link.lane(lane).0 else { return Ok(false) };
         let seq = receipt.id.seq;
         let append = Write::Append { lane: key, messages: stored(link.group_rows(lane, seq)) };
         let result = self.commit(vec![append, Write::RemoveDeadLetter(id)]).await;
         link.finish_group(lane, seq, if result.is_ok() { GroupOutcome::Committed } else { GroupOutcome::Rejected });
         result?;
+        count(&self.node.counters.accepted, 1);
+        count(&self.node.counters.bytes_accepted, letter.message.size() as u64);
         Ok(true)
     }
 }

@@ -10,7 +10,7 @@ use crate::error::{SendBatchError, SendError};
 use crate::stores::Write;
 use crate::types::{Message, Receipt};
 use crate::wire::frame::LaneIx;
-use crate::wire::outbound::{AcceptMode, Body, GroupOutcome};
+use crate::wire::outbound::{Body, GroupOutcome};
 use crate::wire::routing::selection::Blocked;
 use crate::wire::send_queue::{self, Destination, QueueTicket, SendId};
 use futures::FutureExt;
@@ -226,8 +226,8 @@ impl PendingGroup {
 
     fn reserve(&mut self, target: &LinkTarget, message: &Message) -> Result<(), Blocked<LinkTarget>> {
         let body = Body::Shared(&message.payload);
-        let offered = target.link.offer(target.lane, &message.headers, body, AcceptMode::Group, &mut None);
-        let (receipt, _) = offered.map_err(|error| Blocked::new(error, target.clone()))?;
+        let reserved = target.link.reserve(target.lane, &message.headers, body);
+        let receipt = reserved.map_err(|error| Blocked::new(error, target.clone()))?;
         self.places.push((target.link.clone(), target.lane, receipt));
         Ok(())
     }

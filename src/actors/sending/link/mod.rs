@@ -234,6 +234,16 @@ impl Link {
         Ok(self.taken(&mut state, lane, seq, headers, body))
     }
 
+    /// Reserves a place for a message that is accepted together with others, or not at all. [`Link::finish_group`] settles
+    /// it, and the caller counts the message then.
+    pub(crate) fn reserve(&self, lane: LaneIx, headers: &Headers, body: Body<'_>) -> Result<Receipt, OfferError> {
+        let mut state = self.state.lock();
+        let seq = state.outbound.offer(Instant::now, lane, headers, body, AcceptMode::Group)?;
+        self.schedule(&mut state);
+        self.wake(&mut state);
+        Ok(Self::receipt(&state, lane, seq))
+    }
+
     /// Offers an at-most-once message. One that cannot be sent is dropped and counted.
     pub(crate) fn offer_direct(
         &self,
