@@ -129,10 +129,19 @@ impl PendingReplies {
     }
 
     /// Stops waiting. Messages without a reply have failed.
+    ///
+    /// A message whose reply is not awaited any more is taken out of the mailbox. The last of a lane goes first, so that the
+    /// subscriber, which may run at the same time, has none whose predecessor is gone.
     pub(crate) fn abandon(&mut self) -> Vec<ReplyRun> {
         let mut replies = Vec::new();
         for (slot, lane) in std::mem::take(&mut self.lanes) {
-            lane.pending.into_iter().for_each(|reply| reply.abandon(slot, &mut replies));
+            let mut last_first = Vec::with_capacity(lane.pending.len());
+            for reply in lane.pending.into_iter().rev() {
+                let mut runs = Vec::new();
+                reply.abandon(slot, &mut runs);
+                last_first.push(runs);
+            }
+            replies.extend(last_first.into_iter().rev().flatten());
         }
         replies
     }
