@@ -3,6 +3,7 @@
 use crate::support::*;
 use actix::prelude::*;
 use liner::{BatchNack, Delivery, DeliveryBatch, Nack, Receive};
+use std::collections::BTreeSet;
 use std::thread::{self, ThreadId};
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -79,7 +80,9 @@ async fn a_subscription_made_outside_actix_delivers_all_the_same(mesh: Mesh) {
     orders.settled().await;
 }
 
-async fn an_arbiter_that_ends_loses_nothing_and_keeps_the_order(mesh: Mesh) {
+/// What is in the mailbox of an actor when its feeder ends counts as failed: as after a nack, order holds with one message at
+/// a time.
+async fn an_arbiter_that_ends_loses_nothing_and_keeps_the_order_of_one_at_a_time(mesh: Mesh) {
     let (orders, billing) = (Node::start(mesh.config("orders")).await, Node::start(mesh.config("billing")).await);
     for in_flight in [1, 256] {
         let arbiter = Arbiter::new();
@@ -90,7 +93,14 @@ async fn an_arbiter_that_ends_loses_nothing_and_keeps_the_order(mesh: Mesh) {
         arbiter.stop();
         let later: Vec<_> = (MESSAGES / 2..MESSAGES).map(|n| n.to_string()).collect();
         orders.send_all("billing", &later).await;
-        first_seen_in_order(&mut got).await;
+        if in_flight == 1 {
+            first_seen_in_order(&mut got).await;
+        } else {
+            let mut missing: BTreeSet<_> = (0..MESSAGES as u32).collect();
+            while !missing.is_empty() {
+                missing.remove(&soon("a delivery", got.recv()).await.expect("the actor lives").0);
+            }
+        }
         orders.settled().await;
         drop(subscription);
     }
@@ -106,7 +116,8 @@ async fn a_batch_whose_arbiter_ends_counts_as_an_attempt(mesh: Mesh) {
     arbiter.stop();
     orders.send_all("billing", &(MESSAGES / 2..MESSAGES).map(|n| n.to_string()).collect::<Vec<_>>()).await;
     let mut attempts = vec![0; MESSAGES];
-    for (number, attempt, _) in first_seen_in_order(&mut got).await {
+    while attempts.contains(&0) {
+        let (number, attempt, _) = soon("a delivery", got.recv()).await.expect("the actor lives");
         let seen = &mut attempts[number as usize];
         assert!(attempt > *seen, "a repeated delivery of {number} counts as another attempt");
         *seen = attempt;
@@ -131,7 +142,7 @@ async fn an_arbiter_that_has_ended_before_is_no_obstacle(mesh: Mesh) {
 on_each_store!(
     an_actor_is_fed_on_the_arbiter_that_is_named_or_on_any_other,
     a_subscription_made_outside_actix_delivers_all_the_same,
-    an_arbiter_that_ends_loses_nothing_and_keeps_the_order,
+    an_arbiter_that_ends_loses_nothing_and_keeps_the_order_of_one_at_a_time,
     a_batch_whose_arbiter_ends_counts_as_an_attempt,
     an_arbiter_that_has_ended_before_is_no_obstacle,
 );
