@@ -6,6 +6,7 @@ use crate::wire::codec::{self, Decoder};
 use crate::wire::error::{LinkError, WireError};
 use crate::wire::frame::{CloseCode, Frame, Hello, Welcome};
 use crate::wire::handshake::{self, HandshakeRefusal, KnownPeer, Local};
+use actix::Message;
 use bytes::{Bytes, BytesMut};
 use socket2::SockRef;
 use std::future::Future;
@@ -33,6 +34,14 @@ pub(crate) enum ConnectionError {
     Refusal(#[from] HandshakeRefusal),
     #[error("not a handshake")]
     NotAHandshake,
+}
+
+/// The connection of that number ended, sent by its read or write loop to the actor that owns it.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct ConnectionEnded {
+    pub(crate) generation: u64,
+    pub(crate) reason: String,
 }
 
 impl From<WireError> for ConnectionError {

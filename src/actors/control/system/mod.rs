@@ -37,7 +37,7 @@ use events::Watchers;
 use futures::channel::{mpsc, oneshot};
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
-use send::{Flush, SendState};
+use send::{Flush, Sends};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::future::Future;
@@ -73,7 +73,7 @@ pub struct LinerSystem {
     watchers: Watchers,
     /// Threads that senders run on.
     link_threads: LinkThreads,
-    sends: SendState,
+    sends: Sends,
 }
 
 impl LinerSystem {
@@ -97,7 +97,7 @@ impl LinerSystem {
             queues: HashMap::new(),
             subscriptions: Subscriptions::default(),
             watchers: Watchers::default(),
-            sends: SendState::default(),
+            sends: Sends::default(),
         }
     }
 

@@ -54,9 +54,9 @@ impl Replies {
     }
 }
 
-/// The state of sending between two messages.
+/// What sending keeps between two messages of the mailbox.
 #[derive(Default)]
-pub(super) struct SendState {
+pub(super) struct Sends {
     /// The table of the last send: the next one mostly has the same.
     pub(super) last_table: Option<Arc<RouteTable>>,
     /// Links with something to transmit that do not know it yet.
@@ -66,7 +66,7 @@ pub(super) struct SendState {
     unflushed: usize,
 }
 
-impl SendState {
+impl Sends {
     /// A mailbox that does not become empty must not keep links and callers waiting.
     fn flush_now_and_then(&mut self) {
         self.unflushed += 1;

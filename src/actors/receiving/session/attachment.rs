@@ -58,7 +58,7 @@ impl Attachment {
                 async move { arrived.await.map_err(|_| ConnectionError::Closed)?.map_err(ConnectionError::from) }
             };
             let reason = read_loop(reader, decoder, take).await.to_string();
-            addr.do_send(Ended { generation, reason });
+            addr.do_send(ConnectionEnded { generation, reason });
             drop(permit);
         };
         let write = async move {
@@ -70,7 +70,7 @@ impl Attachment {
                 bytes
             };
             let error = write_loop(writer, next, drop, || slot.ready.notified()).await;
-            session.do_send(Ended { generation, reason: error.to_string() });
+            session.do_send(ConnectionEnded { generation, reason: error.to_string() });
         };
         self.tasks = vec![actix_rt::spawn(read), actix_rt::spawn(write)];
     }

@@ -56,11 +56,3 @@ pub(super) struct Arrived {
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub(super) struct Writable;
-
-/// A connection ended.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub(super) struct Ended {
-    pub(super) generation: u64,
-    pub(super) reason: String,
-}

@@ -15,10 +15,11 @@ pub(crate) use messages::{Announce, Attach, Close, Drain, SetHandler};
 
 use attachment::Attachment;
 use hand_over::PendingBatches;
-use messages::{Arrived, Ended, Writable};
+use messages::{Arrived, Writable};
 use subscribers::{Subscriber, Subscribers};
 use tally::Tally;
 
+use crate::actors::connection::ConnectionEnded;
 use crate::actors::messages::MeshEvent;
 use crate::actors::node::peer_news::PeerNews;
 use crate::actors::node::timer::Timer;
@@ -224,10 +225,10 @@ impl Handler<Arrived> for Session {
     }
 }
 
-impl Handler<Ended> for Session {
+impl Handler<ConnectionEnded> for Session {
     type Result = ();
 
-    fn handle(&mut self, ended: Ended, ctx: &mut Self::Context) {
+    fn handle(&mut self, ended: ConnectionEnded, ctx: &mut Self::Context) {
         if self.attachment.is_current(ended.generation) {
             self.end(&ended.reason);
             if self.closing.is_some() {

@@ -3,7 +3,7 @@
 
 mod refused_message;
 
-use crate::actors::connection::{Connection, ConnectionError, dial, read_loop, write_loop};
+use crate::actors::connection::{Connection, ConnectionEnded, ConnectionError, dial, read_loop, write_loop};
 use crate::actors::messages::MeshEvent;
 use crate::actors::node::peer_news::PeerNews;
 use crate::actors::node::timer::Timer;
@@ -31,14 +31,6 @@ pub(crate) struct DialNow;
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub(crate) struct Stop;
-
-/// A connection ended.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-struct Ended {
-    generation: u64,
-    reason: String,
-}
 
 /// Whom a sender talks to.
 #[derive(Clone)]
@@ -153,13 +145,13 @@ impl Sender {
                 std::future::ready(received.map_err(ConnectionError::from))
             };
             let reason = read_loop(reader, decoder, take).await.to_string();
-            addr.do_send(Ended { generation, reason });
+            addr.do_send(ConnectionEnded { generation, reason });
         };
         let (link, addr) = (self.link.clone(), ctx.address());
         let write = async move {
             let done = |bytes| link.transmitted(bytes);
             let error = write_loop(writer, || link.poll_transmit(), done, || link.flow.transmit()).await;
-            addr.do_send(Ended { generation, reason: error.to_string() });
+            addr.do_send(ConnectionEnded { generation, reason: error.to_string() });
         };
         self.state = SenderState::Connected { tasks: [actix_rt::spawn(read), actix_rt::spawn(write)] };
         let peer = self.link.peer.clone();
@@ -340,10 +332,10 @@ impl Handler<DialNow> for Sender {
     }
 }
 
-impl Handler<Ended> for Sender {
+impl Handler<ConnectionEnded> for Sender {
     type Result = ();
 
-    fn handle(&mut self, ended: Ended, ctx: &mut Self::Context) {
+    fn handle(&mut self, ended: ConnectionEnded, ctx: &mut Self::Context) {
         if ended.generation == self.generation {
             self.disconnect(ctx, &ended.reason);
         }
