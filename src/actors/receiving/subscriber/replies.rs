@@ -104,7 +104,8 @@ impl PendingReplies {
     pub(crate) fn push(&mut self, slot: LaneSlot, reply: PendingReply) {
         let lane = self.lanes.entry(slot).or_default();
         lane.pending.push_back(reply);
-        if lane.pending.len() == 1 {
+        // In order, the first wakes the owner, and the others may wait for it.
+        if lane.pending.len() == 1 || !self.in_order {
             self.wake();
         }
     }
