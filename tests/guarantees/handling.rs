@@ -5,7 +5,7 @@ use crate::support::*;
 use liner::stores::{DeadLetterFilter, DeadLetterOrigin};
 use liner::{
     BatchNack, BatchReply, ClearStoredMessages, Config, Delivery, Limits, ListDeadLetters, MeshEvent, Nack,
-    PurgeDeadLetters, Receive, ReplayDeadLetters, SendError, SendTo, SpawnError, Stats, Timing,
+    PurgeDeadLetters, Receive, ReplayDeadLetters, SendError, SendTo, SpawnError, Timing,
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
